@@ -1,0 +1,143 @@
+"""The errors of the project: what may be tried again, what may not, and what is no failure at all.
+
+::
+
+    HeadwaterError
+    ├── Transient            try again later; costs the document no attempt
+    │   ├── SourceUnavailable   the place that holds the documents cannot be looked at
+    │   ├── DocumentChanging    the document kept changing while it was read
+    │   ├── LedgerUnavailable   the ledger cannot be read or written (disk full, locked, ...)
+    │   ├── IndexUnavailable    the index cannot be reached or written
+    │   └── EmbedderUnavailable the embedder cannot be reached, or is not loaded yet
+    ├── Terminal             trying again changes nothing: dead letter
+    │   ├── DocumentUnreadable  the source refuses this document (permissions, I/O error)
+    │   ├── DocumentUnparsable  it was read, but no text could be made of it
+    │   ├── IndexRejected       the index refuses these chunks
+    │   └── EmbedderRejected    the embedder refuses these texts
+    ├── Superseded           a newer claim won, or there is nothing left to do; not a failure
+    ├── DocumentGone         nothing lives at the URI any more: its source must judge
+    ├── NotIndexable         there, readable, and not text (binary, too large): skipped with a reason
+    └── Misconfigured        settings, data folder or model do not fit; nothing was started
+        ├── WrongSettings       (every fault of the settings together)
+        ├── ModelMissing        the embedding model is nowhere to be found
+        ├── WrongEdition        the index was made with another embedding model
+        ├── DataCorrupt         the data file cannot be read as one
+        ├── DataNewer           the data folder was made by a newer version
+        └── AlreadyRunning      another daemon has the data folder
+
+A message answers: what failed, for which document, what still holds, what to do. ``hint`` is that last
+part. Secrets and document text never appear in one.
+"""
+
+from __future__ import annotations
+
+
+class HeadwaterError(Exception):
+    """Root of the tree. ``source``, ``uri`` and ``generation`` are filled in by whoever knows them."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        source: str | None = None,
+        uri: str | None = None,
+        generation: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.source = source
+        self.uri = uri
+        self.generation = generation
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class Transient(HeadwaterError):
+    """May go away by itself. Costs a document no attempt."""
+
+
+class SourceUnavailable(Transient):
+    """The place that holds the documents cannot be looked at; its documents keep being served."""
+
+
+class DocumentChanging(Transient):
+    """The document was being written each time it was read."""
+
+
+class LedgerUnavailable(Transient):
+    """The ledger cannot be read or written now."""
+
+
+class IndexUnavailable(Transient):
+    """The index cannot be reached or written now."""
+
+
+class EmbedderUnavailable(Transient):
+    """The embedder cannot answer now (still loading, unreachable, over its limit)."""
+
+
+class Terminal(HeadwaterError):
+    """Trying again changes nothing until a person or a new revision does."""
+
+
+class DocumentUnreadable(Terminal):
+    """The source refuses to hand out this document."""
+
+
+class DocumentUnparsable(Terminal):
+    """The bytes were read, but the parser could not make blocks of them."""
+
+
+class IndexRejected(Terminal):
+    """The index refuses chunks for what they are. ``chunk_ids`` names them."""
+
+    def __init__(self, message: str, *, chunk_ids: tuple[str, ...] = (), hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.chunk_ids = chunk_ids
+
+
+class EmbedderRejected(Terminal):
+    """The embedder refuses texts for what they are, or answers with something that is no vector."""
+
+
+class Superseded(HeadwaterError):
+    """A newer claim holds the document; this attempt writes and deletes nothing more."""
+
+
+class DocumentGone(HeadwaterError):
+    """Nothing lives at the URI any more. A worker never retires: the source's listing judges."""
+
+
+class NotIndexable(HeadwaterError):
+    """The document is there and is not text. ``message`` is the reason shown to users."""
+
+
+class Misconfigured(HeadwaterError):
+    """What was asked for cannot be started as it stands. Nothing was changed."""
+
+
+class WrongSettings(Misconfigured):
+    """Every fault of the settings, reported together."""
+
+
+class ModelMissing(Misconfigured):
+    """The embedding model is in none of the places where it may be."""
+
+
+class WrongEdition(Misconfigured):
+    """The index was made with another embedding model."""
+
+
+class DataCorrupt(Misconfigured):
+    """The data file is damaged, or is not one of ours."""
+
+
+class DataNewer(Misconfigured):
+    """The data folder was made by a newer version of the program."""
+
+
+class AlreadyRunning(Misconfigured):
+    """Another daemon has this data folder."""

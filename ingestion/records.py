@@ -1,0 +1,160 @@
+"""The words of the project as values: what a source showed, what a parser and a chunker made.
+
+Every record is frozen and carries no behaviour beyond arithmetic on itself. Times are seconds since
+the epoch (UTC) as floats; offsets count characters of the decoded text; sizes are bytes.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class Standing(enum.StrEnum):
+    """What the ledger holds of a document's existence."""
+
+    PRESENT = "present"
+    HELD = "held"  # absent, but the evidence must be approved: still served
+    SKIPPED = "skipped"  # there, and not indexable (binary, too large); never served
+    RETIRED = "retired"  # tombstone
+
+
+class PublicationState(enum.StrEnum):
+    """Where one document stands in one edition."""
+
+    PENDING = "pending"
+    LIVE = "live"
+    FAILED = "failed"  # dead letter
+
+
+class Lane(enum.StrEnum):
+    """Which work goes first. Bulk work never delays a fresh edit."""
+
+    FRESH = "fresh"
+    BULK = "bulk"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A document was there when its source was looked at.
+
+    ``fingerprint`` differs whenever the source gives a reason to read again (for a file: size, mtime,
+    ctime, device, inode). ``identity`` stays the same across a rename of an unchanged document (for a
+    file: device, inode, size, mtime) and is None where the source cannot know it. ``changed_at`` is the
+    source's own time of the change, as it says, plausible or not. ``racy`` says that the document
+    changed so shortly before the look that a later change might show the same fingerprint.
+    """
+
+    uri: str
+    fingerprint: str
+    identity: str | None
+    size_bytes: int
+    changed_at: float | None
+    observed_at: float
+    racy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A document is there but is not to be indexed, for a reason a user can act on."""
+
+    uri: str
+    reason: str
+    observed_at: float
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The source says, by its own evidence, that nothing to index lives at this URI."""
+
+    uri: str
+    evidence: str
+    observed_at: float
+
+
+Observation = Seen | Skipped | Gone
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """What the place that holds a source looked like: the evidence behind every absence."""
+
+    present: bool
+    device: int | None
+    reason: str = ""  # why it is not present, or could not be listed
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One look at everything a source holds.
+
+    ``blind`` holds URI prefixes (each ends with '/', or is '' for everything) that could not be
+    listed: nothing below them may be called absent. ``faults`` says why, one line each.
+    """
+
+    sightings: Sequence[Seen | Skipped]
+    root: Root
+    blind: Sequence[str] = ()
+    faults: Sequence[str] = ()
+    started_at: float = 0.0
+    finished_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The bytes of a document and the look that was taken after they had been read."""
+
+    body: bytes
+    seen: Seen
+    media_type: str | None = None
+
+
+class BlockKind(enum.StrEnum):
+    HEADING = "heading"
+    PARAGRAPH = "paragraph"
+    LIST_ITEM = "list_item"
+    CODE = "code"
+    TABLE = "table"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A structural unit of a parsed document: ``text[start:end]`` of the decoded or extracted text.
+
+    ``heading_path`` are the headings the block stands under, outermost first; a heading block carries
+    its own title as the last element. Blocks are in order and do not overlap.
+    """
+
+    kind: BlockKind
+    start: int
+    end: int
+    heading_path: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """The text of a document and its blocks. For binary and marked-up formats the extracted text."""
+
+    text: str
+    blocks: Sequence[Block]
+    encoding: str = "utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A run of blocks that is embedded and found as one.
+
+    ``text`` is ``parsed.text[start:end]``; ``embedded_text`` is what the model sees (heading path and
+    text) and ``digest`` is its digest: two chunks with one digest have one vector.
+    """
+
+    ordinal: int
+    start: int
+    end: int
+    heading_path: tuple[str, ...]
+    text: str
+    embedded_text: str
+    digest: str
+    tokens: int

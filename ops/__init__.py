@@ -1,0 +1,1 @@
+"""How it runs: settings, wiring, the daemon, the command line, metrics, diagnosis."""

@@ -1,0 +1,58 @@
+"""The port of an embedder: texts in, vectors out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vectors = NDArray[np.float32]
+
+
+class Embedder(Protocol):
+    """Maps texts to vectors. Safe to call from several threads.
+
+    What describes it (``fingerprint``, ``dimensions``, ``max_tokens``, ``count_tokens``) is known as
+    soon as it exists and costs no model; embedding loads the model on first use.
+    """
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of what its vectors depend on: model files and settings, never measurements.
+
+        Two embedders with one fingerprint may write into one edition.
+        """
+
+    @property
+    def description(self) -> str:
+        """For people: model, runtime, precision."""
+
+    @property
+    def dimensions(self) -> int:
+        """Length of every vector."""
+
+    @property
+    def max_tokens(self) -> int:
+        """The longest text, in its own tokens with its special ones, that is seen whole."""
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Its own count per text, special tokens included, without truncation."""
+
+    def load(self) -> None:
+        """Load the model now (idempotent, blocking). Raises ModelMissing or EmbedderUnavailable."""
+
+    @property
+    def loaded(self) -> bool:
+        """Whether embedding would start at once."""
+
+    def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        """Vectors of passages: shape (len(texts), dimensions), float32, rows of length one.
+
+        The same text gives the same vector up to rounding, whatever is embedded beside it. Raises
+        EmbedderRejected for texts it can never embed, EmbedderUnavailable otherwise.
+        """
+
+    def embed_query(self, text: str) -> Vectors:
+        """Vector of a question: shape (dimensions,), float32, of length one."""

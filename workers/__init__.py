@@ -1,0 +1,1 @@
+"""Who keeps source and index equal: watching, listing, refreshing, sweeping, auditing."""
