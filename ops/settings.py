@@ -1,0 +1,320 @@
+"""What may be set, what it is by default, and the reading of it: once, at the start of a command.
+
+The environment beats the file, an argument beats both; a list of sources is one value and is replaced
+whole. Every fault is reported together, each with its place and what to do. Values are passed down
+plain: nothing below ``ops`` reads a setting, the environment or this module.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import platformdirs
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+)
+
+from ingestion.errors import WrongSettings
+from ops.settings_faults import described
+from ops.settings_layers import (
+    Layer,
+    Tables,
+    arguments_layer,
+    config_path,
+    environment_layer,
+    file_layer,
+    merged,
+)
+from ops.settings_sources import faults_between, with_names, without_data
+from ops.toml_places import Place, dotted
+
+Fault = tuple[Place, str]
+
+MIN_KEY_CHARACTERS = 16
+_HASHED = re.compile(r"sha256:[0-9a-f]{64}")
+_HOST = re.compile(r"[^\s/@]+")
+_NAME = re.compile(r"[^\W_][\w.-]{0,63}")
+_KEY_HINT = 'Make a key with: python3 -c "import secrets; print(secrets.token_urlsafe(32))"'
+_HASH_HINT = (
+    'Make the hash of a key with: python3 -c "import getpass, hashlib; '
+    "print('sha256:' + hashlib.sha256(getpass.getpass('Key: ').encode()).hexdigest())\""
+)
+
+
+def hash_key(key: str) -> str:
+    """How an API key is stored and compared: ``sha256:`` and 64 hex digits.
+
+    Unsalted and fast: meant for keys that a generator made, not for passwords.
+    """
+    return "sha256:" + hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _default_data() -> Path:
+    return platformdirs.user_data_path("headwater", appauthor=False)
+
+
+def _no_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("should be a number, not true or false.")
+    return value
+
+
+def _a_path(value: Path) -> Path:
+    if "\0" in str(value):
+        raise ValueError("holds a zero byte, which no path may.")
+    if not value.is_absolute():
+        raise ValueError(f"is no folder that can be found: {str(value)!r}; write the whole path.")
+    return value
+
+
+def _a_folder(value: Path) -> Path:
+    if value.exists() and not value.is_dir():
+        raise ValueError(f"{value} is a file; name the folder that holds it, and the file under include.")
+    return value
+
+
+def _a_name(value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise ValueError(f"{value[:80]!r} is no name; use up to 64 letters, digits, '-', '_' and '.'.")
+    return value
+
+
+def _a_host(value: str) -> str:
+    if not _HOST.fullmatch(value):
+        raise ValueError(f"{value[:80]!r} is no host; write an address such as 127.0.0.1, without a port.")
+    return value
+
+
+def _patterns(value: tuple[str, ...]) -> tuple[str, ...]:
+    if value:
+        from pathspec import GitIgnoreSpec  # only where there are any: 0.02 s
+
+        for pattern in value:
+            try:
+                GitIgnoreSpec.from_lines([pattern])
+            except ValueError as error:
+                raise ValueError(f"{pattern!r} is no pattern as in .gitignore.") from error
+    return value
+
+
+def _hashed(value: str) -> str:
+    if not _HASHED.fullmatch(value):
+        raise ValueError(f"should be the hash of a key, not the key. {_HASH_HINT}")
+    return value
+
+
+AbsolutePath = Annotated[Path, AfterValidator(_a_path)]
+Patterns = Annotated[tuple[str, ...], AfterValidator(_patterns)]
+Count = Annotated[int, BeforeValidator(_no_bool)]
+Seconds = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DaemonSettings(_Table):
+    """Where the data lies and where the API listens. Port 0 means any free one."""
+
+    data: AbsolutePath = Field(default_factory=_default_data)
+    host: Annotated[str, AfterValidator(_a_host)] = "127.0.0.1"
+    port: Annotated[Count, Field(ge=0, le=65535)] = 7878
+
+
+class SourceSettings(_Table):
+    """A folder to keep searchable. ``root`` need not be there yet; patterns are as in .gitignore."""
+
+    name: Annotated[str, AfterValidator(_a_name)]
+    kind: Literal["files"] = "files"
+    root: Annotated[AbsolutePath, AfterValidator(_a_folder)]
+    include: Patterns = ()
+    exclude: Patterns = ()
+    scan_every_s: Annotated[Seconds, Field(ge=1)] = 300.0
+    max_file_bytes: Annotated[Count, Field(ge=1)] = 16 * 1024 * 1024
+
+
+class EmbeddingSettings(_Table):
+    """``model`` is a name, a folder, or ``hashing``."""
+
+    model: Annotated[str, Field(min_length=1)] = "all-MiniLM-L6-v2"
+    runtime: Literal["auto", "sentence-transformers"] = "auto"
+
+
+class IndexSettings(_Table):
+    """``embedded``: in the data folder, beside the ledger."""
+
+    kind: Literal["embedded"] = "embedded"
+
+
+class ApiSettings(_Table):
+    """``keys`` are hashes made by ``hash_key``; with any of them, every request needs a key."""
+
+    keys: tuple[Annotated[str, AfterValidator(_hashed)], ...] = ()
+
+
+class Settings(_Table):
+    """Everything that may be set, checked."""
+
+    daemon: DaemonSettings = Field(default_factory=DaemonSettings)
+    sources: tuple[SourceSettings, ...] = ()
+    embedding: EmbeddingSettings = Field(default_factory=EmbeddingSettings)
+    index: IndexSettings = Field(default_factory=IndexSettings)
+    api: ApiSettings = Field(default_factory=ApiSettings)
+
+    _config: Path | None = PrivateAttr(default=None)
+    _places: dict[Place, str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def config(self) -> Path | None:
+        """The file that was read, if any."""
+        return self._config
+
+    def in_force(self) -> dict[str, dict[str, Any]]:
+        """Every setting by its dotted key: ``value`` (as JSON can hold it) and ``from``.
+
+        ``from`` is ``default``, ``argument``, or names the line of the file or the variable. API keys
+        are shown as their number.
+        """
+        shown: dict[str, dict[str, Any]] = {}
+        for at, value in _leaves(self):
+            shown[dotted(at)] = {
+                "value": len(value) if at == ("api", "keys") else _plain(value),
+                "from": self._places.get(at, "default"),
+            }
+        return shown
+
+
+def load(
+    config: Path | None = None,
+    *,
+    arguments: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Settings:
+    """The settings in force. Raises WrongSettings with every fault.
+
+    ``config`` None means HEADWATER_CONFIG, else ``headwater.toml`` in the current folder if it is
+    there, else no file. ``arguments`` are by dotted key, None meaning not given: ``{"daemon.port": 0,
+    "sources": [Path("~/notes")]}``; sources may be folders, tables or SourceSettings.
+    """
+    path = config_path(config, environ)
+    layers = [file_layer(path)] if path is not None else []
+    layers += [environment_layer(environ, Settings), arguments_layer(arguments or {})]
+    settings = _settled(layers)
+    settings._config = path
+    return settings
+
+
+def sources_from_folders(folders: Sequence[str | Path]) -> list[SourceSettings]:
+    """Sources for folders given on a command line, named after them. Raises WrongSettings."""
+    return list(_settled([arguments_layer({"sources": list(folders)})]).sources)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach what listens there."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _settled(layers: Sequence[Layer]) -> Settings:
+    tables, origins = merged(layers)
+
+    def place(at: Place) -> str:
+        layer = origins.get(at[:2]) or origins.get(at[:1])
+        return layer.place(at) if layer else "default"
+
+    given = {at: place(at) for at in _places_of(tables)}
+    found = [*_with_keys_hashed(tables, origins), *_across_sources(tables)]
+    if all(layer.readable for layer in layers):
+        found += _open_to_others(tables)
+    settings = Settings()
+    try:
+        settings = Settings.model_validate(tables)
+    except ValidationError as error:
+        found += described(error, Settings)
+    lines = [fault for layer in layers for fault in layer.faults]
+    lines += [f"{place(at)} {dotted(at)}: {fault}" for at, fault in found]
+    if lines:
+        count = "a fault" if len(lines) == 1 else f"{len(lines)} faults"
+        raise WrongSettings(f"The settings have {count}; nothing was started.\n  " + "\n  ".join(lines))
+    settings._places = given
+    return settings
+
+
+def _with_keys_hashed(tables: Tables, origins: Mapping[Place, Layer]) -> Iterator[Fault]:
+    """Keys may be plain where they are not kept: in the environment. There they are hashed now."""
+    layer, api = origins.get(("api", "keys")), tables.get("api")
+    if layer is None or layer.name == "file" or not isinstance(api, dict):
+        return
+    keys = api["keys"] if isinstance(api["keys"], list | tuple) else []
+    for number, key in enumerate(keys):
+        if isinstance(key, str) and not _HASHED.fullmatch(key) and len(key) < MIN_KEY_CHARACTERS:
+            yield ("api", "keys", number), f"is shorter than {MIN_KEY_CHARACTERS} characters. {_KEY_HINT}"
+    if keys:
+        hashed = [
+            hash_key(key) if isinstance(key, str) and not _HASHED.fullmatch(key) else key for key in keys
+        ]
+        tables["api"] = {**api, "keys": hashed}
+
+
+def _across_sources(tables: Tables) -> Iterator[Fault]:
+    """Names and folders compared; the tables then hold every name, and leave the data folder out."""
+    sources, daemon = tables.get("sources"), tables.get("daemon", {})
+    if not isinstance(sources, list):
+        return
+    data = daemon.get("data") if isinstance(daemon, dict) else None
+    data = data if isinstance(data, str) else str(_default_data())
+    named = with_names(sources)
+    yield from faults_between(named, data)
+    tables["sources"] = without_data(named, data)
+
+
+def _open_to_others(tables: Tables) -> Iterator[Fault]:
+    daemon, api = tables.get("daemon"), tables.get("api")
+    host = daemon.get("host") if isinstance(daemon, dict) else None
+    keys = api.get("keys") if isinstance(api, dict) else None
+    if isinstance(host, str) and _HOST.fullmatch(host) and not keys and not is_loopback(host):
+        yield (
+            ("daemon", "host"),
+            f"{host[:80]!r} lets other machines in, and there is no key to keep them out; add one under "
+            f"[api] keys, or listen on 127.0.0.1. {_KEY_HINT} {_HASH_HINT}",
+        )
+
+
+def _places_of(tables: Tables) -> Iterator[Place]:
+    """Where something is set."""
+    for name, value in tables.items():
+        entries: Sequence[Any] = value if isinstance(value, list) else ()
+        for number, entry in enumerate(entries):
+            yield from ((name, number, key) for key in (entry if isinstance(entry, dict) else ()))
+        if isinstance(value, dict):
+            yield from ((name, key) for key in value)
+
+
+def _leaves(settings: Settings) -> Iterator[tuple[Place, Any]]:
+    for name in Settings.model_fields:
+        table = getattr(settings, name)
+        if isinstance(table, tuple):
+            for number, entry in enumerate(table):
+                yield from (((name, number, key), value) for key, value in entry)
+        else:
+            yield from (((name, key), value) for key, value in table)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return list(value)
+    return str(value) if isinstance(value, Path) else value

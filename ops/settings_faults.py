@@ -1,0 +1,83 @@
+"""What is wrong with settings, in words that say where and what to do. Secrets are never repeated."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from ops.toml_places import Place
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel, ValidationError
+
+SHOWN_CHARACTERS = 60
+
+# Keys that belong to stores and brokers this version does not have: named by those who read ahead.
+_FIXED = {
+    ("index", "url"): "the index lies in daemon.data in this version; remove the key.",
+    ("ledger",): "the ledger is an SQLite file in daemon.data in this version; remove the table.",
+    ("broker",): "this version needs no broker: its work is handed on within the process; remove the table.",
+}
+_REMEDIES = {
+    ("sources", "root"): 'name the folder: root = "~/notes".',
+}
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word most like this one, if any is much like it."""
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return found[0] if found else None
+
+
+def described(error: ValidationError, model: type[BaseModel]) -> Iterator[tuple[Place, str]]:
+    """What the model found, one sentence for each place."""
+    for detail in error.errors(include_url=False):
+        at = detail["loc"]
+        yield at, _sentence(detail["type"], at, detail["msg"], detail["input"], model)
+
+
+def _sentence(kind: str, at: Place, message: str, value: Any, model: type[BaseModel]) -> str:
+    keys = tuple(part for part in at if isinstance(part, str))
+    if kind == "extra_forbidden":
+        return _unknown(keys, model)
+    if kind == "missing":
+        return "is missing; " + _REMEDIES.get(keys, "add it.")
+    if kind == "literal_error":
+        return f"{_shown(value)} is not supported by this version; supported: {message.split('be ', 1)[1]}."
+    if kind == "value_error":
+        return message.removeprefix("Value error, ")
+    if kind == "tuple_type":
+        return "should be a list: [...]." + _but(keys, value)
+    if kind in ("model_type", "model_attributes_type"):
+        return f"should be a table with keys of its own.{_but(keys, value)}"
+    return message.replace("Input should", "should", 1) + "." + _but(keys, value)
+
+
+def _but(keys: tuple[str, ...], value: Any) -> str:
+    return "" if keys[:1] == ("api",) else f" It is {_shown(value)}."
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "..."
+
+
+def _unknown(keys: tuple[str, ...], model: type[BaseModel]) -> str:
+    if keys in _FIXED or keys[:1] in _FIXED:
+        return "is not supported by this version: " + (_FIXED.get(keys) or _FIXED[keys[:1]])
+    tables = {name: list(_fields(info.annotation)) for name, info in model.model_fields.items()}
+    key, beside = keys[-1], tables.get(keys[0], []) if len(keys) > 1 else list(tables)
+    elsewhere = [f"{table}.{name}" for table, names in tables.items() for name in names if name == key]
+    guess = nearest(key, beside) or next(iter(elsewhere), None)
+    if guess:
+        return f"is an unknown key; did you mean {guess}?"
+    return f"is an unknown key; known here: {', '.join(beside)}."
+
+
+def _fields(annotation: Any) -> Iterable[str]:
+    """The keys of a table, or of each table in a list of them."""
+    for candidate in (annotation, *getattr(annotation, "__args__", ())):
+        if hasattr(candidate, "model_fields"):
+            return list(candidate.model_fields)
+    return []

@@ -1,0 +1,356 @@
+"""Settings: which value wins, and what is said of wrong ones."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ingestion.errors import WrongSettings
+from ops.settings import Settings, SourceSettings, hash_key, is_loopback, load, sources_from_folders
+
+KEY = "a-key-made-by-a-generator"
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "headwater.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def faults(path: Path | None = None, **options: object) -> list[str]:
+    """The lines of the report, without its heading."""
+    options.setdefault("environ", {})
+    with pytest.raises(WrongSettings) as caught:
+        load(path, **options)  # type: ignore[arg-type]
+    return [line.strip() for line in str(caught.value).splitlines()[1:]]
+
+
+def test_defaults_need_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = load(environ={})
+    assert settings == Settings()
+    assert settings.config is None
+    assert settings.daemon.data.is_absolute()
+    assert settings.daemon.data.name == "headwater"
+    assert (settings.daemon.host, settings.daemon.port) == ("127.0.0.1", 7878)
+    assert (settings.embedding.model, settings.embedding.runtime) == ("all-MiniLM-L6-v2", "auto")
+    assert settings.sources == ()
+    assert {entry["from"] for entry in settings.in_force().values()} == {"default"}
+
+
+def test_environment_beats_the_file_and_an_argument_beats_both(tmp_path: Path) -> None:
+    path = written(tmp_path, '[daemon]\nport = 1\nhost = "::1"\n[embedding]\nmodel = "one"\n')
+    environ = {"HEADWATER_DAEMON__PORT": "2", "HEADWATER_EMBEDDING__MODEL": "two"}
+    settings = load(path, environ=environ, arguments={"embedding.model": "three", "daemon.host": None})
+    assert (settings.daemon.host, settings.daemon.port, settings.embedding.model) == ("::1", 2, "three")
+    shown = settings.in_force()
+    assert shown["daemon.host"] == {"value": "::1", "from": f"{path}:3"}
+    assert shown["daemon.port"] == {"value": 2, "from": "HEADWATER_DAEMON__PORT"}
+    assert shown["embedding.model"] == {"value": "three", "from": "argument"}
+    assert shown["index.kind"] == {"value": "embedded", "from": "default"}
+
+
+def test_settings_cannot_be_changed_later() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Settings().daemon.port = 1  # type: ignore[misc]
+
+
+def test_everything_in_force_can_be_written_as_json(tmp_path: Path) -> None:
+    path = written(tmp_path, '[[sources]]\nroot = "notes"\ninclude = ["*.md"]\n')
+    shown = json.loads(json.dumps(load(path, environ={}).in_force()))
+    assert shown["sources[0].root"] == {"value": str(tmp_path / "notes"), "from": f"{path}:2"}
+    assert shown["sources[0].name"] == {"value": "notes", "from": "default"}
+    assert shown["sources[0].include"]["value"] == ["*.md"]
+
+
+def test_the_file_is_named_or_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    here = written(tmp_path, "[daemon]\nport = 1\n")
+    (tmp_path / "other.toml").write_text("[daemon]\nport = 2\n", encoding="utf-8")
+    assert load(environ={}).daemon.port == 1
+    assert load(environ={"HEADWATER_CONFIG": "other.toml"}).daemon.port == 2
+    assert load(here, environ={"HEADWATER_CONFIG": "other.toml"}).daemon.port == 1
+
+
+def test_relative_paths_start_where_they_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "work").mkdir()
+    path = written(tmp_path / "etc", '[daemon]\ndata = "../data"\n[embedding]\nmodel = "./model"\n')
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    settings = load(path, environ={"HEADWATER_SOURCES": '[{"root": "a"}, {"root": "~/b"}]'})
+    assert settings.daemon.data == tmp_path / "data"
+    assert settings.embedding.model == str(tmp_path / "etc/model")
+    assert [source.root for source in settings.sources] == [tmp_path / "work/a", tmp_path / "home/b"]
+
+
+def test_a_model_with_a_slash_is_a_name() -> None:
+    assert load(environ={"HEADWATER_EMBEDDING__MODEL": "org/model"}).embedding.model == "org/model"
+
+
+def test_all_faults_come_together_each_with_its_place(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        """# a comment = 1
+[daemon]
+port = 99999   # too high
+text = '''
+port = 1
+'''
+
+[[sources]]
+root = "a"
+
+[[sources]]
+include = [
+  "[x",
+  "!",
+]
+""",
+    )
+    found = faults(
+        path, environ={"HEADWATER_EMBEDDING__RUNTIME": "cuda"}, arguments={"index.kind": "weaviate"}
+    )
+    assert sorted(found) == sorted(
+        [
+            f"{path}:3 daemon.port: should be less than or equal to 65535. It is 99999.",
+            f"{path}:4 daemon.text: is an unknown key; known here: data, host, port.",
+            f'{path}:11 sources[1].root: is missing; name the folder: root = "~/notes".',
+            f"{path}:12 sources[1].include: '!' is no pattern as in .gitignore.",
+            "HEADWATER_EMBEDDING__RUNTIME embedding.runtime: 'cuda' is not supported by this version; "
+            "supported: 'auto' or 'sentence-transformers'.",
+            "argument index.kind: 'weaviate' is not supported by this version; supported: 'embedded'.",
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[deamon]\nport = 1", ":1 deamon: is an unknown key; did you mean daemon?"),
+        ("[daemon]\nprot = 1", ":2 daemon.prot: is an unknown key; did you mean port?"),
+        ("port = 1", ":1 port: is an unknown key; did you mean daemon.port?"),
+        (
+            '[[sources]]\nroot = "a"\nincludes = []',
+            ":3 sources[0].includes: is an unknown key; did you mean include?",
+        ),
+        (
+            '[ledger]\nurl = "postgresql://u:pw@h/d"',
+            ":1 ledger: is not supported by this version: the ledger is",
+        ),
+        ("daemon = 5", ":1 daemon: should be a table with keys of its own. It is 5."),
+        ('[sources]\nroot = "a"', ":1 sources: should be a list"),
+        ("sources = [1]", ":1 sources[0]: should be a table with keys of its own. It is 1."),
+        ("[daemon]\nport = true", ":2 daemon.port: should be a number, not true or false."),
+        ('[daemon]\ndata = ""', ":2 daemon.data: is no folder that can be found"),
+        ('[daemon]\ndata = "~nobody-of-this-name/x"', ":2 daemon.data: is no folder that can be found"),
+        ('[daemon]\ndata = "a\\u0000b"', ":2 daemon.data: holds a zero byte"),
+        ('[daemon]\nhost = ""', ":2 daemon.host: '' is no host"),
+        ('[daemon]\nhost = "http://127.0.0.1"', ":2 daemon.host: 'http://127.0.0.1' is no host"),
+        (
+            '[[sources]]\nroot = "a"\nscan_every_s = nan',
+            ":3 sources[0].scan_every_s: should be a finite number",
+        ),
+        ('[[sources]]\nroot = "a"\nscan_every_s = 0', ":3 sources[0].scan_every_s: should be greater"),
+        ('[[sources]]\nroot = "a"\nname = "../up"', ":3 sources[0].name: '../up' is no name"),
+        ('[[sources]]\nroot = "a"\ninclude = "*.md"', ":3 sources[0].include: should be a list: [...]."),
+    ],
+)
+def test_what_is_said_of_a_wrong_value(tmp_path: Path, text: str, said: str) -> None:
+    path = written(tmp_path, text)
+    found = faults(path)
+    assert len(found) == 1
+    assert found[0].startswith(f"{path}{said}")
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"[daemon]\nport = \n", ":2: is not TOML: Invalid value in column 8. Nothing in the file was used."),
+        (b"[daemon]\nport = 1\nport = 2\n", ":3: is not TOML: Cannot overwrite a value"),
+        (b"[daemon]\n\nhost = '\xff'", ":3: is not UTF-8 text"),
+        (b"x = " + b"[" * 100_000, ": brackets are nested too deeply"),
+        (b"#" * (1024 * 1024 + 1), ": cannot be read (it is larger than"),
+        (b"x = " + b"9" * 5000, ": is not TOML: Exceeds the limit"),
+    ],
+)
+def test_a_file_that_cannot_be_read_does_not_hide_other_faults(
+    tmp_path: Path, body: bytes, said: str
+) -> None:
+    path = tmp_path / "headwater.toml"
+    path.write_bytes(body)
+    found = faults(path, environ={"HEADWATER_DAEMON__PORT": "-1", "HEADWATER_DAEMON__HOST": "0.0.0.0"})
+    assert found[0].startswith(f"{path}{said}")
+    assert found[1:] == [
+        "HEADWATER_DAEMON__PORT daemon.port: should be greater than or equal to 0. It is '-1'."
+    ]
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    assert faults(tmp_path / "none.toml") == [
+        f"{tmp_path}/none.toml: cannot be read (No such file or directory); name another with --config."
+    ]
+    assert "Is a directory" in faults(tmp_path)[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("HEADWATER_DAEMON_PORT", "sets nothing; the name has two underscores: HEADWATER_DAEMON__PORT."),
+        ("HEADWATER_DEAMON__PORT", "sets nothing; did you mean HEADWATER_DAEMON__PORT?"),
+        ("HEADWATER_XYZZY__QUUX", "sets nothing; unset it."),
+        ("HEADWATER_DAEMON__PROT", "daemon.prot: is an unknown key; did you mean port?"),
+    ],
+)
+def test_variables_that_set_nothing_are_named(name: str, said: str) -> None:
+    assert [
+        line.removeprefix(f"{name}:").removeprefix(name).strip() for line in faults(environ={name: "1"})
+    ] == [said]
+
+
+def test_variables_of_others_and_empty_ones_are_passed_over() -> None:
+    environ = {
+        "HEADWATER_SERVICE_HOST": "10.0.0.1",
+        "HEADWATER_DAEMON_PORT": "tcp://10.0.0.1:7878",
+        "HEADWATER_DAEMON__PORT": " ",
+        "PORT": "1",
+    }
+    assert load(environ=environ) == Settings()
+
+
+@pytest.mark.parametrize("value", ["notes", "{", "[" * 100_000, "5"])
+def test_sources_from_the_environment_are_a_json_list(value: str) -> None:
+    found = faults(environ={"HEADWATER_SOURCES": value})
+    assert len(found) == 1
+    assert found[0].startswith("HEADWATER_SOURCES sources: should be a list: [...].")
+    assert len(found[0]) < 200
+
+
+def test_a_key_in_the_file_is_stored_hashed(tmp_path: Path) -> None:
+    path = written(tmp_path, f'[daemon]\nhost = "0.0.0.0"\n[api]\nkeys = ["{hash_key(KEY)}"]\n')
+    settings = load(path, environ={})
+    assert settings.api.keys == (hash_key(KEY),)
+    assert settings.in_force()["api.keys"] == {"value": 1, "from": f"{path}:4"}
+
+
+def test_a_plain_key_in_the_file_is_refused_and_never_shown(tmp_path: Path) -> None:
+    path = written(tmp_path, f'[api]\nkeys = ["{KEY}", 5]\nkey = "{KEY}"')
+    found = faults(path)
+    assert any(
+        line.startswith(f"{path}:2 api.keys[0]: should be the hash of a key, not the key.") for line in found
+    )
+    assert any(line.startswith(f"{path}:3 api.key: is an unknown key; did you mean keys?") for line in found)
+    assert KEY not in "".join(found)
+
+
+def test_the_command_that_is_told_makes_the_hash() -> None:
+    told = hint_for_a_hash()
+    code = told.split('python3 -c "', 1)[1].rsplit('"', 1)[0].replace("getpass.getpass('Key: ')", f"{KEY!r}")
+    made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert made.stdout.strip() == hash_key(KEY)
+
+
+def hint_for_a_hash() -> str:
+    with pytest.raises(WrongSettings) as caught:
+        load(environ={"HEADWATER_DAEMON__HOST": "0.0.0.0"})
+    return str(caught.value).split("Make the hash of a key with: ")[1]
+
+
+@pytest.mark.parametrize("value", [KEY, f"{KEY}, {KEY}2", json.dumps([KEY]), hash_key(KEY)])
+def test_keys_from_the_environment_may_be_plain_and_are_hashed(value: str) -> None:
+    settings = load(environ={"HEADWATER_API__KEYS": value, "HEADWATER_DAEMON__HOST": "0.0.0.0"})
+    assert settings.api.keys[0] == hash_key(KEY)
+    assert KEY not in repr(settings)
+
+
+def test_a_short_key_is_refused() -> None:
+    found = faults(environ={"HEADWATER_API__KEYS": "hunter2"})
+    assert found[0].startswith("HEADWATER_API__KEYS api.keys[0]: is shorter than 16 characters.")
+    assert "hunter2" not in found[0]
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        *((host, True) for host in ("127.0.0.1", "127.9.9.9", "::1", "localhost")),
+        *(
+            (host, False)
+            for host in ("0.0.0.0", "::", "192.168.1.2", "localhost.example.org", "::ffff:10.0.0.1")
+        ),
+    ],
+)
+def test_other_machines_need_a_key(host: str, loopback: bool) -> None:
+    assert is_loopback(host) is loopback
+    environ = {"HEADWATER_DAEMON__HOST": host}
+    if loopback:
+        assert load(environ=environ).daemon.host == host
+    else:
+        assert faults(environ=environ)[0].startswith("HEADWATER_DAEMON__HOST daemon.host: ")
+        assert load(environ={**environ, "HEADWATER_API__KEYS": KEY}).daemon.host == host
+
+
+def test_sources_are_called_after_their_folders(tmp_path: Path) -> None:
+    sources = sources_from_folders([tmp_path / "a/docs", tmp_path / "b/docs", tmp_path / "Über uns!"])
+    assert [source.name for source in sources] == ["docs", "docs-2", "Über-uns"]
+    assert [source.kind for source in sources] == ["files"] * 3
+    assert sources_from_folders(["/"])[0].name == "root"
+
+
+def test_a_name_that_was_given_is_not_taken_by_another(tmp_path: Path) -> None:
+    path = written(tmp_path, '[[sources]]\nroot = "x/docs"\n[[sources]]\nname = "docs"\nroot = "y"\n')
+    assert [source.name for source in load(path, environ={}).sources] == ["docs-2", "docs"]
+
+
+def test_names_and_folders_given_twice_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    path = written(
+        tmp_path,
+        '[[sources]]\nname = "a"\nroot = "real"\n[[sources]]\nname = "a"\nroot = "other"\n'
+        '[[sources]]\nname = "c"\nroot = "link"\n',
+    )
+    assert faults(path) == [
+        f"{path}:5 sources[1].name: 'a' is sources[0] already; rename one.",
+        f"{path}:9 sources[2].root: {tmp_path}/link is sources[0] already; give it once.",
+    ]
+
+
+def test_folders_inside_one_another_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(WrongSettings, match=r"sources\[1\].root: .*/in lies in sources\[0\]"):
+        sources_from_folders([tmp_path, tmp_path / "in"])
+    with pytest.raises(WrongSettings, match=r"sources\[1\].root: .* holds sources\[0\]"):
+        sources_from_folders([tmp_path / "in", tmp_path])
+    inner = SourceSettings(name="in", root=tmp_path / "in")
+    outer = SourceSettings(name="out", root=tmp_path, exclude=("/in/",))
+    assert load(environ={}, arguments={"sources": [outer, inner]}).sources == (outer, inner)
+
+
+def test_a_folder_may_be_missing_but_not_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file.md").touch()
+    assert sources_from_folders([tmp_path / "later"])[0].root == tmp_path / "later"
+    with pytest.raises(WrongSettings, match="is a file; name the folder that holds it"):
+        sources_from_folders([tmp_path / "file.md"])
+
+
+def test_the_data_folder_is_left_out_of_a_source_that_holds_it(tmp_path: Path) -> None:
+    arguments = {"daemon.data": tmp_path / "of [me]", "sources": [tmp_path]}
+    assert load(environ={}, arguments=arguments).sources[0].exclude == (r"/of\ \[me\]/",)
+    assert "is the data folder" in faults(arguments={"daemon.data": tmp_path, "sources": [tmp_path]})[0]
+
+
+def test_importing_reads_nothing_and_is_quick() -> None:
+    code = (
+        "import sys, time; start = time.process_time(); import ops.settings; "
+        "assert 'pydantic_settings' not in sys.modules; print(time.process_time() - start)"
+    )
+    environ = {**os.environ, "HEADWATER_DAEMON__PORT": "no number"}
+    runs = [
+        subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
+        for _ in range(3)
+    ]
+    assert min(float(run.stdout) for run in runs) < 0.6
