@@ -26,6 +26,7 @@ class PublicationState(enum.StrEnum):
     PENDING = "pending"
     LIVE = "live"
     FAILED = "failed"  # dead letter
+    WITHDRAWN = "withdrawn"  # its document is retired or skipped: nothing to publish
 
 
 class Lane(enum.StrEnum):
@@ -90,8 +91,9 @@ class Root:
 class Listing:
     """One look at everything a source holds.
 
-    ``blind`` holds URI prefixes (each ends with '/', or is '' for everything) that could not be
-    listed: nothing below them may be called absent. ``faults`` says why, one line each.
+    ``blind`` holds what could not be looked at: URI prefixes (each ends with '/', or is '' for
+    everything) and single URIs. An element speaks of a URI if it equals it, or is such a prefix of it:
+    what it speaks of may not be called absent. ``faults`` says why, one line each.
     """
 
     sightings: Sequence[Seen | Skipped]

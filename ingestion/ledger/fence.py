@@ -1,0 +1,159 @@
+"""The fence: which of the chunks an index found may be served.
+
+A search takes its horizon first, then asks the index, then serves exactly the chunks with
+``born <= tick < died``. New chunks were acknowledged by the index before they got their tick, so nothing
+is missing; all rounds of a search use one tick, so nothing is mixed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from ingestion.database import Database
+from ingestion.ledger.sql import read_counter, slices
+from ingestion.ledger.tables import chunks, documents, editions, publications, sources
+from ingestion.ledger.values import Admitted, Edition, Horizon
+from ingestion.records import PublicationState, Standing
+
+_COLUMNS = (
+    chunks.c.id,
+    chunks.c.document_id,
+    chunks.c.ordinal,
+    chunks.c.start,
+    chunks.c.end,
+    chunks.c.heading_path,
+    documents.c.source,
+    documents.c.uri,
+    documents.c.standing,
+    documents.c.wanted,
+    documents.c.pending_since,
+    publications.c.state,
+    publications.c.live_generation,
+    publications.c.published_tick,
+    publications.c.changed_at,
+    publications.c.published_at,
+)
+
+
+class Fence:
+    """Lets only live chunks through."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def horizon(self) -> Horizon:
+        """The tick and the live edition, read together."""
+        with self._database.read() as connection:
+            row = connection.execute(sa.select(editions).where(editions.c.state == "live")).one()
+            return Horizon(
+                read_counter(connection, "tick"),
+                Edition(row.id, row.name, row.fingerprint, row.dimensions, row.description),
+            )
+
+    def active_sources(self) -> tuple[str, ...]:
+        """The sources in the settings: documents of any other are not served."""
+        with self._database.read() as connection:
+            query = sa.select(sources.c.name).where(sources.c.active).order_by(sources.c.name)
+            return tuple(connection.execute(query).scalars())
+
+    def admit(self, chunk_ids: Sequence[str], horizon: Horizon) -> dict[str, Admitted]:
+        """Those of the chunks that were live at the horizon and whose document is not retired since.
+
+        A document that was published again after the horizon comes with ``published_tick`` above the
+        horizon's tick: its place and times are those of the newer revision.
+        """
+        admitted: dict[str, Admitted] = {}
+        with self._database.read() as connection:
+            for some in slices(chunk_ids):
+                query = (
+                    sa.select(*_COLUMNS)
+                    .join(documents, documents.c.id == chunks.c.document_id)
+                    .join(
+                        publications,
+                        sa.and_(
+                            publications.c.document_id == chunks.c.document_id,
+                            publications.c.edition_id == chunks.c.edition_id,
+                        ),
+                    )
+                    .where(
+                        chunks.c.id.in_(some),
+                        chunks.c.edition_id == horizon.edition.edition_id,
+                        chunks.c.born <= horizon.tick,
+                        sa.or_(chunks.c.died.is_(None), chunks.c.died > horizon.tick),
+                        documents.c.standing.in_((Standing.PRESENT, Standing.HELD)),
+                        # A revival clears nothing of the old chunks' rows: only what is live again counts.
+                        publications.c.live_generation.is_not(None),
+                    )
+                )
+                for row in connection.execute(query):
+                    admitted[row.id] = _admitted(row)
+        return admitted
+
+    def behind(self, generation: int, names: Sequence[str] | None = None) -> int:
+        """How many documents are still to be published before everything up to a generation is live.
+
+        Failed and held documents are not awaited.
+        """
+        condition = [
+            publications.c.state == PublicationState.PENDING,
+            editions.c.state == "live",
+            documents.c.standing == Standing.PRESENT,
+            sa.func.coalesce(publications.c.live_generation, 0) < generation,
+            publications.c.live_generation.is_distinct_from(documents.c.wanted),
+        ]
+        if names is not None:
+            condition.append(documents.c.source.in_(names))
+        query = (
+            sa.select(sa.func.count())
+            .select_from(publications)
+            .join(documents, documents.c.id == publications.c.document_id)
+            .join(editions, editions.c.id == publications.c.edition_id)
+            .where(*condition)
+        )
+        with self._database.read() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def pending(self, document_ids: Sequence[int]) -> set[int]:
+        """Those of the documents whose newer revision is still to be published (dead letters left out)."""
+        query = (
+            sa.select(publications.c.document_id)
+            .join(editions, editions.c.id == publications.c.edition_id)
+            .join(documents, documents.c.id == publications.c.document_id)
+            .where(
+                publications.c.document_id.in_(document_ids),
+                publications.c.state == PublicationState.PENDING,
+                publications.c.live_generation.is_distinct_from(documents.c.wanted),
+                editions.c.state == "live",
+            )
+        )
+        with self._database.read() as connection:
+            return set(connection.execute(query).scalars())
+
+    def generation(self) -> int:
+        """The last generation that was issued."""
+        with self._database.read() as connection:
+            return read_counter(connection, "generation")
+
+
+def _admitted(row: Any) -> Admitted:
+    return Admitted(
+        chunk_id=row.id,
+        document_id=row.document_id,
+        source=row.source,
+        uri=row.uri,
+        ordinal=row.ordinal,
+        start=row.start,
+        end=row.end,
+        heading_path=tuple(row.heading_path),
+        standing=Standing(row.standing),
+        state=PublicationState(row.state),
+        wanted=row.wanted,
+        generation=row.live_generation,
+        published_tick=row.published_tick,
+        changed_at=row.changed_at,
+        published_at=row.published_at,
+        pending_since=row.pending_since,
+    )

@@ -1,0 +1,29 @@
+"""The ledger: opens the database and hands out its books."""
+
+from __future__ import annotations
+
+from ingestion.clock import Clock
+from ingestion.database import Database
+from ingestion.ledger import schema
+from ingestion.ledger.claims import Claims
+from ingestion.ledger.documents import Documents
+from ingestion.ledger.fence import Fence
+from ingestion.ledger.publishing import Publications
+from ingestion.ledger.sources import Sources
+from ingestion.ledger.views import Views
+
+LEASE_S = 60.0
+
+
+class Ledger:
+    """The state of every document. Opening migrates the schema; see the package for the state machine."""
+
+    def __init__(self, database: Database, clock: Clock, *, lease_s: float = LEASE_S) -> None:
+        schema.ensure(database)
+        self.database = database
+        self.sources = Sources(database, clock)
+        self.documents = Documents(database, clock)
+        self.claims = Claims(database, clock, lease_s=lease_s)
+        self.publications = Publications(database, clock, lease_s=lease_s)
+        self.fence = Fence(database)
+        self.views = Views(database)

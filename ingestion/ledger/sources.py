@@ -1,0 +1,122 @@
+"""What is known of the sources themselves, and which edition is live."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from ingestion.clock import Clock
+from ingestion.database import Database
+from ingestion.errors import WrongEdition
+from ingestion.ledger.sql import advance, inserting
+from ingestion.ledger.tables import editions, sources
+from ingestion.ledger.values import Edition, SourceState
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRow:
+    """A source as the settings name it."""
+
+    name: str
+    kind: str
+    location: str
+
+
+class Sources:
+    """The ledger's book of sources."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def configure(self, rows: Sequence[SourceRow]) -> None:
+        """These are the sources now; the documents of any other stay, and are not served."""
+        with self._database.write() as connection:
+            connection.execute(sa.update(sources).values(active=False))
+            for row in rows:
+                insert = inserting(connection, sources)
+                values = {"name": row.name, "kind": row.kind, "location": row.location, "active": True}
+                connection.execute(
+                    insert.values(values).on_conflict_do_update(
+                        index_elements=["name"], set_={**values, "fault": None}
+                    )
+                )
+
+    def all(self) -> list[SourceState]:
+        with self._database.read() as connection:
+            rows = connection.execute(sa.select(sources).order_by(sources.c.name))
+            return [
+                SourceState(
+                    row.name,
+                    row.kind,
+                    row.location,
+                    row.active,
+                    row.device,
+                    row.listed_at,
+                    row.listing_generation,
+                    row.heartbeat_at,
+                    row.fault,
+                )
+                for row in rows
+            ]
+
+    def state(self, name: str) -> SourceState | None:
+        return next((state for state in self.all() if state.name == name), None)
+
+    def begin_listing(self) -> int:
+        """The generation of a listing: it may retire only entries that were last observed before it."""
+        with self._database.write() as connection:
+            return advance(connection, "generation")
+
+    def finish_listing(
+        self, name: str, generation: int, *, started_at: float, device: int | None, fault: str | None
+    ) -> None:
+        """A complete listing was carried out: proof of sight up to its start."""
+        self._update(name, listing_generation=generation, listed_at=started_at, device=device, fault=fault)
+
+    def heartbeat(self, name: str, at: float) -> None:
+        """Every change before this moment has been observed."""
+        self._update(name, heartbeat_at=at)
+
+    def set_fault(self, name: str, fault: str | None) -> None:
+        self._update(name, fault=fault)
+
+    def edition(self, fingerprint: str, dimensions: int, description: str) -> Edition:
+        """The live edition, made on first use. Raises WrongEdition for one of another model."""
+        with self._database.write() as connection:
+            row = connection.execute(sa.select(editions).where(editions.c.state == "live")).one_or_none()
+            if row is None:
+                values = {
+                    "name": f"e{fingerprint[:12]}",
+                    "fingerprint": fingerprint,
+                    "description": description,
+                    "dimensions": dimensions,
+                    "state": "live",
+                    "created_at": self._clock.now(),
+                }
+                key = connection.execute(
+                    sa.insert(editions).values(values).returning(editions.c.id)
+                ).scalar_one()
+                return Edition(key, f"e{fingerprint[:12]}", fingerprint, dimensions, description)
+        if row.fingerprint != fingerprint:
+            raise WrongEdition(
+                f"The index was made with another embedding model ({row.description}), and the settings "
+                f"name {description}. Vectors of two models cannot be compared; nothing was changed.",
+                hint="Set embedding.model back, or rebuild: start with another data folder "
+                "(--data), or move this one away; it is made again from the sources.",
+            )
+        return Edition(row.id, row.name, row.fingerprint, row.dimensions, row.description)
+
+    def live_edition(self) -> Edition | None:
+        """The live edition, if there is one yet."""
+        with self._database.read() as connection:
+            row = connection.execute(sa.select(editions).where(editions.c.state == "live")).one_or_none()
+        if row is None:
+            return None
+        return Edition(row.id, row.name, row.fingerprint, row.dimensions, row.description)
+
+    def _update(self, name: str, **values: object) -> None:
+        with self._database.write() as connection:
+            connection.execute(sa.update(sources).where(sources.c.name == name).values(**values))

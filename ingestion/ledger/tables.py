@@ -1,0 +1,170 @@
+"""The ledger's tables. ``migrations/`` holds how a file got here; a test keeps the two equal."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite gives out row ids only to INTEGER keys; elsewhere 32 bits would be too few.
+Key = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+# One row a number (generation, token, tick): on Postgres a claim must not wait for a publish.
+counters = sa.Table(
+    "counters",
+    metadata,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("value", sa.BigInteger, nullable=False),
+)
+
+sources = sa.Table(
+    "sources",
+    metadata,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("kind", sa.String, nullable=False),
+    sa.Column("location", sa.String, nullable=False),
+    sa.Column("active", sa.Boolean, nullable=False),  # in the settings now
+    sa.Column("device", sa.BigInteger),
+    sa.Column("listed_at", sa.Float),  # start of the last complete listing
+    sa.Column("listing_generation", sa.BigInteger),  # of the last complete listing
+    sa.Column("heartbeat_at", sa.Float),  # every event before this has been observed
+    sa.Column("fault", sa.Text),  # why it cannot be looked at, or what the last listing could not see
+)
+
+documents = sa.Table(
+    "documents",
+    metadata,
+    sa.Column("id", Key, primary_key=True),
+    sa.Column("source", sa.String, nullable=False),
+    sa.Column("uri", sa.String, nullable=False),
+    sa.Column("fingerprint", sa.String, nullable=False),
+    sa.Column("identity", sa.String),  # of the published look
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("racy", sa.Boolean, nullable=False),
+    sa.Column("standing", sa.String, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("wanted", sa.BigInteger, nullable=False),
+    sa.Column("observed", sa.BigInteger, nullable=False),  # generation of the last observation
+    sa.Column("pending_since", sa.Float),
+    sa.Column("changed_at", sa.Float, nullable=False),
+    sa.Column("observed_at", sa.Float, nullable=False),
+    sa.Column("retired_at", sa.Float),
+    sa.UniqueConstraint("source", "uri"),
+    sqlite_autoincrement=True,  # an id never comes back
+)
+sa.Index("ix_documents_wanted", documents.c.wanted)
+sa.Index("ix_documents_source_identity", documents.c.source, documents.c.identity)
+sa.Index("ix_documents_source_standing", documents.c.source, documents.c.standing)
+_waiting = documents.c.pending_since.is_not(None)
+sa.Index(
+    "ix_documents_source_pending_since",
+    documents.c.source,
+    documents.c.pending_since,
+    sqlite_where=_waiting,
+    postgresql_where=_waiting,
+)
+
+editions = sa.Table(
+    "editions",
+    metadata,
+    sa.Column("id", Key, primary_key=True),
+    sa.Column("name", sa.String, nullable=False, unique=True),
+    sa.Column("fingerprint", sa.String, nullable=False),
+    sa.Column("description", sa.String, nullable=False),
+    sa.Column("dimensions", sa.Integer, nullable=False),
+    sa.Column("state", sa.String, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+)
+
+publications = sa.Table(
+    "publications",
+    metadata,
+    sa.Column("document_id", Key, sa.ForeignKey("documents.id"), primary_key=True),
+    sa.Column("edition_id", Key, sa.ForeignKey("editions.id"), primary_key=True),
+    sa.Column("state", sa.String, nullable=False),
+    sa.Column("lane", sa.String, nullable=False),
+    # What is live
+    sa.Column("live_generation", sa.BigInteger),
+    sa.Column("digest", sa.String),
+    sa.Column("pipeline", sa.String),
+    sa.Column("changed_at", sa.Float),
+    sa.Column("published_at", sa.Float),
+    sa.Column("published_tick", sa.BigInteger),
+    # The work
+    sa.Column("token", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("lease_until", sa.Float),
+    sa.Column("claimed_at", sa.Float),
+    sa.Column("sent_at", sa.Float),  # when a message about it was last sent
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("not_before", sa.Float, nullable=False, server_default="0"),
+    sa.Column("alone", sa.Boolean, nullable=False, server_default=sa.false()),  # claimed one by one
+    sa.Column("repair", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("error", sa.Text),
+    sa.Column("failed_at", sa.Float),
+)
+# Only work that is open is indexed: the dispatcher's look costs the same with a million documents.
+_open = publications.c.state != "live"
+sa.Index(
+    "ix_publications_open",
+    publications.c.edition_id,
+    publications.c.state,
+    publications.c.lane,
+    publications.c.not_before,
+    sqlite_where=_open,
+    postgresql_where=_open,
+)
+_leased = publications.c.lease_until.is_not(None)
+sa.Index(
+    "ix_publications_lease_until",
+    publications.c.lease_until,
+    sqlite_where=_leased,
+    postgresql_where=_leased,
+)
+
+chunks = sa.Table(
+    "chunks",
+    metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("document_id", Key, sa.ForeignKey("documents.id"), nullable=False),
+    sa.Column("edition_id", Key, sa.ForeignKey("editions.id"), nullable=False),
+    sa.Column("digest", sa.String, nullable=False),
+    sa.Column("ordinal", sa.Integer, nullable=False),
+    sa.Column("start", sa.BigInteger, nullable=False),
+    sa.Column("end", sa.BigInteger, nullable=False),
+    sa.Column("heading_path", sa.JSON, nullable=False),
+    sa.Column("born", sa.BigInteger),  # staged: neither; live: born; dead: died
+    sa.Column("died", sa.BigInteger),
+    sa.Column("died_at", sa.Float),
+    sa.Column("repair", sa.Boolean, nullable=False, server_default=sa.false()),
+)
+sa.Index("ix_chunks_document_id_edition_id", chunks.c.document_id, chunks.c.edition_id)
+_dead = chunks.c.died.is_not(None)
+sa.Index("ix_chunks_died_at", chunks.c.died_at, sqlite_where=_dead, postgresql_where=_dead)
+
+attempts = sa.Table(
+    "attempts",
+    metadata,
+    sa.Column("id", Key, primary_key=True),
+    sa.Column("document_id", Key, sa.ForeignKey("documents.id"), nullable=False),
+    sa.Column("edition_id", Key, sa.ForeignKey("editions.id")),
+    sa.Column("generation", sa.BigInteger, nullable=False),
+    sa.Column("lane", sa.String, nullable=False),
+    sa.Column("outcome", sa.String, nullable=False),
+    sa.Column("changed_at", sa.Float),
+    sa.Column("observed_at", sa.Float),
+    sa.Column("claimed_at", sa.Float),
+    sa.Column("staged_at", sa.Float),
+    sa.Column("finished_at", sa.Float, nullable=False),
+    sa.Column("chunks", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("embedded", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("reused", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("detail", sa.Text, nullable=False, server_default=""),
+)
+sa.Index("ix_attempts_document_id", attempts.c.document_id)

@@ -1,0 +1,213 @@
+"""What goes into the ledger and comes out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ingestion.records import Lane, PublicationState, Standing
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One document as the ledger knows it: what a new observation is compared with."""
+
+    document_id: int
+    source: str
+    uri: str
+    fingerprint: str
+    identity: str | None
+    size_bytes: int
+    racy: bool
+    standing: Standing
+    wanted: int
+    observed: int
+    observed_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """Everything indexed with one embedding model; ``name`` is what the index calls it."""
+
+    edition_id: int
+    name: str
+    fingerprint: str
+    dimensions: int
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to work on one publication until a later claim: valid while ``token`` is current.
+
+    ``wanted`` is the generation this attempt will have published when it is done, because the source
+    is read after the claim.
+    """
+
+    document_id: int
+    edition_id: int
+    source: str
+    uri: str
+    lane: Lane
+    token: int
+    wanted: int
+    live_generation: int | None
+    digest: str | None
+    pipeline: str | None
+    repair: bool
+    attempts: int
+    changed_at: float
+    pending_since: float | None
+    observed_at: float
+    claimed_at: float
+
+    @property
+    def name(self) -> str:
+        return f"{self.source}/{self.uri}"
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestChunk:
+    """A chunk of a document that is not dead: live (``born`` set) or staged by an earlier attempt."""
+
+    chunk_id: str
+    digest: str
+    ordinal: int
+    start: int
+    end: int
+    heading_path: tuple[str, ...]
+    born: int | None
+    repair: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where a chunk stands in the revision that is to be published."""
+
+    chunk_id: str
+    ordinal: int
+    start: int
+    end: int
+    heading_path: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Staging:
+    """A chunk's intent row, written before the index hears of the chunk."""
+
+    claim: Claim
+    placed: Placed
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What an attempt did, for the history and the metrics."""
+
+    chunks: int = 0
+    embedded: int = 0
+    reused: int = 0
+    staged_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The look that was taken when the published content had been read."""
+
+    fingerprint: str
+    identity: str | None
+    size_bytes: int
+    changed_at: float
+    racy: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Publishing:
+    """A revision that the index has acknowledged in full.
+
+    ``moved`` are kept chunks whose place changed, ``kept`` all kept ids (moved ones too), ``added``
+    the staged ones. Whatever else the document has, staged or live, dies. ``skipped`` is the reason
+    of a document that is there but is no text: it then has no chunks.
+    """
+
+    claim: Claim
+    digest: str
+    pipeline: str
+    look: Look
+    kept: Sequence[str] = ()
+    moved: Sequence[Placed] = ()
+    added: Sequence[Placed] = ()
+    skipped: str | None = None
+    work: Work = field(default_factory=Work)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What became of one attempt.
+
+    ``superseded``: a newer claim won and nothing was written. ``pending``: published, and a newer edit
+    is waiting already. Times are seconds since the epoch.
+    """
+
+    claim: Claim
+    superseded: bool
+    pending: bool = False
+    dropped: int = 0
+    published_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Horizon:
+    """The state of the knowledge base a search answers from: read before the index is asked."""
+
+    tick: int
+    edition: Edition
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A chunk that the fence let through, with its document as it is now."""
+
+    chunk_id: str
+    document_id: int
+    source: str
+    uri: str
+    ordinal: int
+    start: int
+    end: int
+    heading_path: tuple[str, ...]
+    standing: Standing
+    state: PublicationState
+    wanted: int
+    generation: int
+    published_tick: int
+    changed_at: float
+    published_at: float
+    pending_since: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    """One source as the ledger knows it."""
+
+    name: str
+    kind: str
+    location: str
+    active: bool
+    device: int | None
+    listed_at: float | None
+    listing_generation: int | None
+    heartbeat_at: float | None
+    fault: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLag:
+    """A source's backlog. ``oldest_pending`` leaves out failed and held documents."""
+
+    source: str
+    oldest_pending: float | None
+    pending: int
+    failed: int
+    held: int
+    counts: dict[str, int]
