@@ -1,0 +1,265 @@
+"""Folders as a source: looks at sizes and times, hands out bytes, keeps to its root.
+
+Absence is reported with its evidence and never judged. Symbolic links: a link to a regular file inside
+the root is a document of its own; every other link (to a folder, out of the root, to nothing) is not
+there at all, and nothing is ever reached through a linked folder.
+"""
+
+from __future__ import annotations
+
+import builtins
+import errno
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ingestion.clock import Clock
+from ingestion.errors import (
+    DocumentChanging,
+    DocumentGone,
+    DocumentUnreadable,
+    NotIndexable,
+    SourceUnavailable,
+)
+from ingestion.records import Content, Gone, Listing, Observation, Root, Skipped
+from ingestion.sources import beneath
+from ingestion.sources.paths import path_of, uri_of
+from ingestion.sources.patterns import Patterns
+from ingestion.sources.survey import Survey, seen_of, too_large
+
+MAX_FILE_BYTES = 16 * 2**20
+READ_ATTEMPTS = 3
+
+_ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR})
+# What opening says of something that was a regular file when it was found: look again.
+_REPLACED = _ABSENT | {errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.EISDIR, errno.EMLINK}
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A regular file: where it is beneath the root (behind the link, if the document is one)."""
+
+    path: str
+    status: os.stat_result
+    observed_at: float
+
+
+class FilesSource:
+    """Every file below one folder that the patterns take. Safe to call from any thread."""
+
+    kind = "files"
+
+    def __init__(
+        self,
+        name: str,
+        root: Path,
+        *,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        max_file_bytes: int = MAX_FILE_BYTES,
+        clock: Clock,
+    ) -> None:
+        """The root need not be there yet. Raises WrongSettings for what is no pattern."""
+        self.name = name
+        self.path = root.absolute()
+        self.patterns = Patterns(include, exclude)
+        self.max_file_bytes = max_file_bytes
+        self._root = os.fspath(self.path)
+        self._clock = clock
+        self._links: dict[str, tuple[str, ...]] = {}
+
+    @property
+    def location(self) -> str:
+        return self._root
+
+    def root(self) -> Root:
+        try:
+            device = self.path.stat().st_dev
+            os.scandir(self._root).close()
+        except OSError as error:
+            return Root(present=False, device=None, reason=_reason(error))
+        return Root(present=True, device=device)
+
+    def list(self) -> Listing:
+        return self.list_below("")
+
+    def list_below(self, prefix: str) -> Listing:
+        """Look at what lies below a prefix only ('' or ending with '/'); for directory events.
+
+        A directory that is not there, or is left out by the patterns, gives an empty listing. Raises
+        SourceUnavailable as ``list`` does.
+        """
+        started_at = self._clock.now()
+        before = self._root_identity()
+        survey = Survey(self._root, self.patterns, self.max_file_bytes, self._clock)
+        folder = self._folder(prefix)
+        if folder is not None:
+            survey.walk(folder)
+        if "" in survey.blind:
+            raise self._unavailable(survey.faults[-1])
+        self._require_same_root(before)
+        self._remember_links(survey.links, complete=not prefix)
+        return Listing(
+            sightings=survey.sightings,
+            root=Root(present=True, device=before[0]),
+            blind=survey.blind,
+            faults=survey.faults,
+            started_at=started_at,
+            finished_at=self._clock.now(),
+        )
+
+    def look(self, uri: str) -> Observation:
+        found = self._find(uri)
+        if isinstance(found, Gone):
+            return found
+        status, observed_at = found.status, found.observed_at
+        if status.st_size > self.max_file_bytes:
+            reason = too_large(status.st_size, self.max_file_bytes)
+            return Skipped(uri, reason, observed_at, status.st_size)
+        return seen_of(uri, status, observed_at)
+
+    def read(self, uri: str) -> Content:
+        for _ in range(READ_ATTEMPTS):
+            found = self._find(uri)
+            if isinstance(found, Gone):
+                raise self._gone(uri, found.evidence)
+            content = self._read_once(uri, found.path)
+            if content is not None:
+                return content
+        raise DocumentChanging(
+            f"{uri} changed each of the {READ_ATTEMPTS} times it was read.",
+            hint="Its last complete revision stays searchable; it is read again once it is quiet.",
+            source=self.name,
+            uri=uri,
+        )
+
+    def links_to(self, uri: str) -> tuple[str, ...]:
+        """Documents that are symbolic links to this file, as far as listings have shown them.
+
+        A change of the file changes them too, and no event says so.
+        """
+        return self._links.get(uri, ())
+
+    def _find(self, uri: str) -> _Found | Gone:
+        """Absence is believed only while the root is the one that was looked into."""
+        root = self._root_identity()
+        observed_at = self._clock.now()
+        try:
+            path = path_of(uri)
+        except ValueError as error:
+            return Gone(uri, str(error), observed_at)
+        if not self.patterns.takes(path):
+            return Gone(uri, "excluded by the settings", observed_at)
+        try:
+            found = self._found_at(path, observed_at)
+        except OSError as error:
+            self._require_same_root(root)
+            if error.errno not in _ABSENT:
+                raise self._unreadable(uri, error) from error
+            return Gone(uri, _reason(error), observed_at)
+        if found is None:
+            self._require_same_root(root)
+            return Gone(uri, "not a regular file inside the folder", observed_at)
+        return found
+
+    def _found_at(self, path: str, observed_at: float) -> _Found | None:
+        status = beneath.status(self._root, path)
+        if stat.S_ISLNK(status.st_mode):
+            inside = beneath.target(self._root, path)
+            if inside is None:
+                return None
+            path, status = inside, beneath.status(self._root, inside)
+        return _Found(path, status, observed_at) if stat.S_ISREG(status.st_mode) else None
+
+    def _read_once(self, uri: str, path: str) -> Content | None:
+        """The content, or None where the file was changed, replaced or deleted meanwhile."""
+        try:
+            with beneath.opened(self._root, path) as descriptor:
+                before = os.fstat(descriptor)
+                if not stat.S_ISREG(before.st_mode):
+                    return None
+                body = self._body(uri, descriptor, before.st_size)
+                observed_at = self._clock.now()
+                after = os.fstat(descriptor)
+            in_place = beneath.status(self._root, path)
+        except OSError as error:
+            if error.errno in _REPLACED:
+                return None
+            raise self._unreadable(uri, error) from error
+        if len(body) != after.st_size or not _version(before) == _version(after) == _version(in_place):
+            return None
+        return Content(body, seen_of(uri, after, observed_at))
+
+    def _body(self, uri: str, descriptor: int, size: int) -> bytes:
+        """As many bytes as the file has, and one more if there is one: a file that grows is not chased."""
+        if size > self.max_file_bytes:
+            raise NotIndexable(too_large(size, self.max_file_bytes), source=self.name, uri=uri)
+        pieces: builtins.list[bytes] = []
+        missing = size + 1
+        while missing and (piece := os.read(descriptor, missing)):
+            pieces.append(piece)
+            missing -= len(piece)
+        return b"".join(pieces)
+
+    def _folder(self, prefix: str) -> str | None:
+        """The folder of a URI prefix, or None where no document can be below it."""
+        if not prefix:
+            return ""
+        try:
+            path = path_of(prefix.removesuffix("/"))
+            if not self.patterns.reaches(path):
+                return None
+            status = beneath.status(self._root, path)
+        except (ValueError, FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError:
+            return path + "/"  # the walk says why it is blind
+        return path + "/" if stat.S_ISDIR(status.st_mode) else None
+
+    def _remember_links(self, links: Mapping[str, Sequence[str]], *, complete: bool) -> None:
+        seen = {uri_of(path): tuple(uris) for path, uris in links.items()}
+        self._links = seen if complete else self._links | seen
+
+    def _root_identity(self) -> tuple[int, int]:
+        """(device, inode) of the folder. Raises SourceUnavailable."""
+        try:
+            status = self.path.stat()
+        except OSError as error:
+            raise self._unavailable(_reason(error)) from error
+        if not stat.S_ISDIR(status.st_mode):
+            raise self._unavailable("it is no folder")
+        return status.st_dev, status.st_ino
+
+    def _require_same_root(self, before: tuple[int, int]) -> None:
+        if self._root_identity() != before:
+            raise self._unavailable("it was replaced while it was being looked at")
+
+    def _unavailable(self, reason: str) -> SourceUnavailable:
+        return SourceUnavailable(
+            f"The folder {self._root} of source {self.name} cannot be looked at: {reason}.",
+            hint="What is indexed of it stays searchable. Create or mount it, give read permission, "
+            "or take it out of the settings.",
+            source=self.name,
+        )
+
+    def _unreadable(self, uri: str, error: OSError) -> DocumentUnreadable:
+        return DocumentUnreadable(
+            f"{uri} in source {self.name} cannot be read: {_reason(error)}.",
+            hint="Its last revision stays searchable. Give read permission or repair the disk, "
+            "or exclude it in the settings.",
+            source=self.name,
+            uri=uri,
+        )
+
+    def _gone(self, uri: str, evidence: str) -> DocumentGone:
+        return DocumentGone(f"{uri} is not there: {evidence}.", source=self.name, uri=uri)
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or type(error).__name__
+
+
+def _version(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

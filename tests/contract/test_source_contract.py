@@ -1,0 +1,243 @@
+"""What every source promises (ingestion.sources.port), tried on each adapter."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from ingestion.clock import SystemClock
+from ingestion.errors import DocumentGone, NotIndexable, SourceUnavailable
+from ingestion.records import Gone, Seen, Skipped
+from ingestion.sources.files import FilesSource
+from ingestion.sources.memory import MemorySource
+from ingestion.sources.port import SourcePort
+
+LIMIT_BYTES = 1000
+
+
+class Place(Protocol):
+    """A source and the ways to change what it holds from outside."""
+
+    @property
+    def source(self) -> SourcePort: ...
+
+    def put(self, uri: str, body: bytes) -> None: ...
+
+    def delete(self, uri: str) -> None: ...
+
+    def rename(self, old: str, new: str) -> None: ...
+
+    def vanish(self) -> None:
+        """The place itself is gone."""
+
+    def come_back(self) -> None:
+        """Undo ``vanish``."""
+
+
+class FolderPlace:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "root"
+        self.folder.mkdir()
+        self.source: SourcePort = FilesSource(
+            "notes", self.folder, max_file_bytes=LIMIT_BYTES, clock=SystemClock()
+        )
+
+    def put(self, uri: str, body: bytes) -> None:
+        path = self.folder / uri
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(body)
+
+    def delete(self, uri: str) -> None:
+        (self.folder / uri).unlink()
+
+    def rename(self, old: str, new: str) -> None:
+        target = self.folder / new
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (self.folder / old).rename(target)
+
+    def vanish(self) -> None:
+        shutil.move(self.folder, self.folder.with_name("elsewhere"))
+
+    def come_back(self) -> None:
+        shutil.move(self.folder.with_name("elsewhere"), self.folder)
+
+
+class MemoryPlace:
+    def __init__(self) -> None:
+        self._memory = MemorySource("notes", max_bytes=LIMIT_BYTES, clock=SystemClock())
+        self.source: SourcePort = self._memory
+        self.put = self._memory.put
+        self.delete = self._memory.delete
+        self.rename = self._memory.rename
+        self.come_back = self._memory.make_available
+
+    def vanish(self) -> None:
+        self._memory.make_unavailable()
+
+
+@pytest.fixture(params=["files", "memory"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    yield FolderPlace(tmp_path) if request.param == "files" else MemoryPlace()
+
+
+def listed(place: Place) -> dict[str, Seen | Skipped]:
+    listing = place.source.list()
+    by_uri = {sighting.uri: sighting for sighting in listing.sightings}
+    assert len(by_uri) == len(listing.sightings), "each URI at most once"
+    return by_uri
+
+
+def seen(place: Place, uri: str) -> Seen:
+    observation = place.source.look(uri)
+    assert isinstance(observation, Seen)
+    return observation
+
+
+def test_it_says_what_it_is(place: Place) -> None:
+    assert place.source.name == "notes"
+    assert place.source.kind
+    assert place.source.location
+
+
+def test_an_empty_place_is_present_and_holds_nothing(place: Place) -> None:
+    assert place.source.root().present
+    listing = place.source.list()
+    assert (list(listing.sightings), list(listing.blind), list(listing.faults)) == ([], [], [])
+    assert listing.root == place.source.root()
+    assert listing.started_at <= listing.finished_at
+
+
+def test_everything_put_is_listed_looked_at_and_read(place: Place) -> None:
+    bodies = {"a.md": b"one", "deep/er/b.md": b"two\n", "empty.md": b""}
+    for uri, body in bodies.items():
+        place.put(uri, body)
+    assert listed(place).keys() == bodies.keys()
+    for uri, body in bodies.items():
+        content = place.source.read(uri)
+        assert content.body == body
+        assert content.seen.uri == uri
+        assert content.seen.size_bytes == len(body)
+        assert content.seen.fingerprint == seen(place, uri).fingerprint
+
+
+def test_listing_and_look_agree(place: Place) -> None:
+    place.put("a.md", b"one")
+    sighting = listed(place)["a.md"]
+    look = seen(place, "a.md")
+    assert isinstance(sighting, Seen)
+    assert (look.fingerprint, look.identity, look.changed_at) == (
+        sighting.fingerprint,
+        sighting.identity,
+        sighting.changed_at,
+    )
+
+
+def test_looking_and_reading_change_nothing(place: Place) -> None:
+    place.put("a.md", b"one")
+    before = seen(place, "a.md")
+    place.source.read("a.md")
+    place.source.list()
+    after = seen(place, "a.md")
+    assert (after.fingerprint, after.identity) == (before.fingerprint, before.identity)
+
+
+def test_an_edit_changes_the_fingerprint_and_the_content(place: Place) -> None:
+    place.put("a.md", b"one")
+    before = seen(place, "a.md").fingerprint
+    place.put("a.md", b"one more")
+    assert seen(place, "a.md").fingerprint != before
+    assert place.source.read("a.md").body == b"one more"
+
+
+def test_a_rename_keeps_the_identity(place: Place) -> None:
+    place.put("a.md", b"one")
+    before = seen(place, "a.md")
+    place.rename("a.md", "sub/b.md")
+    assert isinstance(place.source.look("a.md"), Gone)
+    after = seen(place, "sub/b.md")
+    assert after.identity == before.identity
+    assert after.identity is not None
+
+
+def test_a_copy_has_another_identity(place: Place) -> None:
+    place.put("a.md", b"one")
+    place.put("b.md", b"one")
+    assert seen(place, "a.md").identity != seen(place, "b.md").identity
+
+
+def test_what_is_deleted_is_gone_with_evidence(place: Place) -> None:
+    place.put("a.md", b"one")
+    place.delete("a.md")
+    observation = place.source.look("a.md")
+    assert isinstance(observation, Gone)
+    assert observation.evidence
+    assert "a.md" not in listed(place)
+    with pytest.raises(DocumentGone) as refused:
+        place.source.read("a.md")
+    assert (refused.value.source, refused.value.uri) == ("notes", "a.md")
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "",
+        "/",
+        "/etc/passwd",
+        "../outside.md",
+        "a/../a.md",
+        "./a.md",
+        "a//b.md",
+        "a.md/",
+        "nul\0.md",
+        "%41.md",
+    ],
+)
+def test_what_can_be_no_document_is_gone(place: Place, uri: str) -> None:
+    place.put("a.md", b"one")
+    assert isinstance(place.source.look(uri), Gone)
+    with pytest.raises(DocumentGone):
+        place.source.read(uri)
+
+
+def test_a_document_over_the_limit_is_skipped_with_both_sizes(place: Place) -> None:
+    place.put("large.md", b"x" * (LIMIT_BYTES + 234))
+    place.put("fits.md", b"x" * LIMIT_BYTES)
+    for observation in (listed(place)["large.md"], place.source.look("large.md")):
+        assert isinstance(observation, Skipped)
+        reason = observation.reason.replace(",", "")
+        assert str(LIMIT_BYTES) in reason
+        assert str(LIMIT_BYTES + 234) in reason
+    with pytest.raises(NotIndexable):
+        place.source.read("large.md")
+    assert len(place.source.read("fits.md").body) == LIMIT_BYTES
+
+
+def test_a_missing_place_is_no_evidence_of_absence(place: Place) -> None:
+    place.put("a.md", b"one")
+    place.vanish()
+    assert not place.source.root().present
+    assert place.source.root().reason
+    for attempt in (place.source.list, lambda: place.source.look("a.md"), lambda: place.source.read("a.md")):
+        with pytest.raises(SourceUnavailable) as refused:
+            attempt()
+        assert refused.value.source == "notes"
+        assert refused.value.hint
+    place.come_back()
+    assert listed(place).keys() == {"a.md"}
+
+
+def test_it_may_be_used_from_many_threads(place: Place) -> None:
+
+    uris = [f"{number % 7}/{number}.md" for number in range(100)]
+    for uri in uris:
+        place.put(uri, uri.encode())
+    with ThreadPoolExecutor(8) as threads:
+        bodies = list(threads.map(lambda uri: place.source.read(uri).body, uris * 3))
+        listings = list(threads.map(lambda _: len(place.source.list().sightings), range(16)))
+    assert bodies == [uri.encode() for uri in uris * 3]
+    assert set(listings) == {100}
