@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 SHOWN_CHARACTERS = 60
 
 # Keys that belong to stores and brokers this version does not have: named by those who read ahead.
-_FIXED = {
+_FIXED: dict[tuple[str, ...], str] = {
     ("index", "url"): "the index lies in daemon.data in this version; remove the key.",
     ("ledger",): "the ledger is an SQLite file in daemon.data in this version; remove the table.",
     ("broker",): "this version needs no broker: its work is handed on within the process; remove the table.",
 }
-_REMEDIES = {
+_REMEDIES: dict[tuple[str, ...], str] = {
     ("sources", "root"): 'name the folder: root = "~/notes".',
 }
 
