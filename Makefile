@@ -1,0 +1,90 @@
+# What people type. Each target sets up what it needs by itself, once, in .venv.
+
+VENV := .venv
+BIN := $(VENV)/bin
+HANDBOOK := ops/handbook
+STAMP := $(VENV)/.headwater
+FOLDER ?=
+BENCH ?=
+PYTHON ?=
+export FOLDER PYTHON
+
+UV_INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
+UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11
+
+MAKEFLAGS += --no-print-directory --no-builtin-rules
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help up test check bench soak lock clean moved
+
+help:
+	@echo 'make up [FOLDER=~/notes]  keep a folder searchable (without FOLDER: a small handbook)'
+	@echo 'make test                 run the tests'
+	@echo 'make check                lint, format, types, directions of imports'
+	@echo 'make bench BENCH=name     measure; names: $(patsubst tests/bench/%.py,%,$(wildcard tests/bench/[a-z]*.py))'
+	@echo 'make soak                 the tests that run for minutes'
+	@echo 'make lock                 write the lock files anew from pyproject.toml'
+	@echo 'make clean                remove the environment and all caches; never data'
+
+up: $(STAMP)-run
+	@folder=$${FOLDER:-$(HANDBOOK)}; \
+	case $$folder in '~') folder=$$HOME ;; '~/'*) folder=$$HOME/$${folder#'~/'} ;; esac; \
+	echo "Keeping $$folder searchable; Ctrl-C ends it. In a second terminal, in $(CURDIR), try:"; \
+	echo; \
+	if [ -z "$$FOLDER" ]; then \
+		echo '  $(BIN)/headwater search "How many days of leave do I have?"'; \
+		echo '  (now change the number in $(HANDBOOK)/people/leave.md, save it, and search again)'; \
+	else \
+		echo '  $(BIN)/headwater search "a question that the folder answers"'; \
+		echo '  (now change a file in the folder, save it, and search again)'; \
+	fi; \
+	echo '  $(BIN)/headwater status'; \
+	echo; \
+	exec $(BIN)/headwater up "$$folder"
+
+test: $(STAMP)-dev
+	@$(BIN)/pytest -m 'not soak'
+
+check: $(STAMP)-dev
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(STAMP)-dev
+	@if [ -z "$(BENCH)" ]; then $(MAKE) help | grep BENCH; exit 2; fi
+	@$(BIN)/python -m tests.bench.$(BENCH)
+
+soak: $(STAMP)-dev
+	@$(BIN)/pytest -m soak
+
+# The run-time versions come first; the other two files hold to them.
+lock: $(STAMP)-run
+	@$(UV_COMPILE) pyproject.toml -o requirements.lock
+	@printf 'editables\nhatchling>=1.27\nuv\n' | $(UV_COMPILE) -c requirements.lock - -o requirements-setup.lock
+	@$(UV_COMPILE) --group pyproject.toml:dev -c requirements.lock -c requirements-setup.lock -o requirements-dev.lock
+
+clean:
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# An environment knows its own path: after a move or a copy of the checkout it is made anew.
+ifneq ($(shell cat $(STAMP)-uv 2>/dev/null),$(CURDIR))
+$(STAMP)-uv: moved
+endif
+
+$(STAMP)-run: $(STAMP)-uv requirements.lock pyproject.toml
+	@echo 'Installing what Headwater needs (once; some 5 GB, a minute on a fast line) ...'
+	@$(UV_INSTALL) --require-hashes -r requirements.lock
+	@$(UV_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(STAMP)-dev: $(STAMP)-run requirements-dev.lock
+	@echo 'Installing what the tests need (once) ...'
+	@$(UV_INSTALL) --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(STAMP)-uv: requirements-setup.lock ops/environment.sh
+	@sh ops/environment.sh $(VENV)
+	@echo '$(CURDIR)' > $@
