@@ -1,0 +1,179 @@
+"""What monitors see. States are computed from the ledger when they are asked for; only what no ledger
+keeps (how long a change took, what was embedded, what a search cost) is counted as it happens.
+
+Labels name sources, stages, lanes and states, never documents. Nothing here decides anything, and a
+ledger that cannot be read costs the states of that scrape, never the scrape.
+"""
+
+from __future__ import annotations
+
+import platform
+import sqlite3
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.exposition import choose_encoder
+
+from ingestion.records import Lane
+from ops.ledger_gauges import LedgerGauges
+from ops.stages import stages
+from workers.outcomes import Outcome, Result
+
+if TYPE_CHECKING:
+    from ingestion.clock import Clock
+    from ingestion.ledger.ledger import Ledger
+
+# An edit takes tens of milliseconds; a first index, an outage or a document that fails for a weekend days.
+FRESHNESS_BUCKETS_S = (
+    *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 0.75),
+    *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0, 43200.0, 86400.0, 604800.0),
+)
+SEARCH_BUCKETS_S = (0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+EMBEDDING_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+CHUNK_RESULTS = ("embedded", "reused", "retired")
+
+
+class Metrics:
+    """The hooks of one process, and its registry. Safe to call from any thread."""
+
+    def __init__(self, ledger: Ledger, clock: Clock, *, version: str, sources: Sequence[str] = ()) -> None:
+        """``sources`` get their counters at zero at once, so that the first increment is seen as one."""
+        self.registry = CollectorRegistry()
+        self._make_counts()
+        self._make_search()
+        info = Gauge(
+            "headwater_build_info",
+            "Always 1; the labels say what is running.",
+            ["version", "python", "sqlite"],
+            registry=self.registry,
+        )
+        info.labels(version, platform.python_version(), sqlite3.sqlite_version).set(1)
+        for source in sources:
+            self._scan_missed.labels(source)
+            self._overflows.labels(source)
+            for result in CHUNK_RESULTS:
+                self._chunks.labels(source, result)
+        for lane in Lane:
+            self._texts.labels(lane)
+            self._tokens.labels(lane)
+        self.registry.register(LedgerGauges(ledger, clock))
+        ProcessCollector(registry=self.registry)
+
+    def _make_counts(self) -> None:
+        registry = self.registry
+        self._freshness = Histogram(
+            "headwater_freshness_seconds",
+            "From a change at its source to each stage's end: detect, queue, process, publish, total.",
+            ["source", "stage", "lane"],
+            buckets=FRESHNESS_BUCKETS_S,
+            registry=registry,
+        )
+        self._outcomes = Counter(
+            "headwater_outcomes_total",
+            "Transitions of documents, by what became of them.",
+            ["source", "result"],
+            registry=registry,
+        )
+        self._chunks = Counter(
+            "headwater_chunks_total",
+            "Chunks made searchable by embedding them or by a vector that was there, and chunks retired.",
+            ["source", "result"],
+            registry=registry,
+        )
+        self._texts = Counter(
+            "headwater_texts_embedded_total", "Texts the model was run on.", ["lane"], registry=registry
+        )
+        self._tokens = Counter(
+            "headwater_tokens_embedded_total", "Tokens in those texts.", ["lane"], registry=registry
+        )
+        self._embedding = Histogram(
+            "headwater_embedding_seconds",
+            "Time the model took for one batch of passages.",
+            ["lane"],
+            buckets=EMBEDDING_BUCKETS_S,
+            registry=registry,
+        )
+        self._scan_missed = Counter(
+            "headwater_scan_missed_changes_total",
+            "Changes that a periodic scan found and no event had announced.",
+            ["source"],
+            registry=registry,
+        )
+        self._overflows = Counter(
+            "headwater_queue_overflows_total",
+            "Times the system's event queue overflowed; each is followed by a scan.",
+            ["source"],
+            registry=registry,
+        )
+
+    def _make_search(self) -> None:
+        registry = self.registry
+        self._search = Histogram(
+            "headwater_search_seconds",
+            "Time a search took, the embedding of the question included.",
+            buckets=SEARCH_BUCKETS_S,
+            registry=registry,
+        )
+        self._hits = Counter("headwater_search_hits_total", "Passages served.", registry=registry)
+        self._stale = Counter(
+            "headwater_search_stale_hits_total",
+            "Passages served while a newer revision was pending.",
+            registry=registry,
+        )
+        self._candidates = Counter(
+            "headwater_search_candidates_total",
+            "Chunks the index returned, before the fence.",
+            registry=registry,
+        )
+        self._fenced_out = Counter(
+            "headwater_search_fenced_out_total",
+            "Chunks the fence kept back: replaced or deleted, and not yet swept.",
+            registry=registry,
+        )
+
+    def outcome(self, outcome: Outcome) -> None:
+        """A listener of the workers. First revisions from a bulk lane stay apart, under ``lane=bulk``."""
+        self._outcomes.labels(outcome.source, outcome.result).inc()
+        for result, number in zip(
+            CHUNK_RESULTS, (outcome.embedded, outcome.reused, outcome.dropped), strict=True
+        ):
+            if number:
+                self._chunks.labels(outcome.source, result).inc(number)
+        if outcome.result in (Result.PUBLISHED, Result.RENAMED, Result.RETIRED):
+            for stage, seconds in stages(
+                changed_at=outcome.changed_at,
+                observed_at=outcome.observed_at,
+                claimed_at=outcome.claimed_at,
+                staged_at=outcome.staged_at,
+                finished_at=outcome.finished_at,
+            ).items():
+                self._freshness.labels(outcome.source, stage, outcome.lane).observe(seconds)
+
+    def embedded(self, lane: Lane, texts: int, tokens: int, seconds: float) -> None:
+        """One batch went through the model."""
+        self._texts.labels(lane).inc(texts)
+        self._tokens.labels(lane).inc(tokens)
+        self._embedding.labels(lane).observe(seconds)
+
+    def searched(self, seconds: float, hits: int, candidates: int, fenced_out: int, stale: int) -> None:
+        """One search was answered."""
+        self._search.observe(seconds)
+        self._hits.inc(hits)
+        self._candidates.inc(candidates)
+        self._fenced_out.inc(fenced_out)
+        self._stale.inc(stale)
+
+    def scan_missed(self, source: str, changes: int) -> None:
+        """A scan found changes that no event had announced."""
+        self._scan_missed.labels(source).inc(changes)
+
+    def overflow(self, source: str) -> None:
+        """Events were lost; a scan follows."""
+        self._overflows.labels(source).inc()
+
+    def render(self, accept: str = "") -> tuple[str, bytes]:
+        """Content type and body of ``/metrics``: OpenMetrics where the Accept header asks for it."""
+        encoder, content_type = choose_encoder(accept)
+        return content_type, encoder(self.registry)

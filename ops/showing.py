@@ -1,0 +1,131 @@
+"""How numbers, times and names are shown to people. Pure: the time arrives as an argument.
+
+Names come from file systems and may hold anything; nothing that could move a cursor, change a colour
+or hide the direction of a text reaches a terminal.
+"""
+
+from __future__ import annotations
+
+import datetime
+import textwrap
+import unicodedata
+
+_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_UNSAFE = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+_AGES = (
+    (365 * 86400.0, "year"),
+    (30 * 86400.0, "month"),
+    (7 * 86400.0, "week"),
+    (86400.0, "day"),
+    (3600.0, "hour"),
+    (60.0, "minute"),
+    (1.0, "second"),
+)
+
+
+def plain(text: str) -> str:
+    """One line that is safe to print: control characters, lone surrogates and marks that turn the
+    direction of writing become escapes."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_escaped(letter) for letter in text)
+
+
+def plain_lines(text: str) -> list[str]:
+    """Lines of a longer text, each safe to print; tabs are spaces."""
+    return [plain(line) for line in text.expandtabs(4).splitlines()]
+
+
+def _escaped(letter: str) -> str:
+    if letter in _SHORT:
+        return _SHORT[letter]
+    if unicodedata.category(letter) not in _UNSAFE and letter not in _BIDI:
+        return letter
+    code = ord(letter)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 document``, ``1,234 documents``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def ago(seconds: float) -> str:
+    """An age in its largest unit: ``3 minutes ago``."""
+    for length, noun in _AGES:
+        if seconds >= length:
+            return f"{counted(int(seconds // length), noun)} ago"
+    return "just now"
+
+
+def duration(seconds: float) -> str:
+    """A measured time: ``0.18 s``, ``12.3 s``, ``4 min 12 s``, ``2 h 5 min``, ``3 d 4 h``."""
+    if seconds < 10:
+        return f"{max(seconds, 0.0):.2f} s"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    whole = int(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def milliseconds(seconds: float) -> str:
+    """A stage: ``0.4 ms``, ``180 ms``; from ten seconds on as ``duration``."""
+    if seconds >= 10:
+        return duration(seconds)
+    return f"{seconds * 1000:.1f} ms" if seconds < 0.01 else f"{seconds * 1000:,.0f} ms"
+
+
+def size(size_bytes: int) -> str:
+    """``512 bytes``, ``1.4 MiB``."""
+    if size_bytes < 1024:
+        return counted(size_bytes, "byte")
+    amount = float(size_bytes)
+    for unit in ("KiB", "MiB", "GiB"):
+        amount /= 1024
+        if amount < 1024:
+            return f"{amount:.1f} {unit}"
+    return f"{amount / 1024:.1f} TiB"
+
+
+def moment(at: float) -> str:
+    """A time on this machine's own clock and zone: ``2026-11-20 14:03:11 +01:00``."""
+    local = datetime.datetime.fromtimestamp(at, datetime.UTC).astimezone()
+    return local.isoformat(sep=" ", timespec="seconds").replace("+", " +")
+
+
+def rfc3339(at: float | None) -> str | None:
+    """A time in UTC for machines, to the microsecond; None stays None."""
+    if at is None:
+        return None
+    return (
+        datetime.datetime.fromtimestamp(at, datetime.UTC)
+        .isoformat(timespec="microseconds")
+        .replace("+00:00", "Z")
+    )
+
+
+def seconds_of(text: str) -> float:
+    """The inverse of ``rfc3339``; any offset. Raises ValueError."""
+    return datetime.datetime.fromisoformat(text).timestamp()
+
+
+def wrapped(text: str, *, width: int, lines: int, indent: str) -> list[str]:
+    """A passage, wrapped to ``width`` and cut after ``lines`` lines with an ellipsis; empty lines go."""
+    shown: list[str] = []
+    for line in plain_lines(text):
+        shown += textwrap.wrap(
+            line, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+        )
+        if len(shown) > lines:
+            return [*shown[: lines - 1], _cut(shown[lines - 1], width)]
+    return shown
+
+
+def _cut(line: str, width: int) -> str:
+    return line[: width - 2].rstrip() + " …"

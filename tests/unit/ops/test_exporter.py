@@ -1,0 +1,243 @@
+"""What monitors read: names, labels, states from the ledger, and what happens when it is away."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
+from prometheus_client.parser import text_string_to_metric_families as classic
+
+from ingestion.clock import SystemClock
+from ingestion.database import Database
+from ingestion.errors import LedgerUnavailable
+from ingestion.records import Lane
+from ops import backlog, ledger_gauges
+from ops.exporter import Metrics
+from ops.ledger_gauges import LedgerGauges
+from tests.unit.ops.books import START, Books, SetClock
+from workers.outcomes import Outcome, Result
+
+
+@pytest.fixture
+def metrics(books: Books) -> Metrics:
+    return Metrics(books.ledger, books.clock, version="1.2.3", sources=["handbook"])
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(name, labels)
+
+
+def outcome(result: Result = Result.PUBLISHED, *, lane: Lane = Lane.FRESH, new: bool = False) -> Outcome:
+    return Outcome(
+        result,
+        "handbook",
+        "leave.md",
+        1,
+        7,
+        lane,
+        finished_at=START + 0.7,
+        new=new,
+        chunks=14,
+        embedded=2,
+        reused=1,
+        dropped=3,
+        changed_at=START,
+        observed_at=START + 0.1,
+        claimed_at=START + 0.3,
+        staged_at=START + 0.6,
+    )
+
+
+def test_states_come_from_the_ledger(books: Books, metrics: Metrics, clock: SetClock) -> None:
+    books.listed("handbook")
+    live, failed = books.want("handbook", "live.md", "failed.md")
+    books.publish(live)
+    books.fail(failed)
+    clock.at = START + 60
+    books.want("handbook", "waiting.md", lane=Lane.BULK)
+    clock.at = START + 100
+
+    assert value(metrics, "headwater_exporter_up") == 1
+    assert value(metrics, "headwater_index_lag_seconds", source="handbook") == 40
+    assert value(metrics, "headwater_watermark_timestamp_seconds", source="handbook") == START
+    assert value(metrics, "headwater_last_listing_timestamp_seconds", source="handbook") == START
+    assert value(metrics, "headwater_documents", source="handbook", state="live") == 1
+    assert value(metrics, "headwater_documents", source="handbook", state="pending") == 1
+    assert value(metrics, "headwater_documents", source="handbook", state="failed") == 1
+    assert value(metrics, "headwater_documents", source="handbook", state="held") == 0
+    assert value(metrics, "headwater_dead_letters", source="handbook") == 1
+    assert value(metrics, "headwater_pending", lane="bulk") == 1
+    assert value(metrics, "headwater_pending", lane="fresh") == 0
+    assert value(metrics, "headwater_pending_oldest_age_seconds", lane="bulk") == 40
+    assert value(metrics, "headwater_pending_oldest_age_seconds", lane="fresh") == 0
+    assert value(metrics, "headwater_source_fault", source="handbook") == 0
+
+
+def test_lag_grows_between_looks_at_the_ledger(books: Books, metrics: Metrics, clock: SetClock) -> None:
+    books.want("handbook", "waiting.md")
+    assert value(metrics, "headwater_index_lag_seconds", source="handbook") == 0
+    clock.at += 3
+    assert value(metrics, "headwater_index_lag_seconds", source="handbook") == 3
+
+
+def test_a_source_that_was_never_listed_has_no_watermark(metrics: Metrics) -> None:
+    assert value(metrics, "headwater_watermark_timestamp_seconds", source="handbook") is None
+    assert value(metrics, "headwater_index_lag_seconds", source="handbook") == 0
+
+
+def test_sources_that_left_the_settings_are_not_shown(books: Books, metrics: Metrics) -> None:
+    books.want("handbook", "old.md")
+    books.configure(notes="/srv/notes")
+    assert value(metrics, "headwater_index_lag_seconds", source="handbook") is None
+    assert value(metrics, "headwater_index_lag_seconds", source="notes") == 0
+
+
+def test_the_ledger_is_asked_once_in_five_seconds(books: Books, metrics: Metrics, clock: SetClock) -> None:
+    assert value(metrics, "headwater_pending", lane="fresh") == 0
+    books.want("handbook", "waiting.md")
+    clock.at += ledger_gauges.CACHE_S - 0.1
+    assert value(metrics, "headwater_pending", lane="fresh") == 0
+    clock.at += 0.2
+    assert value(metrics, "headwater_pending", lane="fresh") == 1
+
+
+def test_a_ledger_that_cannot_be_read_costs_the_states_only(tmp_path: Path) -> None:
+    path = tmp_path / "headwater.db"
+    database = Database.file(path)
+    clock = SetClock()
+    books = Books(database, clock)
+    books.configure(handbook="/srv/handbook")
+    metrics = Metrics(books.ledger, clock, version="1", sources=["handbook"])
+    metrics.outcome(outcome())
+    assert value(metrics, "headwater_index_lag_seconds", source="handbook") == 0
+    database.close()
+    body = path.read_bytes()
+    path.write_bytes(b"this is no database at all, not one bit of it" * 200)
+    path.with_name("headwater.db-wal").unlink(missing_ok=True)
+
+    clock.at += 10
+    assert value(metrics, "headwater_exporter_up") == 0
+    assert value(metrics, "headwater_index_lag_seconds", source="handbook") is None
+    assert value(metrics, "headwater_outcomes_total", source="handbook", result="published") == 1
+
+    database.close()
+    path.write_bytes(body)
+    assert value(metrics, "headwater_exporter_up") == 1
+    database.close()
+
+
+def test_a_slow_ledger_does_not_hold_a_scrape(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The look goes on in the background, and the next scrape has what it found."""
+    gate = threading.Event()
+    look = backlog.look
+
+    def slow(ledger: object) -> object:
+        assert gate.wait(10)
+        return look(books.ledger)
+
+    monkeypatch.setattr(backlog, "look", slow)
+    gauges = LedgerGauges(books.ledger, SystemClock(), timeout_s=0.05)
+    assert [(family.name, family.samples[0].value) for family in gauges.collect()] == [
+        ("headwater_exporter_up", 0.0)
+    ]
+    gate.set()
+    patient = [family.name for family in gauges.collect()]
+    deadline = threading.Event()
+    for _ in range(100):
+        if "headwater_pending" in patient:
+            break
+        deadline.wait(0.05)
+        patient = [family.name for family in gauges.collect()]
+    assert "headwater_pending" in patient
+
+
+def test_a_failure_is_told_once_and_so_is_the_recovery(
+    books: Books, clock: SetClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "headwater.exporter")
+    gauges = LedgerGauges(books.ledger, clock)
+
+    def broken(_ledger: object) -> object:
+        raise LedgerUnavailable("The disk is full.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backlog, "look", broken)
+        for _ in range(3):
+            list(gauges.collect())
+    list(gauges.collect())
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
+def test_freshness_is_split_by_stage_and_lane(metrics: Metrics) -> None:
+    metrics.outcome(outcome())
+    metrics.outcome(outcome(lane=Lane.BULK, new=True))
+    expected = {"detect": 0.1, "queue": 0.2, "process": 0.3, "publish": 0.1, "total": 0.7}
+    for stage, seconds in expected.items():
+        for lane in Lane:
+            labels = {"source": "handbook", "stage": stage, "lane": lane.value}
+            assert value(metrics, "headwater_freshness_seconds_count", **labels) == 1
+            assert value(metrics, "headwater_freshness_seconds_sum", **labels) == pytest.approx(
+                seconds, rel=1e-4
+            )
+
+
+@pytest.mark.parametrize("result", [Result.UNCHANGED, Result.FAILED, Result.FAULT, Result.HELD, Result.DEAD])
+def test_what_made_nothing_searchable_is_no_freshness(metrics: Metrics, result: Result) -> None:
+    metrics.outcome(outcome(result))
+    assert value(metrics, "headwater_outcomes_total", source="handbook", result=result.value) == 1
+    labels = {"source": "handbook", "stage": "total", "lane": "fresh"}
+    assert value(metrics, "headwater_freshness_seconds_count", **labels) is None
+
+
+def test_chunks_are_counted_by_what_became_of_them(metrics: Metrics) -> None:
+    assert value(metrics, "headwater_chunks_total", source="handbook", result="embedded") == 0
+    metrics.outcome(outcome())
+    metrics.outcome(outcome())
+    for result, number in {"embedded": 4, "reused": 2, "retired": 6}.items():
+        assert value(metrics, "headwater_chunks_total", source="handbook", result=result) == number
+
+
+def test_work_and_searches_are_counted(metrics: Metrics) -> None:
+    metrics.embedded(Lane.BULK, 8, 900, 0.2)
+    metrics.searched(0.012, 5, 20, 3, 1)
+    metrics.scan_missed("handbook", 4)
+    metrics.overflow("handbook")
+    assert value(metrics, "headwater_texts_embedded_total", lane="bulk") == 8
+    assert value(metrics, "headwater_texts_embedded_total", lane="fresh") == 0
+    assert value(metrics, "headwater_tokens_embedded_total", lane="bulk") == 900
+    assert value(metrics, "headwater_embedding_seconds_sum", lane="bulk") == 0.2
+    assert value(metrics, "headwater_search_seconds_count") == 1
+    assert value(metrics, "headwater_search_hits_total") == 5
+    assert value(metrics, "headwater_search_candidates_total") == 20
+    assert value(metrics, "headwater_search_fenced_out_total") == 3
+    assert value(metrics, "headwater_search_stale_hits_total") == 1
+    assert value(metrics, "headwater_scan_missed_changes_total", source="handbook") == 4
+    assert value(metrics, "headwater_queue_overflows_total", source="handbook") == 1
+
+
+def test_both_formats_are_served_and_can_be_parsed(metrics: Metrics) -> None:
+    metrics.outcome(outcome())
+    kind, body = metrics.render("text/plain;version=0.0.4;q=0.5,*/*;q=0.1")
+    assert kind.startswith("text/plain")
+    names = {family.name for family in classic(body.decode())}
+    kind, body = metrics.render("application/openmetrics-text;version=1.0.0,text/plain;q=0.5")
+    assert kind.startswith("application/openmetrics-text; version=1.0.0")
+    families = openmetrics(body.decode())  # type: ignore[no-untyped-call]
+    assert names >= {family.name for family in families if family.type != "counter"}
+    assert {"headwater_freshness_seconds", "headwater_build_info", "headwater_index_lag_seconds"} <= names
+
+
+def test_no_label_names_a_document(books: Books, metrics: Metrics) -> None:
+    books.fail(books.want("handbook", "secret-plan.md")[0])
+    metrics.outcome(outcome())
+    body = metrics.render()[1].decode()
+    assert "secret-plan" not in body
+    assert "leave.md" not in body
+
+
+def test_two_daemons_in_one_process_do_not_share_a_registry(books: Books, metrics: Metrics) -> None:
+    other = Metrics(books.ledger, books.clock, version="1.2.3")
+    metrics.overflow("handbook")
+    assert value(other, "headwater_queue_overflows_total", source="handbook") is None
