@@ -1,0 +1,167 @@
+"""What ``headwater up`` says while it runs: a line for each change, and how far a first index is.
+
+A listener of the workers. Work of the bulk lane is counted and summed up instead of listed; what needs
+somebody's attention (a failure, a dead letter, a held deletion, a fault) is always told, once.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from ingestion.clock import Clock
+from ingestion.records import Lane
+from ops.progress import Meter
+from ops.showing import counted, duration, plain
+from workers.outcomes import Outcome, Result
+
+# What a bulk lane leaves to its summary.
+_SUMMED_UP = (Result.PUBLISHED, Result.SKIPPED, Result.UNCHANGED)
+_ENDS = (*_SUMMED_UP, Result.DEAD)
+
+
+@dataclass(slots=True)
+class _Bulk:
+    """What a run of bulk work has done so far."""
+
+    started_at: float
+    documents: int = 0
+    chunks: int = 0
+    embedded: int = 0
+    skipped: int = 0
+    dead: int = 0
+
+
+class Printing:
+    """Prints outcomes through a meter. Safe to call from several threads."""
+
+    def __init__(self, meter: Meter, clock: Clock) -> None:
+        self._meter = meter
+        self._clock = clock
+        self._turn = threading.Lock()
+        self._bulk: _Bulk | None = None
+        self._deferred: set[int] = set()
+        self._faults: set[tuple[str, str]] = set()
+        self._failing: dict[int, str] = {}
+
+    def outcome(self, outcome: Outcome) -> None:
+        with self._turn:
+            self._count(outcome)
+            if (line := self._line(outcome)) is not None:
+                self._meter.line(line)
+
+    def line(self, text: str) -> None:
+        """Say something else. ``text`` must be safe to print."""
+        with self._turn:
+            self._meter.line(text)
+
+    def backlog(self, remaining: int) -> None:
+        """So many documents wait in the bulk lane now; to be called every now and then."""
+        with self._turn:
+            if remaining and self._bulk is None:
+                self._bulk = _Bulk(self._clock.monotonic())
+            if self._bulk is None:
+                return
+            if remaining:
+                self._meter.show(self._bulk.documents, self._bulk.documents + remaining)
+                return
+            self._meter.clear()
+            if summary := self._summary(self._bulk):
+                self._meter.line(summary)
+            self._bulk = None
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        with self._turn:
+            self._meter.clear()
+
+    def _count(self, outcome: Outcome) -> None:
+        if outcome.lane is not Lane.BULK or outcome.result not in _ENDS or self._is_own(outcome):
+            return
+        if self._bulk is None:
+            self._bulk = _Bulk(self._clock.monotonic())
+        self._bulk.documents += 1
+        self._bulk.chunks += outcome.chunks
+        self._bulk.embedded += outcome.embedded
+        self._bulk.skipped += outcome.result is Result.SKIPPED
+        self._bulk.dead += outcome.result is Result.DEAD
+
+    def _is_own(self, outcome: Outcome) -> bool:
+        """Whether it is an edit that moved to the bulk lane for its size: it has a line of its own."""
+        return outcome.document_id in self._deferred
+
+    def _line(self, outcome: Outcome) -> str | None:
+        name = plain(f"{outcome.source}/{outcome.uri}") if outcome.uri else plain(outcome.source)
+        if outcome.result is Result.FAULT:
+            return self._fault(outcome)
+        if outcome.result is Result.FAILED:
+            return self._failure(outcome, name)
+        self._failing.pop(outcome.document_id, None)
+        if outcome.result in (Result.PUBLISHED, Result.UNCHANGED):
+            self._faults = {fault for fault in self._faults if fault[0] != outcome.source}
+        summed_up = outcome.lane is Lane.BULK and outcome.result in _SUMMED_UP and not self._is_own(outcome)
+        if summed_up or outcome.result is Result.UNCHANGED:
+            return None
+        words = _words(outcome)
+        if outcome.result is Result.DEFERRED:
+            self._deferred.add(outcome.document_id)
+        elif outcome.result in _ENDS:
+            self._deferred.discard(outcome.document_id)
+        return f"{name}  {words}"
+
+    def _fault(self, outcome: Outcome) -> str | None:
+        """A store, disk or model that is away stops every document alike: told once until it is back."""
+        fault = (outcome.source, outcome.detail)
+        if fault in self._faults:
+            return None
+        self._faults.add(fault)
+        return f"{plain(outcome.source)}  waiting  {plain(outcome.detail)}"
+
+    def _failure(self, outcome: Outcome, name: str) -> str | None:
+        if self._failing.get(outcome.document_id) == outcome.detail:
+            return None
+        self._failing[outcome.document_id] = outcome.detail
+        return f"{name}  failed, will be tried again  {plain(outcome.detail)}"
+
+    def _summary(self, bulk: _Bulk) -> str:
+        if not bulk.documents:
+            return ""
+        took = duration(self._clock.monotonic() - bulk.started_at)
+        words = [
+            f"indexed {counted(bulk.documents, 'document')} in {took}: "
+            f"{counted(bulk.chunks, 'chunk')}, {bulk.embedded:,} embedded"
+        ]
+        if bulk.skipped:
+            words.append(f"{bulk.skipped:,} skipped")
+        if bulk.dead:
+            words.append(f"{counted(bulk.dead, 'dead letter')} (see: headwater dead)")
+        return ", ".join(words)
+
+
+def _words(outcome: Outcome) -> str:
+    detail = plain(outcome.detail)
+    match outcome.result:
+        case Result.PUBLISHED:
+            return "  ".join(
+                ["new" if outcome.new else "edited", _chunks(outcome), *_lag(outcome, "searchable")]
+            )
+        case Result.RENAMED:
+            return "  ".join([f"renamed, {detail}", "nothing embedded", *_lag(outcome, "searchable")])
+        case Result.RETIRED:
+            return "  ".join(["deleted", *_lag(outcome, "no longer served")])
+        case Result.DEAD:
+            return f"dead letter  {detail}  Then: headwater dead replay"
+        case _:
+            return f"{outcome.result}  {detail}"
+
+
+def _chunks(outcome: Outcome) -> str:
+    if not outcome.chunks:
+        return "no text in it"
+    return f"{outcome.embedded:,} of {counted(outcome.chunks, 'chunk')} embedded"
+
+
+def _lag(outcome: Outcome, what: str) -> list[str]:
+    if outcome.changed_at is None:
+        return []
+    return [f"{what} after {duration(outcome.finished_at - outcome.changed_at)}"]
