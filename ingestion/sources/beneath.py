@@ -12,6 +12,7 @@ import contextlib
 import errno
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 BY_DESCRIPTOR = os.open in os.supports_dir_fd and os.stat in os.supports_dir_fd
 
@@ -28,15 +29,28 @@ def status(root: str, path: str) -> os.stat_result:
         return os.stat(name, dir_fd=parent, follow_symlinks=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A file opened for reading."""
+
+    descriptor: int
+    _folder: int | None
+    _name: str
+
+    def in_place(self) -> os.stat_result:
+        """The lstat of what has its name now. Raises OSError."""
+        return os.stat(self._name, dir_fd=self._folder, follow_symlinks=False)
+
+
 @contextlib.contextmanager
-def opened(root: str, path: str) -> Iterator[int]:
-    """A descriptor for reading, never of a symbolic link. Raises OSError."""
-    with _parent(root, path) as (parent, name):
-        descriptor = os.open(name, _FILE, dir_fd=parent)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
+def opened(root: str, path: str) -> Iterator[Opened]:
+    """The file at ``path``, never through a symbolic link. Raises OSError."""
+    with _parent(root, path) as (folder, name):
+        descriptor = os.open(name, _FILE, dir_fd=folder)
+        try:
+            yield Opened(descriptor, folder, name)
+        finally:
+            os.close(descriptor)
 
 
 def target(root: str, path: str) -> str | None:

@@ -33,8 +33,8 @@ MAX_FILE_BYTES = 16 * 2**20
 READ_ATTEMPTS = 3
 
 _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR})
-# What opening says of something that was a regular file when it was found: look again.
-_REPLACED = _ABSENT | {errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.EISDIR, errno.EMLINK}
+# What opening says where there is no file, or something else: worth a closer look.
+_NO_PLAIN_FILE = _ABSENT | {errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.EISDIR, errno.EMLINK}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,13 @@ class _Found:
     path: str
     status: os.stat_result
     observed_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class _NoPath:
+    """No document can have this URI, whatever the folder holds."""
+
+    evidence: str
 
 
 class FilesSource:
@@ -122,10 +129,7 @@ class FilesSource:
 
     def read(self, uri: str) -> Content:
         for _ in range(READ_ATTEMPTS):
-            found = self._find(uri)
-            if isinstance(found, Gone):
-                raise self._gone(uri, found.evidence)
-            content = self._read_once(uri, found.path)
+            content = self._read_once(uri)
             if content is not None:
                 return content
         raise DocumentChanging(
@@ -146,12 +150,9 @@ class FilesSource:
         """Absence is believed only while the root is the one that was looked into."""
         root = self._root_identity()
         observed_at = self._clock.now()
-        try:
-            path = path_of(uri)
-        except ValueError as error:
-            return Gone(uri, str(error), observed_at)
-        if not self.patterns.takes(path):
-            return Gone(uri, "excluded by the settings", observed_at)
+        path = self._path(uri)
+        if isinstance(path, _NoPath):
+            return Gone(uri, path.evidence, observed_at)
         try:
             found = self._found_at(path, observed_at)
         except OSError as error:
@@ -164,6 +165,13 @@ class FilesSource:
             return Gone(uri, "not a regular file inside the folder", observed_at)
         return found
 
+    def _path(self, uri: str) -> str | _NoPath:
+        try:
+            path = path_of(uri)
+        except ValueError as error:
+            return _NoPath(str(error))
+        return path if self.patterns.takes(path) else _NoPath("excluded by the settings")
+
     def _found_at(self, path: str, observed_at: float) -> _Found | None:
         status = beneath.status(self._root, path)
         if stat.S_ISLNK(status.st_mode):
@@ -173,21 +181,38 @@ class FilesSource:
             path, status = inside, beneath.status(self._root, inside)
         return _Found(path, status, observed_at) if stat.S_ISREG(status.st_mode) else None
 
-    def _read_once(self, uri: str, path: str) -> Content | None:
+    def _read_once(self, uri: str) -> Content | None:
         """The content, or None where the file was changed, replaced or deleted meanwhile."""
+        path = self._path(uri)
+        if isinstance(path, _NoPath):
+            raise self._gone(uri, path.evidence)
         try:
-            with beneath.opened(self._root, path) as descriptor:
-                before = os.fstat(descriptor)
-                if not stat.S_ISREG(before.st_mode):
-                    return None
-                body = self._body(uri, descriptor, before.st_size)
-                observed_at = self._clock.now()
-                after = os.fstat(descriptor)
-            in_place = beneath.status(self._root, path)
+            return self._content(uri, path)
         except OSError as error:
-            if error.errno in _REPLACED:
+            if error.errno not in _NO_PLAIN_FILE:
+                raise self._unreadable(uri, error) from error
+        found = self._find(uri)
+        if isinstance(found, Gone):
+            raise self._gone(uri, found.evidence)
+        if found.path == path:
+            return None
+        try:
+            return self._content(uri, found.path)  # the file behind a symbolic link
+        except OSError as error:
+            if error.errno in _NO_PLAIN_FILE:
                 return None
             raise self._unreadable(uri, error) from error
+
+    def _content(self, uri: str, path: str) -> Content | None:
+        """None where the file changed while it was read. Raises OSError."""
+        with beneath.opened(self._root, path) as file:
+            before = os.fstat(file.descriptor)
+            if not stat.S_ISREG(before.st_mode):
+                raise OSError(errno.ENXIO, "not a regular file")
+            body = self._body(uri, file.descriptor, before.st_size)
+            observed_at = self._clock.now()
+            after = os.fstat(file.descriptor)
+            in_place = file.in_place()
         if len(body) != after.st_size or not _version(before) == _version(after) == _version(in_place):
             return None
         return Content(body, seen_of(uri, after, observed_at))

@@ -159,7 +159,7 @@ class InotifyTree:
         elif mask & _ROOT_LOST:
             self._lose_root()
         elif mask & _In.IN_ATTRIB:
-            self._touched[""] = Touch.WRITING
+            self._touched.setdefault("", Touch.ATTRIBUTES)
 
     def _on_file(self, uri: str, event: InotifyEvent) -> None:
         if event.is_moved_to:
@@ -168,6 +168,8 @@ class InotifyTree:
             self._leave(uri, event.cookie)
         elif event.is_delete:
             self._touched[uri] = Touch.GONE
+        elif event.mask & _In.IN_ATTRIB:
+            self._touched.setdefault(uri, Touch.ATTRIBUTES)
         else:
             self._touched[uri] = Touch.SETTLED if event.mask & _FINISHED else Touch.WRITING
 
@@ -191,7 +193,7 @@ class InotifyTree:
         self._watch(folder)
         if len(self._folders) > watched:  # it could not be read until now
             self._watch_below(folder)
-        self._touched[uri_of(folder)] = Touch.WRITING
+        self._touched.setdefault(uri_of(folder), Touch.ATTRIBUTES)
 
     def _leave(self, place: str, cookie: int) -> None:
         self._leaving[cookie] = place

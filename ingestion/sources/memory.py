@@ -76,18 +76,23 @@ class MemorySource:
         return Root(present=True, device=self.device)
 
     def list(self) -> Listing:
+        return self.list_below("")
+
+    def list_below(self, prefix: str) -> Listing:
         started_at = self._clock.now()
         self._require_available()
         with self._lock:
             sightings = [
-                self._sighted(uri, held) for uri, held in self._held.items() if not self._hidden(uri)
+                self._sighted(uri, held)
+                for uri, held in self._held.items()
+                if uri.startswith(prefix) and not self._hidden(uri)
             ]
-            blind = sorted(self._blind)
+            blind = sorted(b for b in self._blind if b.startswith(prefix) or prefix.startswith(b))
         return Listing(
             sightings,
             Root(present=True, device=self.device),
             blind=blind,
-            faults=[f"{prefix or 'everything'} could not be listed" for prefix in blind],
+            faults=[f"{part or 'everything'} could not be listed" for part in blind],
             started_at=started_at,
             finished_at=self._clock.now(),
         )

@@ -20,6 +20,7 @@ class Touch(enum.StrEnum):
 
     SETTLED = "settled"  # complete now: closed after writing, or renamed into place
     WRITING = "writing"  # perhaps still being written
+    ATTRIBUTES = "attributes"  # permissions, times or links changed, and perhaps nothing else
     GONE = "gone"  # deleted or moved away; perhaps about to be written anew
 
 
@@ -65,7 +66,8 @@ class Settling:
         self, *, quiet_s: float = QUIET_S, patience_s: float = PATIENCE_S, confirm_s: float = CONFIRM_S
     ) -> None:
         """A place being written is due ``quiet_s`` after its last hint, an absent one ``confirm_s``
-        after it, and neither later than ``patience_s`` after its first hint."""
+        after it, and neither later than ``patience_s`` after its first hint. Changed attributes are
+        due after ``quiet_s`` and put nothing off: many programs set them once a file is complete."""
         self._quiet_s = quiet_s
         self._patience_s = patience_s
         self._confirm_s = confirm_s
@@ -113,9 +115,11 @@ class Settling:
 
     def _later(self, place: str, touch: Touch, now: float) -> float:
         known = self._waiting.get(place)
+        if known is not None and touch is Touch.ATTRIBUTES:
+            return known.due
         first = known.first if known else now
         return min(
-            now + (self._quiet_s if touch is Touch.WRITING else self._confirm_s), first + self._patience_s
+            now + (self._confirm_s if touch is Touch.GONE else self._quiet_s), first + self._patience_s
         )
 
     def _schedule(self, place: str, now: float, due: float) -> None:

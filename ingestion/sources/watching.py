@@ -207,4 +207,4 @@ class _ObserverTree(FileSystemEventHandler):
         return uri_of(below) if self._patterns.takes(below) else None
 
 
-_TOUCHES = {"deleted": Touch.GONE, "closed": Touch.SETTLED}
+_TOUCHES = {"deleted": Touch.GONE, "closed": Touch.SETTLED, "attrib": Touch.ATTRIBUTES}

@@ -137,6 +137,24 @@ def test_listing_and_look_agree(place: Place) -> None:
     )
 
 
+def test_below_a_prefix_only_that_is_listed(place: Place) -> None:
+    for uri in ("a.md", "sub/b.md", "sub/deep/c.md", "subway/d.md"):
+        place.put(uri, b"one")
+    for prefix, below in (
+        ("", {"a.md", "sub/b.md", "sub/deep/c.md", "subway/d.md"}),
+        ("sub/", {"sub/b.md", "sub/deep/c.md"}),
+        ("sub/deep/", {"sub/deep/c.md"}),
+        ("absent/", set()),
+        ("a.md/", set()),
+    ):
+        listing = place.source.list_below(prefix)
+        assert {sighting.uri for sighting in listing.sightings} == below
+        assert not listing.blind
+    place.vanish()
+    with pytest.raises(SourceUnavailable):
+        place.source.list_below("sub/")
+
+
 def test_looking_and_reading_change_nothing(place: Place) -> None:
     place.put("a.md", b"one")
     before = seen(place, "a.md")

@@ -160,8 +160,8 @@ def test_only_regular_files_and_nothing_blocks(root: Path) -> None:
         assert listed(source) == set()
         for uri in ("fifo.md", "folder.md", "socket.md"):
             assert gone(source, uri) == "not a regular file inside the folder"
-    with beneath.opened(str(root), "fifo.md") as descriptor:  # must return without a writer
-        assert descriptor >= 0
+    with beneath.opened(str(root), "fifo.md") as file:  # must return without a writer
+        assert file.descriptor >= 0
 
 
 def test_gone_carries_the_evidence(root: Path) -> None:

@@ -22,7 +22,13 @@ def test_nothing_waits_at_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("touch", "wait"), [(Touch.SETTLED, 0.0), (Touch.WRITING, QUIET_S), (Touch.GONE, CONFIRM_S)]
+    ("touch", "wait"),
+    [
+        (Touch.SETTLED, 0.0),
+        (Touch.WRITING, QUIET_S),
+        (Touch.ATTRIBUTES, QUIET_S),
+        (Touch.GONE, CONFIRM_S),
+    ],
 )
 def test_each_hint_has_its_wait(touch: Touch, wait: float) -> None:
     settling = Settling()
@@ -50,6 +56,15 @@ def test_closing_ends_the_wait() -> None:
     touched(settling, 0.01, a=Touch.SETTLED)
     assert uris(settling.due(0.01)) == ("a",)
     assert settling.due(1e9) is None, "the earlier hint is not delivered a second time"
+
+
+@pytest.mark.parametrize("before", Touch)
+def test_attributes_put_nothing_off(before: Touch) -> None:
+    settling = Settling()
+    touched(settling, 0.0, a=before)
+    due = settling.next_due()
+    touched(settling, 0.05, a=Touch.ATTRIBUTES)
+    assert settling.next_due() == due
 
 
 def test_unlink_and_create_is_one_look_when_it_is_complete() -> None:

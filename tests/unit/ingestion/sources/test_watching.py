@@ -316,10 +316,10 @@ def test_links_permissions_and_times(root: Path, tmp_path: Path, notes: Notes, w
     notes.until_last("soft.md", Touch.WRITING)
     fence(root, notes)
     (root / "a.md").chmod(0o600)
-    notes.until_last("a.md", Touch.WRITING)
+    notes.until_last("a.md", Touch.ATTRIBUTES)
     notes.clear()
     (root / "sub").chmod(0o700)
-    notes.until_last("sub/", Touch.WRITING)
+    notes.until_last("sub/", Touch.ATTRIBUTES)
 
 
 def test_a_change_of_a_file_is_told_for_the_links_to_it(root: Path, notes: Notes) -> None:
@@ -482,7 +482,7 @@ def test_a_folder_that_becomes_readable_is_watched(unprivileged: Path, notes: No
     watch = FileWatch(source_of(unprivileged), notes)
     assert watch.start()
     (unprivileged / "closed").chmod(0o700)
-    notes.until_last("closed/", Touch.WRITING)
+    notes.until_last("closed/", Touch.ATTRIBUTES)
     (unprivileged / "closed" / "deep" / "x.md").write_text("text")
     notes.until_last("closed/deep/x.md", Touch.SETTLED)
     watch.stop()
