@@ -1,0 +1,432 @@
+"""What every index keeps, whatever holds the chunks. Another adapter is one more line in ADAPTERS."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ingestion.database import Database
+from ingestion.errors import IndexRejected, IndexUnavailable, WrongEdition
+from retrieval.index.embedded import EmbeddedIndex
+from retrieval.index.memory import MemoryIndex
+from retrieval.index.port import Index, IndexedChunk, IndexQuery
+
+DIMENSIONS = 16
+EDITION = "e1"
+
+ADAPTERS: dict[str, Callable[[Path], Index]] = {
+    "memory": lambda folder: MemoryIndex(),
+    "embedded": lambda folder: EmbeddedIndex(Database.file(folder / "headwater.db")),
+    "embedded-in-memory": lambda folder: EmbeddedIndex(Database.in_memory()),
+}
+
+
+@pytest.fixture(params=sorted(ADAPTERS))
+def index(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Index]:
+    made = ADAPTERS[request.param](tmp_path)
+    made.create(EDITION, DIMENSIONS)
+    yield made
+    made.drop(EDITION)
+    made.close()
+
+
+def direction(*weights: float) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    """A vector of length one with these first components."""
+    vector = np.zeros(DIMENSIONS, np.float32)
+    vector[: len(weights)] = weights
+    return vector / np.linalg.norm(vector)
+
+
+def chunk(
+    chunk_id: str,
+    text: str = "some text",
+    *,
+    at: tuple[float, ...] = (1.0,),
+    source: str = "notes",
+    digest: str | None = None,
+    heading: str = "",
+) -> IndexedChunk:
+    return IndexedChunk(chunk_id, source, digest or f"digest of {chunk_id}", heading, text, direction(*at))
+
+
+def found(index: Index, query: IndexQuery, edition: str = EDITION) -> list[str]:
+    return [hit.chunk_id for hit in index.search(edition, query)]
+
+
+def by_vector(*at: float, limit: int = 10, sources: tuple[str, ...] | None = None) -> IndexQuery:
+    return IndexQuery("", direction(*at), limit, sources)
+
+
+def by_words(text: str, limit: int = 10, sources: tuple[str, ...] | None = None) -> IndexQuery:
+    return IndexQuery(text, None, limit, sources)
+
+
+class TestEditions:
+    def test_making_one_again_changes_nothing(self, index: Index) -> None:
+        index.upsert(EDITION, [chunk("a")])
+        index.create(EDITION, DIMENSIONS)
+        assert index.count(EDITION) == 1
+
+    def test_other_dimensions_are_refused(self, index: Index) -> None:
+        with pytest.raises(WrongEdition):
+            index.create(EDITION, DIMENSIONS + 1)
+
+    def test_editions_are_apart(self, index: Index) -> None:
+        index.create("e2", 4)
+        index.upsert("e2", [IndexedChunk("a", "notes", "d", "", "other", np.full(4, 0.5, np.float32))])
+        assert index.count(EDITION) == 0
+        assert found(index, IndexQuery("other", None, 5), "e2") == ["a"]
+        index.drop("e2")
+
+    def test_dropping_is_idempotent_and_complete(self, index: Index) -> None:
+        index.upsert(EDITION, [chunk("a")])
+        index.drop(EDITION)
+        index.drop(EDITION)
+        index.drop("never made")
+        index.create(EDITION, DIMENSIONS)
+        assert index.count(EDITION) == 0
+        assert found(index, by_vector(1)) == []
+        assert list(index.ids(EDITION)) == []
+
+    def test_an_edition_made_again_may_have_other_dimensions(self, index: Index) -> None:
+        index.upsert(EDITION, [chunk("a")])
+        assert found(index, by_vector(1)) == ["a"]
+        index.drop(EDITION)
+        index.create(EDITION, 4)
+        index.upsert(EDITION, [IndexedChunk("b", "notes", "d", "", "t", np.full(4, 0.5, np.float32))])
+        assert found(index, IndexQuery("", np.full(4, 0.5, np.float32), 5)) == ["b"]
+
+    def test_an_unknown_edition_is_no_empty_one(self, index: Index) -> None:
+        """A search that finds nothing would hide that the index is gone."""
+        with pytest.raises(IndexUnavailable):
+            index.search("unknown", by_vector(1))
+        with pytest.raises(IndexUnavailable):
+            index.upsert("unknown", [chunk("a")])
+        index.delete("unknown", ["a"])
+
+
+class TestHolding:
+    def test_what_was_upserted_is_held(self, index: Index) -> None:
+        index.upsert(EDITION, [chunk("a", "alpha"), chunk("b", "beta")])
+        assert index.present(EDITION, ["a", "b", "c"]) == {"a", "b"}
+        assert index.texts(EDITION, ["b", "c"]) == {"b": "beta"}
+        assert sorted(index.ids(EDITION)) == [("a", "digest of a"), ("b", "digest of b")]
+        assert index.count(EDITION) == 2
+
+    def test_nothing_is_nothing(self, index: Index) -> None:
+        index.upsert(EDITION, [])
+        index.delete(EDITION, [])
+        assert index.present(EDITION, []) == set()
+        assert index.texts(EDITION, []) == {}
+        assert index.vectors_by_digest(EDITION, []) == {}
+
+    def test_upserting_twice_holds_once(self, index: Index) -> None:
+        for _ in range(2):
+            index.upsert(EDITION, [chunk("a", "alpha")])
+        assert index.count(EDITION) == 1
+        assert found(index, by_words("alpha")) == ["a"]
+        assert found(index, by_vector(1)) == ["a"]
+
+    def test_an_id_upserted_again_is_replaced(self, index: Index) -> None:
+        index.upsert(EDITION, [chunk("a", "alpha", at=(1,), source="old", digest="d1")])
+        assert found(index, by_vector(1)) == ["a"]
+        index.upsert(EDITION, [chunk("a", "beta", at=(0, 1), source="new", digest="d2")])
+        assert list(index.ids(EDITION)) == [("a", "d2")]
+        assert index.texts(EDITION, ["a"]) == {"a": "beta"}
+        assert found(index, by_words("alpha")) == []
+        assert found(index, by_words("beta", sources=("new",))) == ["a"]
+        assert found(index, by_vector(0, 1, sources=("old",))) == []
+        (hit,) = index.search(EDITION, by_vector(0, 1))
+        assert hit.score == pytest.approx(1.0, abs=1e-5)
+
+    def test_an_id_twice_in_one_call_is_held_once(self, index: Index) -> None:
+        index.upsert(EDITION, [chunk("a", "first"), chunk("a", "second")])
+        assert index.count(EDITION) == 1
+        assert index.texts(EDITION, ["a"]) == {"a": "second"}
+
+    def test_deleting_is_idempotent(self, index: Index) -> None:
+        index.upsert(EDITION, [chunk("a"), chunk("b")])
+        assert len(found(index, by_vector(1))) == 2
+        for _ in range(2):
+            index.delete(EDITION, ["a", "unknown", "a"])
+        assert index.present(EDITION, ["a", "b"]) == {"b"}
+        assert found(index, by_vector(1)) == ["b"]
+        assert found(index, by_words("text")) == ["b"]
+        assert index.count(EDITION) == 1
+
+    def test_thousands_of_ids_in_one_call(self, index: Index) -> None:
+        names = [f"c{place:05}" for place in range(6_000)]
+        for start in range(0, len(names), 500):
+            index.upsert(EDITION, [chunk(name, digest=name) for name in names[start : start + 500]])
+        assert index.present(EDITION, names) == set(names)
+        assert len(index.texts(EDITION, names)) == len(names)
+        assert len(index.vectors_by_digest(EDITION, names, without=names[:10])) == len(names) - 10
+        assert sorted(name for name, _ in index.ids(EDITION)) == names
+        assert len(found(index, by_vector(1, limit=3_000))) == 3_000
+        index.delete(EDITION, names[1:])
+        assert found(index, by_vector(1)) == names[:1]
+
+    def test_listing_while_it_changes_shows_what_stays_exactly_once(self, index: Index) -> None:
+        stay = [f"b{place:05}" for place in range(6_000)]
+        for start in range(0, len(stay), 1_000):
+            index.upsert(EDITION, [chunk(name) for name in stay[start : start + 1_000]])
+        listed = index.ids(EDITION)
+        seen = [next(listed)[0]]
+        index.upsert(EDITION, [chunk("a"), chunk("z")])
+        index.delete(EDITION, ["z"])
+        seen += [name for name, _ in listed]
+        assert sorted(name for name in seen if name.startswith("b")) == stay
+
+
+class TestVectorsByDigest:
+    def test_a_vector_comes_back_as_it_was_given(self, index: Index) -> None:
+        given = chunk("a", at=(1, 2, 3), digest="d")
+        index.upsert(EDITION, [given, chunk("b", at=(1, 2, 3), digest="d")])
+        vectors = index.vectors_by_digest(EDITION, ["d", "unknown"])
+        assert vectors.keys() == {"d"}
+        assert vectors["d"].dtype == np.float32
+        np.testing.assert_array_equal(vectors["d"], given.vector)
+
+    def test_marked_chunks_lend_no_vector(self, index: Index) -> None:
+        index.upsert(EDITION, [chunk("a", digest="d"), chunk("b", at=(0, 1), digest="d")])
+        vectors = index.vectors_by_digest(EDITION, ["d"], without=["a"])
+        np.testing.assert_array_equal(vectors["d"], direction(0, 1))
+        assert index.vectors_by_digest(EDITION, ["d"], without=["a", "b"]) == {}
+
+    def test_a_deleted_chunk_lends_none(self, index: Index) -> None:
+        index.upsert(EDITION, [chunk("a", digest="d")])
+        index.delete(EDITION, ["a"])
+        assert index.vectors_by_digest(EDITION, ["d"]) == {}
+
+
+class TestSearching:
+    def test_the_nearest_vector_comes_first(self, index: Index) -> None:
+        index.upsert(EDITION, [chunk("far", at=(0, 1)), chunk("near", at=(1, 0.1)), chunk("mid", at=(1, 1))])
+        hits = index.search(EDITION, by_vector(1))
+        assert [hit.chunk_id for hit in hits] == ["near", "mid", "far"]
+        assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+        assert all(hit.vector_score is not None and hit.text_score is None for hit in hits)
+
+    def test_words_find_text_and_heading(self, index: Index) -> None:
+        index.upsert(
+            EDITION,
+            [
+                chunk("text", "the quokka sleeps"),
+                chunk("heading", "something else", heading="Quokka"),
+                chunk("neither", "nothing of the kind"),
+            ],
+        )
+        hits = index.search(EDITION, by_words("quokka"))
+        assert {hit.chunk_id for hit in hits} == {"text", "heading"}
+        assert all(hit.vector_score is None and hit.text_score is not None for hit in hits)
+
+    def test_both_parts_count(self, index: Index) -> None:
+        filler = [chunk(f"f{place}", f"filler number {place}", at=(-1, place)) for place in range(20)]
+        index.upsert(
+            EDITION,
+            [
+                *filler,
+                chunk("both", "the quokka sleeps", at=(1, 0.2)),
+                chunk("words", "the quokka sleeps", at=(-1, 0.1)),
+                chunk("vector", "an animal rests", at=(1, 0.2)),
+            ],
+        )
+        hits = index.search(EDITION, IndexQuery("quokka", direction(1), 3))
+        assert hits[0].chunk_id == "both"
+        assert {hit.chunk_id for hit in hits} == {"both", "words", "vector"}
+
+    def test_every_chunk_is_a_candidate(self, index: Index) -> None:
+        """Fewer hits than asked for mean that there are no more."""
+        index.upsert(EDITION, [chunk(f"c{place:04}", at=(1, place)) for place in range(700)])
+        query = IndexQuery("absent words", direction(0, 0, 1), 650)
+        assert len(set(found(index, query))) == 650
+        assert len(found(index, IndexQuery("text", direction(1), 1_000))) == 700
+
+    @pytest.mark.parametrize("limit", [0, -1])
+    def test_no_hits_asked_for(self, index: Index, limit: int) -> None:
+        index.upsert(EDITION, [chunk("a")])
+        assert found(index, by_vector(1, limit=limit)) == []
+
+    def test_an_empty_edition_has_nothing(self, index: Index) -> None:
+        assert found(index, IndexQuery("words", direction(1), 10)) == []
+
+    def test_ties_are_in_a_fixed_order(self, index: Index) -> None:
+        names = [f"c{place:02}" for place in range(30)]
+        index.upsert(EDITION, [chunk(name) for name in reversed(names)])
+        assert found(index, by_vector(1, limit=30)) == names
+        assert found(index, IndexQuery("text", direction(1), 30)) == names
+
+    def test_the_same_chunks_found_by_another_way_rank_the_same(self, index: Index) -> None:
+        chunks = [
+            chunk(f"c{place:02}", f"word{place} shared", at=(1, place % 7, place % 3)) for place in range(40)
+        ]
+        query = IndexQuery("word7 shared word9", direction(1, 3, 1), 40)
+        index.upsert(EDITION, chunks)
+        straight = found(index, query)
+        index.delete(EDITION, [one.chunk_id for one in chunks[::2]])
+        index.upsert(EDITION, [chunk("other", "shared word7")])
+        for one in reversed(chunks):
+            index.upsert(EDITION, [one])
+        index.delete(EDITION, ["other"])
+        assert found(index, query) == straight
+
+
+class TestSources:
+    @pytest.fixture(autouse=True)
+    def _two_sources(self, index: Index) -> None:
+        index.upsert(
+            EDITION,
+            [chunk(f"a{place}", "quokka", source="one", at=(1, place)) for place in range(5)]
+            + [chunk(f"b{place}", "quokka", source="two", at=(0, 1, place)) for place in range(5)],
+        )
+
+    def test_only_the_named_are_searched(self, index: Index) -> None:
+        for query in (
+            by_vector(1, sources=("two",)),
+            by_words("quokka", sources=("two",)),
+            IndexQuery("quokka", direction(1), 10, ("two", "unknown")),
+        ):
+            assert sorted(found(index, query)) == ["b0", "b1", "b2", "b3", "b4"]
+
+    def test_several_may_be_named(self, index: Index) -> None:
+        assert len(found(index, by_vector(1, limit=20, sources=("one", "two")))) == 10
+
+    @pytest.mark.parametrize("sources", [(), ("unknown",)])
+    def test_naming_none_finds_nothing(self, index: Index, sources: tuple[str, ...]) -> None:
+        assert found(index, IndexQuery("quokka", direction(1), 10, sources)) == []
+
+
+class TestQuestions:
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "", "   ", "?!, ... --", '"', '"unbalanced', "quokka AND", "NEAR(quokka sleeps, 3)", "quokka*",
+            "-quokka", "heading:quokka", "{text}:quokka", "^quokka", "quokka + sleeps", "(quokka", "NOT",
+            "quokka OR NOT", "quokka' OR 1=1 --", "%_%", "\x00quokka", "quokka\x00sleeps", "😀", "ﬁ ß İ",
+            "\ud7ff", "a" * 30_000, "\N{COMBINING ACUTE ACCENT}",
+        ],
+    )  # fmt: skip
+    def test_any_text_may_be_asked(self, index: Index, text: str) -> None:
+        index.upsert(EDITION, [chunk("a", "the quokka sleeps"), chunk("b", "nothing")])
+        assert sorted(found(index, IndexQuery(text, direction(1), 5))) == ["a", "b"]
+        assert set(found(index, IndexQuery(text, None, 5))) <= {"a", "b"}
+
+    def test_syntax_is_text(self, index: Index) -> None:
+        index.upsert(EDITION, [chunk("a", "the quokka sleeps"), chunk("b", "near nothing")])
+        assert found(index, by_words("NEAR(quokka)"))[:2] in (["a", "b"], ["b", "a"])
+        assert found(index, by_words("-quokka")) == ["a"]
+
+    def test_no_words_means_vectors_alone(self, index: Index) -> None:
+        index.upsert(EDITION, [chunk("a", at=(1,)), chunk("b", at=(0, 1))])
+        (first, second) = index.search(EDITION, IndexQuery("?!", direction(0, 1), 5))
+        assert (first.chunk_id, second.chunk_id) == ("b", "a")
+        assert first.text_score is None
+
+    def test_neither_words_nor_vector_finds_nothing(self, index: Index) -> None:
+        index.upsert(EDITION, [chunk("a")])
+        assert found(index, IndexQuery("", None, 5)) == []
+
+    def test_ten_thousand_words(self, index: Index) -> None:
+        index.upsert(EDITION, [chunk("a", "the quokka sleeps"), chunk("b", "nothing")])
+        text = "quokka " + " ".join(f"word{place}" for place in range(10_000))
+        assert found(index, IndexQuery(text, None, 5)) == ["a"]
+
+    @pytest.mark.parametrize(
+        "text", ["日本語のテキスト", "知识库", "데이터 베이스", "ฐานข้อมูล", "مرحبا بالعالم"]
+    )
+    def test_other_scripts(self, index: Index, text: str) -> None:
+        index.upsert(EDITION, [chunk("a", text), chunk("b", "latin")])
+        assert found(index, by_words(text)) == ["a"]
+        assert index.texts(EDITION, ["a"]) == {"a": text}
+
+    def test_text_of_any_kind_is_held(self, index: Index) -> None:
+        for text in ("", "\x00 null", "line\nline", "x" * 200_000, "'; DROP TABLE chunks; --"):
+            index.upsert(EDITION, [chunk("a", text)])
+            assert index.texts(EDITION, ["a"]) == {"a": text}
+        index.delete(EDITION, ["a"])
+        assert found(index, by_vector(1)) == []
+
+
+class TestRejection:
+    @pytest.mark.parametrize(
+        "vector",
+        [
+            np.ones(DIMENSIONS - 1, np.float32),
+            np.ones((1, DIMENSIONS), np.float32),
+            np.full(DIMENSIONS, np.nan, np.float32),
+            np.full(DIMENSIONS, np.inf, np.float32),
+        ],
+        ids=["short", "matrix", "nan", "inf"],
+    )
+    def test_a_wrong_vector_is_refused_with_all_its_slice(
+        self, index: Index, vector: np.ndarray[tuple[int, ...], np.dtype[np.float32]]
+    ) -> None:
+        bad = IndexedChunk("bad", "notes", "d", "", "private words", vector)
+        for slice_ in ([bad], [chunk("good"), bad, chunk("fine")], [bad, chunk("good"), chunk("fine")]):
+            with pytest.raises(IndexRejected) as caught:
+                index.upsert(EDITION, slice_)
+            assert "bad" in caught.value.chunk_ids
+            assert "private" not in str(caught.value)
+            assert "1.0" not in str(caught.value)
+            assert index.count(EDITION) == 0
+
+    @pytest.mark.parametrize("fill", [np.nan, 1.0], ids=["nan", "short"])
+    def test_a_wrong_question_is_refused(self, index: Index, fill: float) -> None:
+        vector = np.full(DIMENSIONS if np.isnan(fill) else 3, fill, np.float32)
+        with pytest.raises(IndexRejected):
+            index.search(EDITION, IndexQuery("", vector, 5))
+
+
+class TestConcurrency:
+    def test_searches_go_on_while_a_writer_writes(self, index: Index) -> None:
+        """What stays is always found, what was acknowledged is seen, and nothing fails."""
+        stay = [chunk(f"stay{place:02}", "permanent", at=(1, 0.01 * place)) for place in range(20)]
+        index.upsert(EDITION, stay)
+        done = threading.Event()
+        failures: list[BaseException] = []
+
+        def write() -> None:
+            for turn in range(60):
+                name = f"passing{turn}"
+                index.upsert(EDITION, [chunk(name, "passing", at=(0, 1))])
+                if name not in found(index, by_vector(0, 1, limit=100)):
+                    raise AssertionError(f"{name} was acknowledged and is not found")
+                if turn % 3:
+                    index.delete(EDITION, [name])
+                    if name in found(index, by_words("passing", limit=100)):
+                        raise AssertionError(f"{name} was deleted and is found")
+
+        def search() -> None:
+            for limit in itertools.cycle((20, 50)):
+                names = found(index, IndexQuery("permanent", direction(1), limit))
+                if not {one.chunk_id for one in stay} <= set(names) or len(set(names)) < len(names):
+                    raise AssertionError(f"{len(names)} hits are not the 20 that stay, each once")
+                if done.is_set():
+                    return
+
+        def guarded(work: Callable[[], None]) -> None:
+            try:
+                work()
+            except BaseException as error:  # noqa: BLE001 - carried to the test's own thread
+                failures.append(error)
+
+        searchers = [threading.Thread(target=guarded, args=(search,)) for _ in range(3)]
+        for thread in searchers:
+            thread.start()
+        guarded(write)
+        done.set()
+        for thread in searchers:
+            thread.join()
+        assert not failures
+
+
+def test_checking_and_closing_can_be_repeated(index: Index) -> None:
+    index.check()
+    index.check()
+    index.close()
+    index.close()
