@@ -8,7 +8,8 @@
     │   ├── DocumentChanging    the document kept changing while it was read
     │   ├── LedgerUnavailable   the ledger cannot be read or written (disk full, locked, ...)
     │   ├── IndexUnavailable    the index cannot be reached or written
-    │   └── EmbedderUnavailable the embedder cannot be reached, or is not loaded yet
+    │   ├── EmbedderUnavailable the embedder cannot be reached, or is not loaded yet
+    │   └── Interrupted         the process is being stopped; others go on
     ├── Terminal             trying again changes nothing: dead letter
     │   ├── DocumentUnreadable  the source refuses this document (permissions, I/O error)
     │   ├── DocumentUnparsable  it was read, but no text could be made of it
@@ -17,6 +18,7 @@
     ├── Superseded           a newer claim won, or there is nothing left to do; not a failure
     ├── DocumentGone         nothing lives at the URI any more: its source must judge
     ├── NotIndexable         there, readable, and not text (binary, too large): skipped with a reason
+    ├── BadQuery             a question that cannot be asked like this; nothing was searched
     └── Misconfigured        settings, data folder or model do not fit; nothing was started
         ├── WrongSettings       (every fault of the settings together)
         ├── ModelMissing        the embedding model is nowhere to be found
@@ -79,6 +81,10 @@ class EmbedderUnavailable(Transient):
     """The embedder cannot answer now (still loading, unreachable, over its limit)."""
 
 
+class Interrupted(Transient):
+    """The process is being stopped: what was claimed is handed back."""
+
+
 class Terminal(HeadwaterError):
     """Trying again changes nothing until a person or a new revision does."""
 
@@ -113,6 +119,14 @@ class DocumentGone(HeadwaterError):
 
 class NotIndexable(HeadwaterError):
     """The document is there and is not text. ``message`` is the reason shown to users."""
+
+
+class BadQuery(HeadwaterError):
+    """The question cannot be asked like this. ``field`` is the part of the request to change."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class Misconfigured(HeadwaterError):

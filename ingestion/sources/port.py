@@ -36,6 +36,9 @@ class SourcePort(Protocol):
         Raises SourceUnavailable when the place itself cannot be listed.
         """
 
+    def list_below(self, prefix: str) -> Listing:
+        """As ``list``, for what lies below a URI prefix only ('' or ending with '/')."""
+
     def look(self, uri: str) -> Observation:
         """Look at one document. Gone only on the source's own evidence; Skipped with its reason.
 

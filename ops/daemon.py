@@ -1,0 +1,201 @@
+"""Everything in one process: watch, schedule, index, serve, measure.
+
+``start`` opens what is there and returns as soon as the API answers; listing, loading the model and
+indexing go on in the background. ``stop`` hands back what was claimed. Neither is needed for safety: the
+process may be killed at any moment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from ingestion.clock import Clock, SystemClock
+from ingestion.errors import HeadwaterError, Interrupted
+from ops.exporter import Metrics
+from ops.in_process import InProcess
+from ops.lock import DaemonNote, held, write_note
+from ops.settings import Settings
+from ops.status import status_report
+from ops.version import version
+from ops.wiring import Parts, Pipeline, configure_sources, make_pipeline, open_parts
+from retrieval.api.app import Readiness, Service, make_api
+from retrieval.api.server import Server
+from retrieval.embedding.port import Vectors
+from retrieval.search import Searcher
+from workers.outcomes import Listener, Outcome
+from workers.watcher import Watcher
+
+log = logging.getLogger("headwater.daemon")
+
+
+class Daemon:
+    """One data folder's daemon. ``start`` raises Misconfigured and its kind, having started nothing."""
+
+    def __init__(self, settings: Settings, *, listener: Listener, clock: Clock | None = None) -> None:
+        self._settings = settings
+        self._listener = listener
+        self._clock = clock or SystemClock()
+        self._stopping = threading.Event()
+        self._open = contextlib.ExitStack()
+        self._ready_once = False
+        self.note: DaemonNote | None = None
+
+    def start(self) -> None:
+        """Take the data folder, serve, then set the watches and begin to work."""
+        with contextlib.ExitStack() as undo:
+            undo.enter_context(held(self._settings.daemon.data))
+            self.parts = open_parts(self._settings, clock=self._clock)
+            undo.callback(self.parts.close)
+            self._recover()
+            self.metrics = Metrics(
+                self.parts.ledger, self._clock, version=version(), sources=list(self.parts.sources)
+            )
+            self._pipeline = self._make_pipeline()
+            self._server = self._make_server()
+            self._server.start()
+            undo.callback(self._server.stop)
+            self._write_note()
+            self._begin(undo)
+            self._open = undo.pop_all()
+
+    def stop(self) -> None:
+        """End within seconds; what is claimed is handed back, nothing is lost. Idempotent."""
+        self._stopping.set()
+        self._open.close()
+
+    @property
+    def url(self) -> str:
+        return self._server.url
+
+    @property
+    def ready(self) -> bool:
+        return self._readiness().ready
+
+    def bulk_remaining(self) -> int:
+        """Documents that wait in the bulk lane: how far a first index is."""
+        return sum(lane.pending for lane in self.parts.ledger.views.lanes() if lane.lane == "bulk")
+
+    def _recover(self) -> None:
+        """The data folder is ours alone: whoever held a lease, or had messages under way, is dead."""
+        ledger, edition = self.parts.ledger, self.parts.edition
+        ledger.claims.reap(all_leases=True)
+        ledger.claims.forget_messages()
+        configure_sources(self.parts)
+        again = ledger.claims.reindex(edition, self.parts.drafter.pipeline)
+        if again:
+            log.info("%s documents are indexed again: the parser or the chunker has changed", again)
+
+    def _make_pipeline(self) -> Pipeline:
+        def listener(outcome: Outcome) -> None:
+            self.metrics.outcome(outcome)
+            self._listener(outcome)
+
+        return make_pipeline(
+            self.parts,
+            send_message=lambda lane, ids: self._tasks.send_refresh(lane, ids),
+            listener=listener,
+            missed=self.metrics.scan_missed,
+            stopping=self._raise_if_stopping,
+        )
+
+    def _begin(self, undo: contextlib.ExitStack) -> None:
+        parts = self.parts
+        scans = {source.name: source.scan_every_s for source in self._settings.sources}
+        self._tasks = InProcess(self._pipeline.work, scans=scans)
+        parts.batcher.on_embedded = self.metrics.embedded
+        parts.batcher.start_loading()
+        self._tasks.start()
+        undo.callback(self._tasks.stop)
+        watcher = Watcher(
+            parts.ledger,
+            self._pipeline.reconciler,
+            list(parts.sources.values()),
+            self._clock,
+            list_source=self._tasks.list_source,
+            overflowed=self.metrics.overflow,
+        )
+        watcher.start()
+        undo.callback(watcher.stop)
+        # Callers that wait for a vector must be let go before the workers are waited for.
+        undo.callback(parts.batcher.close)
+
+    def _make_server(self) -> Server:
+        parts = self.parts
+        searcher = Searcher(
+            parts.ledger,
+            parts.index,
+            self._embed_query,
+            self._clock,
+            on_demand=self._on_demand,
+            observe=self.metrics,
+        )
+        service = Service(
+            searcher=searcher,
+            ledger=parts.ledger,
+            clock=self._clock,
+            host=self._settings.daemon.host,
+            key_hashes=self._settings.api.keys,
+            status=self._status,
+            ready=self._readiness,
+            metrics=self.metrics.render,
+        )
+        return Server(make_api(service), self._settings.daemon.host, self._settings.daemon.port)
+
+    def _embed_query(self, text: str) -> Vectors | None:
+        return self.parts.batcher.embed_query(text) if self.parts.batcher.ready else None
+
+    def _on_demand(self, document_ids: Sequence[int]) -> None:
+        self._pipeline.dispatcher.send(document_ids)
+
+    def _status(self) -> dict[str, Any]:
+        return status_report(self._settings, self.parts.ledger, self._clock)
+
+    def _readiness(self) -> Readiness:
+        """Ready once every source's first listing since the start is published, or dead-lettered."""
+        reasons: list[str] = []
+        try:
+            self.parts.index.check()
+            if not self._ready_once:
+                reasons += self._unlisted()
+        except HeadwaterError as error:
+            reasons.append(str(error))
+        if not self.parts.batcher.ready:
+            failure = self.parts.batcher.load_failure
+            reasons.append(str(failure) if failure else "the embedding model is being loaded")
+        self._ready_once = self._ready_once or not reasons
+        return Readiness(not reasons, reasons)
+
+    def _unlisted(self) -> list[str]:
+        reasons = []
+        for name in self.parts.sources:
+            listed = self._pipeline.work.listed.get(name)
+            if listed is None:
+                reasons.append(f"{name} is being listed for the first time since the start")
+            elif remaining := self.parts.ledger.views.unfinished(name, listed.generation):
+                reasons.append(f"{name}: {remaining} documents of its first listing are still to be indexed")
+            elif listed.fault and not self._was_listed_before(name):
+                reasons.append(listed.fault)
+        return reasons
+
+    def _was_listed_before(self, name: str) -> bool:
+        state = self.parts.ledger.sources.state(name)
+        return state is not None and state.listed_at is not None
+
+    def _raise_if_stopping(self) -> None:
+        if self._stopping.is_set():
+            raise Interrupted("The daemon is being stopped.")
+
+    def _write_note(self) -> None:
+        self.note = DaemonNote(
+            pid=os.getpid(),
+            host=self._settings.daemon.host,
+            port=self._server.port,
+            started_at=self._clock.now(),
+            version=version(),
+        )
+        write_note(self._settings.daemon.data, self.note)

@@ -1,0 +1,93 @@
+"""Celery inside one process: a worker for each lane and beat, in threads, on the in-memory broker.
+
+Nothing in that broker survives the process, and nothing has to: the ledger knows what is pending.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from celery import Celery
+from celery.beat import EmbeddedService
+
+from ingestion.records import Lane
+from workers.app import UPKEEP_QUEUE, Work, make_app, send_refresh
+
+log = logging.getLogger("headwater.in_process")
+
+# Upkeep shares the fresh lane's threads: its tasks are short, except listings, of which there is one at
+# a time for each source. Bulk work has threads of its own, so it never stands before an edit.
+FRESH_THREADS = 4
+BULK_THREADS = 2
+
+
+class _Worker:
+    """One worker of its own application: workers that share one would share their choice of queues."""
+
+    def __init__(self, app: Celery, name: str, queues: Sequence[str], threads: int) -> None:
+        self._controller = app.WorkController(
+            pool="threads",
+            concurrency=threads,
+            queues=list(queues),
+            hostname=f"{name}@localhost",
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
+        )
+        self._thread = threading.Thread(target=self._controller.start, name=f"worker-{name}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish the running tasks and take no more."""
+        self._controller.stop()
+        self._thread.join()
+
+
+class InProcess:
+    """Workers, beat and the way to send to them, for one ``Work``."""
+
+    def __init__(self, work: Work, *, scans: dict[str, float]) -> None:
+        def app() -> Celery:
+            return make_app(work, scans=scans)
+
+        self._sender = app()
+        self._workers = [
+            _Worker(app(), "fresh", [Lane.FRESH.value, UPKEEP_QUEUE], FRESH_THREADS),
+            _Worker(app(), "bulk", [Lane.BULK.value], BULK_THREADS),
+        ]
+        self._beat: Any = EmbeddedService(self._sender, thread=True, scheduler_cls="celery.beat:Scheduler")
+        self._beat.daemon = True
+
+    def start(self) -> None:
+        for worker in self._workers:
+            worker.start()
+        self._beat.start()
+
+    def send_refresh(self, lane: Lane, document_ids: Sequence[int]) -> None:
+        send_refresh(self._sender, lane, document_ids)
+
+    def list_source(self, name: str) -> None:
+        self._sender.send_task("headwater.list", (name,), queue=UPKEEP_QUEUE)
+
+    def stop(self) -> None:
+        """Stop beat and the workers side by side; returns when their running tasks have ended."""
+        self._beat.service.shutdown_requested = True  # its own stop() waits for the next wake-up
+        stopping = [threading.Thread(target=_quietly(worker.stop)) for worker in self._workers]
+        for thread in stopping:
+            thread.start()
+        for thread in stopping:
+            thread.join()
+
+
+def _quietly(stop: Callable[[], None]) -> Callable[[], None]:
+    def run() -> None:
+        with contextlib.suppress(Exception):  # an end in the middle of a start has nothing to end
+            stop()
+
+    return run

@@ -1,0 +1,89 @@
+"""One daemon a data folder: a lock held by the system, and a note of who holds it.
+
+The lock is an flock: it ends with its process, however that ends, so there is no stale lock to remove.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ingestion.errors import AlreadyRunning
+
+LOCK_NAME = "daemon.lock"
+NOTE_NAME = "daemon.json"
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonNote:
+    """Who holds a data folder, and where it answers. ``port`` is 0 until the API listens."""
+
+    pid: int
+    host: str
+    port: int
+    started_at: float
+    version: str
+
+    @property
+    def url(self) -> str:
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self.host, self.host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+
+@contextlib.contextmanager
+def held(data: Path) -> Iterator[None]:
+    """Hold the data folder. Raises AlreadyRunning with the pid of who does."""
+    data.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(data / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise _taken(data) from error
+        yield
+        (data / NOTE_NAME).unlink(missing_ok=True)
+    finally:
+        os.close(descriptor)
+
+
+def write_note(data: Path, note: DaemonNote) -> None:
+    temporary = data / f"{NOTE_NAME}.new"
+    temporary.write_text(json.dumps(asdict(note)))
+    temporary.replace(data / NOTE_NAME)
+
+
+def running_daemon(data: Path) -> DaemonNote | None:
+    """The daemon that holds this data folder now, if there is one and it has said where it answers."""
+    try:
+        descriptor = os.open(data / LOCK_NAME, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _read_note(data)
+    else:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def _read_note(data: Path) -> DaemonNote | None:
+    try:
+        return DaemonNote(**json.loads((data / NOTE_NAME).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _taken(data: Path) -> AlreadyRunning:
+    note = _read_note(data)
+    who = f"process {note.pid}, at {note.url}" if note else "a process that is still starting"
+    return AlreadyRunning(
+        f"A Headwater daemon already runs on {data} ({who}).",
+        hint="Stop it first, or give this one another data folder (--data).",
+    )

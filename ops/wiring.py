@@ -1,0 +1,126 @@
+"""Settings to working parts: the only place where the rooms are put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from ingestion.clock import Clock, SystemClock
+from ingestion.database import Database
+from ingestion.ledger.ledger import Ledger
+from ingestion.ledger.sources import SourceRow
+from ingestion.ledger.values import Edition
+from ingestion.records import Lane
+from ingestion.sources.files import FilesSource
+from ops.opening import data_file
+from ops.settings import Settings, SourceSettings
+from retrieval.embedding.batching import MicroBatcher
+from retrieval.embedding.models import make_embedder
+from retrieval.embedding.port import Embedder, Vectors
+from retrieval.index.embedded import EmbeddedIndex
+from workers.dispatch import Dispatcher, SendMessage
+from workers.drafting import Drafter
+from workers.outcomes import Listener
+from workers.reconcile import Missed, Reconciler
+from workers.refresh import Refresher
+from workers.upkeep import Upkeep
+from workers.work import PipelineWork
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything that is shared by the daemon and by commands that embed."""
+
+    settings: Settings
+    clock: Clock
+    ledger: Ledger
+    index: EmbeddedIndex
+    embedder: Embedder
+    batcher: MicroBatcher
+    sources: dict[str, FilesSource]
+    edition: Edition
+    drafter: Drafter
+
+    def close(self) -> None:
+        self.batcher.close()
+        self.index.close()
+        self.ledger.database.close()
+
+
+def open_parts(settings: Settings, *, clock: Clock | None = None) -> Parts:
+    """Open or make the knowledge base. Raises Misconfigured and its kind; loads no model."""
+    clock = clock or SystemClock()
+    embedder = make_embedder(settings.embedding.model, settings.embedding.runtime)
+    settings.daemon.data.mkdir(parents=True, exist_ok=True)
+    ledger = Ledger(Database.file(data_file(settings)), clock)
+    edition = ledger.sources.edition(embedder.fingerprint, embedder.dimensions, embedder.description)
+    index = EmbeddedIndex(ledger.database)
+    index.create(edition.name, edition.dimensions)
+    return Parts(
+        settings=settings,
+        clock=clock,
+        ledger=ledger,
+        index=index,
+        embedder=embedder,
+        batcher=MicroBatcher(embedder),
+        sources={source.name: make_source(source, clock) for source in settings.sources},
+        edition=edition,
+        drafter=Drafter(embedder.max_tokens, embedder.count_tokens, clock),
+    )
+
+
+def make_source(settings: SourceSettings, clock: Clock) -> FilesSource:
+    return FilesSource(
+        settings.name,
+        settings.root,
+        include=settings.include,
+        exclude=settings.exclude,
+        max_file_bytes=settings.max_file_bytes,
+        clock=clock,
+    )
+
+
+def configure_sources(parts: Parts) -> None:
+    """Tell the ledger what the settings name: only these sources are served."""
+    parts.ledger.sources.configure(
+        [SourceRow(one.name, one.kind, one.location) for one in parts.sources.values()]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """The working end of the parts: what listens, looks and refreshes."""
+
+    work: PipelineWork
+    reconciler: Reconciler
+    dispatcher: Dispatcher
+
+
+def make_pipeline(
+    parts: Parts,
+    *,
+    send_message: SendMessage,
+    listener: Listener,
+    missed: Missed,
+    stopping: Callable[[], None] = lambda: None,
+) -> Pipeline:
+    """``stopping`` is called before each slice that is embedded, and raises to end an attempt early."""
+    dispatcher = Dispatcher(parts.ledger, send_message)
+    reconciler = Reconciler(parts.ledger, parts.clock, listener=listener, send=dispatcher.send, missed=missed)
+
+    def embed(texts: Sequence[str], lane: Lane, tokens: Sequence[int]) -> Vectors:
+        stopping()
+        return parts.batcher.embed(texts, lane, tokens)
+
+    refresher = Refresher(
+        parts.ledger,
+        parts.index,
+        embed,
+        parts.drafter,
+        parts.sources,
+        parts.clock,
+        listener=listener,
+        absent=lambda source, uris: reconciler.absent(parts.sources[source], uris),
+    )
+    upkeep = Upkeep(parts.ledger, parts.index, parts.clock)
+    work = PipelineWork(parts.edition, refresher, dispatcher, upkeep, reconciler, parts.sources)
+    return Pipeline(work, reconciler, dispatcher)

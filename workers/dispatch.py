@@ -1,0 +1,51 @@
+"""Sends messages about pending documents, and sends again what got lost.
+
+A message carries document ids and a lane, nothing else, and may be lost, doubled or late: the ledger
+decides what is really to be done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from ingestion.ledger.ledger import Ledger
+from ingestion.ledger.values import Edition
+from ingestion.records import Lane
+
+RESEND_S = 60.0  # a message not acted on for this long counts as lost
+BATCH = {Lane.FRESH: 32, Lane.BULK: 128}  # documents a message
+WINDOW = 4  # bulk messages on their way at once: a backlog of a million documents floods no queue
+FRESH_LIMIT = 1024
+
+SendMessage = Callable[[Lane, Sequence[int]], None]
+
+
+class Dispatcher:
+    """Decides what is sent when; how is for ``send_message``."""
+
+    def __init__(self, ledger: Ledger, send_message: SendMessage) -> None:
+        self._ledger = ledger
+        self._send_message = send_message
+
+    def send(self, document_ids: Sequence[int]) -> None:
+        """Send fresh work at once."""
+        for some in _slices(document_ids, BATCH[Lane.FRESH]):
+            self._send_message(Lane.FRESH, some)
+
+    def dispatch(self, edition: Edition, lane: Lane) -> int:
+        """Send what is pending, due, unclaimed and not on its way; returns the number of documents."""
+        if lane is Lane.BULK and self._ledger.claims.on_their_way(edition, lane, resend_s=RESEND_S):
+            return 0
+        limit = FRESH_LIMIT if lane is Lane.FRESH else WINDOW * BATCH[lane]
+        sent = 0
+        for batch in self._ledger.claims.take_due(
+            edition, lane, limit=limit, batch=BATCH[lane], resend_s=RESEND_S
+        ):
+            self._send_message(batch.lane, batch.document_ids)
+            sent += len(batch.document_ids)
+        return sent
+
+
+def _slices(document_ids: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    for start in range(0, len(document_ids), size):
+        yield document_ids[start : start + size]

@@ -1,0 +1,75 @@
+"""From a claim to a draft: read, parse, chunk. One document at a time, its failure its own."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ingestion.chunking import CHUNKER_VERSION, chunk
+from ingestion.clock import Clock
+from ingestion.errors import NotIndexable
+from ingestion.lag import plausible_change
+from ingestion.ledger.values import Claim, Look
+from ingestion.parsing import PARSER_VERSION, parse
+from ingestion.records import Chunk, Content
+from ingestion.sources.port import SourcePort
+
+CountTokens = Callable[[Sequence[str]], list[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A revision as it was read. ``chunks`` is None where the content is what is live already."""
+
+    claim: Claim
+    digest: str
+    look: Look
+    chunks: Sequence[Chunk] | None
+    skipped: str | None = None
+
+
+class Drafter:
+    """Makes drafts. ``pipeline`` names everything that decides what chunks a text becomes."""
+
+    def __init__(self, max_tokens: int, count_tokens: CountTokens, clock: Clock) -> None:
+        self._max_tokens = max_tokens
+        self._count_tokens = count_tokens
+        self._clock = clock
+        self.pipeline = f"parser {PARSER_VERSION}, chunker {CHUNKER_VERSION}, {max_tokens} tokens"
+
+    def draft(self, claim: Claim, source: SourcePort) -> Draft:
+        """Read, and unless the content is unchanged, parse and chunk.
+
+        Raises DocumentGone, DocumentChanging, DocumentUnreadable, DocumentUnparsable, SourceUnavailable.
+        """
+        try:
+            content = source.read(claim.uri)
+        except NotIndexable as refusal:
+            return self._skipped(claim, refusal.message)
+        digest = hashlib.sha256(content.body).hexdigest()
+        look = self._look(claim, content)
+        if digest == claim.digest and self.pipeline == claim.pipeline and not claim.repair:
+            return Draft(claim, digest, look, None)
+        try:
+            chunks = self.chunks(content)
+        except NotIndexable as refusal:
+            return Draft(claim, digest, look, (), refusal.message)
+        return Draft(claim, digest, look, chunks)
+
+    def chunks(self, content: Content) -> list[Chunk]:
+        """The chunks of a content. Raises NotIndexable or DocumentUnparsable."""
+        parsed = parse(content.body, content.seen.uri, content.media_type)
+        return chunk(parsed, max_tokens=self._max_tokens, count_tokens=self._count_tokens)
+
+    def _skipped(self, claim: Claim, reason: str) -> Draft:
+        """It could not be read for what it is, so there is no look of it: the next one differs."""
+        look = Look(fingerprint="", identity=None, size_bytes=0, changed_at=claim.changed_at, racy=False)
+        return Draft(claim, "", look, (), reason)
+
+    def _look(self, claim: Claim, content: Content) -> Look:
+        seen = content.seen
+        changed_at = plausible_change(
+            seen.changed_at, claim.observed_at, self._clock.now(), noticed=claim.changed_at
+        )
+        return Look(seen.fingerprint, seen.identity, seen.size_bytes, changed_at, seen.racy)

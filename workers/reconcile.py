@@ -1,0 +1,234 @@
+"""Makes the ledger know what a source holds: survey, plan, write, tell the workers.
+
+Listings and hints take the same way. New documents are wanted before absent ones are retired, so that
+a document that moved in pieces has no gap.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ingestion.clock import Clock
+from ingestion.errors import SourceUnavailable
+from ingestion.ledger.documents import Change
+from ingestion.ledger.ledger import Ledger
+from ingestion.ledger.values import Entry
+from ingestion.records import Lane
+from ingestion.sources.port import SourcePort
+from ingestion.sources.settling import Batch
+from workers.outcomes import Listener, Outcome, Result
+from workers.surveying import Plan, Surveyor, Want
+
+log = logging.getLogger("headwater.reconcile")
+
+BURST = 64  # this many new documents at once are bulk work: edits go before them
+WRITE_SLICE = 1000  # documents a transaction
+JUST_NOW_S = 1.0  # a change this young may still be on its way as an event
+
+Send = Callable[[Sequence[int]], None]
+Missed = Callable[[str, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What a look found. ``generation``: once everything up to it is published, the look is searchable."""
+
+    source: str
+    generation: int
+    wanted: int = 0
+    moved: int = 0
+    retired: int = 0
+    held: int = 0
+    skipped: int = 0
+    unchanged: int = 0
+    fault: str | None = None
+
+
+class Reconciler:
+    """Carries plans out. Safe to call from several threads and processes: what a plan did not know is
+    settled by the conditions of the ledger's statements.
+
+    ``send`` is given documents that were just made pending in the fresh lane; ``missed`` counts what a
+    listing of a watched source found without any event.
+    """
+
+    def __init__(
+        self, ledger: Ledger, clock: Clock, *, listener: Listener, send: Send, missed: Missed
+    ) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._surveyor = Surveyor(ledger, clock)
+        self._listener = listener
+        self._send = send
+        self._missed = missed
+
+    def list_source(self, source: SourcePort, *, watched: bool = False) -> Listed:
+        """Look at the whole source. Its fault, if it has one, is noted and returned, never raised."""
+        generation = self._ledger.sources.begin_listing()
+        state = self._ledger.sources.state(source.name)
+        try:
+            plan, listing = self._surveyor.whole(source, generation)
+        except SourceUnavailable as fault:
+            return self._unavailable(source, generation, fault)
+        first = state is None or state.listed_at is None
+        if watched and not first:
+            self._count_missed(plan)
+        self._carry_out(plan, bulk=first)
+        device = listing.root.device
+        if plan.hold and state is not None and state.device is not None:
+            device = state.device  # adopted only once nothing speaks against it
+        self._ledger.sources.finish_listing(
+            source.name,
+            generation,
+            started_at=listing.started_at,
+            device=device,
+            fault="; ".join(listing.faults) or None,
+        )
+        return self._listed(plan, self._ledger.fence.generation(), "; ".join(listing.faults) or None)
+
+    def look(self, source: SourcePort, batch: Batch) -> Listed:
+        """Look at what hints named. Raises SourceUnavailable: then the source must be listed."""
+        plan = self._surveyor.part(source, batch)
+        self._carry_out(plan, bulk=False)
+        return self._listed(plan, self._ledger.fence.generation(), None)
+
+    def absent(self, source: SourcePort, uris: Sequence[str]) -> None:
+        """A worker did not find these: judge them by the source's own evidence."""
+        try:
+            self.look(source, Batch(tuple(uris), (), {}))
+        except SourceUnavailable as fault:
+            self._unavailable(source, self._ledger.sources.begin_listing(), fault)
+
+    def preview(self, source: SourcePort) -> Plan:
+        """What a listing would do now. Raises SourceUnavailable."""
+        return self._surveyor.whole(source, self._ledger.fence.generation() + 1)[0]
+
+    def _unavailable(self, source: SourcePort, generation: int, fault: SourceUnavailable) -> Listed:
+        self._ledger.sources.set_fault(source.name, str(fault))
+        plan = Plan(source.name, generation)
+        if not source.root().present:
+            plan = self._surveyor.everything_missing(source, generation)
+            self._judge_absences(plan)
+        return self._listed(plan, generation, str(fault))
+
+    def _carry_out(self, plan: Plan, *, bulk: bool) -> None:
+        if plan.empty:
+            return
+        for move in list(plan.moves):
+            if not self._ledger.documents.move(move.entry.document_id, move.seen):
+                # Retired or moved by somebody else since the survey: then it is a document of its own.
+                plan.moves.remove(move)
+                plan.wants.append(
+                    Want(Change(move.seen, move.seen.observed_at), None, "not a rename any more")
+                )
+                continue
+            detail = f"was {move.entry.uri}"
+            self._report(Result.RENAMED, move.entry, move.seen.uri, detail, move.seen.observed_at)
+        self._want(plan, bulk=bulk)
+        self._ledger.documents.touch(plan.touches)
+        self._ledger.documents.skip(plan.source, plan.skips)
+        for one in plan.skips:
+            self._listener(
+                Outcome(
+                    Result.SKIPPED,
+                    plan.source,
+                    one.uri,
+                    0,
+                    0,
+                    Lane.FRESH,
+                    self._clock.now(),
+                    detail=one.reason,
+                )
+            )
+        self._judge_absences(plan)
+
+    def _want(self, plan: Plan, *, bulk: bool) -> None:
+        """Edits go to the fresh lane; the documents of a first listing or of a burst to the bulk lane."""
+        new = [want for want in plan.wants if want.entry is None]
+        edits = [want for want in plan.wants if want.entry is not None]
+        if bulk or len(new) > BURST:
+            self._want_in(plan.source, edits, Lane.BULK if bulk else Lane.FRESH)
+            self._want_in(plan.source, new, Lane.BULK)
+        else:
+            self._want_in(plan.source, plan.wants, Lane.FRESH)
+
+    def _want_in(self, source: str, wants: Sequence[Want], lane: Lane) -> None:
+        for start in range(0, len(wants), WRITE_SLICE):
+            changes = [want.change for want in wants[start : start + WRITE_SLICE]]
+            # Bulk work is sent through the dispatcher's window, not as it is found.
+            fresh = lane is Lane.FRESH
+            document_ids = self._ledger.documents.want(source, changes, lane, sent=fresh)
+            if fresh:
+                self._send(document_ids)
+
+    def _judge_absences(self, plan: Plan) -> None:
+        if not plan.absences:
+            return
+        entries = {entry.document_id: entry for entry, _ in plan.absences}
+        if plan.hold:
+            newly = self._ledger.documents.hold(
+                list(entries), plan.hold, observed_before=plan.observed_before
+            )
+            if newly:
+                self._report_held(plan, newly)
+            return
+        evidence = {entry.document_id: why for entry, why in plan.absences}
+        retired = self._ledger.documents.retire(evidence, observed_before=plan.observed_before)
+        for document_id in retired:
+            entry = entries[document_id]
+            self._report(Result.RETIRED, entry, entry.uri, evidence[document_id], None)
+
+    def _report_held(self, plan: Plan, newly: int) -> None:
+        detail = (
+            f"{newly} documents are not there, and {plan.hold}. They stay searchable. If they are really "
+            f"gone, run: headwater approve {plan.source}"
+        )
+        log.warning("%s: %s", plan.source, detail)
+        self._listener(
+            Outcome(Result.HELD, plan.source, "", 0, 0, Lane.FRESH, self._clock.now(), detail=detail)
+        )
+
+    def _report(self, result: Result, entry: Entry, uri: str, detail: str, seen_at: float | None) -> None:
+        now = self._clock.now()
+        noticed = now if seen_at is None else seen_at
+        self._listener(
+            Outcome(
+                result,
+                entry.source,
+                uri,
+                entry.document_id,
+                entry.wanted,
+                Lane.FRESH,
+                now,
+                changed_at=noticed,
+                observed_at=noticed,
+                detail=detail,
+            )
+        )
+
+    def _count_missed(self, plan: Plan) -> None:
+        """Changes the watcher should have told of. Deletions count once they are retired."""
+        overdue = [
+            want
+            for want in plan.wants
+            if want.change.changed_at < want.change.seen.observed_at - JUST_NOW_S
+            and not (want.entry is not None and want.entry.racy)
+        ]
+        number = len(overdue) + len(plan.moves) + (0 if plan.hold else len(plan.absences))
+        if number:
+            self._missed(plan.source, number)
+
+    def _listed(self, plan: Plan, generation: int, fault: str | None) -> Listed:
+        return Listed(
+            plan.source,
+            generation,
+            wanted=len(plan.wants),
+            moved=len(plan.moves),
+            retired=0 if plan.hold else len(plan.absences),
+            held=len(plan.absences) if plan.hold else 0,
+            skipped=len(plan.skips),
+            unchanged=plan.unchanged,
+            fault=fault,
+        )

@@ -1,0 +1,249 @@
+"""The central flow: what happens to a changed document.
+
+``claim → read → parse → chunk → diff → embed and stage, slice by slice → publish``; the sweep follows
+later, in ``workers.upkeep``. A crash after any step leaves a claim that runs out and staged chunks that
+the next attempt adopts. No transaction is open while a file is read or a text embedded.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ingestion.clock import Clock
+from ingestion.errors import DocumentGone, HeadwaterError, Interrupted, Superseded, Terminal, Transient
+from ingestion.ledger.ledger import Ledger
+from ingestion.ledger.values import Claim, Edition, ManifestChunk, Published
+from ingestion.records import Lane
+from ingestion.sources.port import SourcePort
+from retrieval.index.port import Index
+from workers.diffing import Diff, diff
+from workers.drafting import Draft, Drafter
+from workers.outcomes import Listener, Outcome, Result
+from workers.staging import Embed, Revision, Stager
+
+log = logging.getLogger("headwater.refresh")
+
+GROUP_TEXTS = 128  # embedded between two publishes of a batch: how long a first index stays silent
+FRESH_TEXTS = 64  # a document with more to embed goes on in the bulk lane
+FAULT_DELAY_S = 2.0
+
+Absent = Callable[[str, Sequence[str]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """Documents that need another message at once: newer edits, and those that changed lanes."""
+
+    fresh: Sequence[int] = ()
+    bulk: Sequence[int] = ()
+
+
+class Refresher:
+    """Brings documents up to date. Safe to call from several threads, for the same documents too.
+
+    ``absent`` is told which URIs of a source were not there: a worker never retires.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        index: Index,
+        embed: Embed,
+        drafter: Drafter,
+        sources: Mapping[str, SourcePort],
+        clock: Clock,
+        *,
+        listener: Listener,
+        absent: Absent,
+    ) -> None:
+        self._ledger = ledger
+        self._drafter = drafter
+        self._stager = Stager(ledger, index, embed)
+        self._sources = sources
+        self._clock = clock
+        self._listener = listener
+        self._absent = absent
+        self._unreleased: list[Claim] = []
+
+    def refresh(self, edition: Edition, document_ids: Sequence[int], lane: Lane) -> Leftover:
+        """Claim what is due of these documents and publish what their sources now hold."""
+        claims = self._ledger.claims.claim(edition, document_ids)
+        fresh: list[int] = []
+        bulk: list[int] = []
+        open_claims = {claim.document_id: claim for claim in claims}
+        try:
+            for group in self._groups(self._drafts(claims, open_claims)):
+                large = self._defer(group, lane)
+                bulk += large
+                going_on = [one for one in group if one.claim.document_id not in large]
+                fresh += self._carry_out(edition, going_on, lane)
+                for one in group:
+                    open_claims.pop(one.claim.document_id, None)
+        except Transient as fault:
+            self._hand_back(list(open_claims.values()), fault)
+        except Exception as error:
+            self._isolate(list(open_claims.values()), error)
+        return Leftover(fresh, bulk)
+
+    def hand_back_again(self) -> None:
+        """Claims that could not even be handed back, because the ledger was away, are handed back now."""
+        claims, self._unreleased = self._unreleased, []
+        if claims:
+            self._release(claims, "The ledger could not be written.")
+
+    def _carry_out(self, edition: Edition, group: Sequence[Revision], lane: Lane) -> list[int]:
+        """Stage and publish a group; returns the documents that a newer edit left pending."""
+        self._stager.stage(edition, group, lane)
+        staged_at = self._clock.now()
+        complete = [one for one in group if one.complete]
+        for one in group:
+            if not one.complete:
+                self._fail(one.claim, one.error or HeadwaterError("Not every chunk could be staged."))
+        published = self._ledger.publications.publish(
+            [one.publishing(self._drafter.pipeline, staged_at) for one in complete]
+        )
+        for one, result in zip(complete, published, strict=True):
+            if not result.superseded:
+                self._listener(_outcome(one, result, staged_at))
+        return [result.claim.document_id for result in published if result.pending]
+
+    def _drafts(self, claims: Sequence[Claim], open_claims: dict[int, Claim]) -> Iterator[Revision]:
+        """Read, parse, chunk and diff, one by one; a document that fails leaves the others alone."""
+        manifests = self._ledger.publications.manifests(claims)
+        gone: dict[str, list[str]] = {}
+        for claim in claims:
+            try:
+                draft = self._drafter.draft(claim, self._sources[claim.source])
+            except DocumentGone:
+                gone.setdefault(claim.source, []).append(claim.uri)
+                self._release([claim], "It was not there when it was read.")
+            except Transient as fault:
+                self._release([claim], str(fault))
+                self._report(claim, Result.FAULT, str(fault))
+            except Exception as error:  # whatever one document does, the others go on
+                self._fail(claim, error)
+            else:
+                yield _revision(draft, manifests.get(claim.document_id, []))
+                continue
+            open_claims.pop(claim.document_id, None)
+        for source, uris in gone.items():
+            self._absent(source, uris)
+
+    def _groups(self, revisions: Iterator[Revision]) -> Iterator[list[Revision]]:
+        """Revisions until GROUP_TEXTS are to be embedded: each group is published as one."""
+        group: list[Revision] = []
+        texts = 0
+        for revision in revisions:
+            group.append(revision)
+            texts += len(revision.diff.added)
+            if texts >= GROUP_TEXTS:
+                yield group
+                group, texts = [], 0
+        if group:
+            yield group
+
+    def _defer(self, group: Sequence[Revision], lane: Lane) -> list[int]:
+        if lane is Lane.BULK:
+            return []
+        large = [one.claim for one in group if len(one.diff.added) > FRESH_TEXTS]
+        if large:
+            self._ledger.claims.to_bulk(large)
+        for claim in large:
+            self._report(claim, Result.DEFERRED, "much to embed: it goes on in the bulk lane")
+        return [claim.document_id for claim in large]
+
+    def _fail(self, claim: Claim, error: BaseException) -> None:
+        if isinstance(error, Superseded):
+            return
+        expected = isinstance(error, HeadwaterError)
+        if not expected:
+            log.error("unexpected error while processing %s", claim.name, exc_info=error)
+        message = _message(claim, error)
+        dead = self._ledger.claims.fail(claim, message, terminal=isinstance(error, Terminal))
+        self._report(claim, Result.DEAD if dead else Result.FAILED, message)
+
+    def _isolate(self, claims: Sequence[Claim], error: Exception) -> None:
+        """Something unforeseen in the middle of a batch: find out which document it is, one by one."""
+        if len(claims) == 1:
+            self._fail(claims[0], error)
+            return
+        log.error("unexpected error in a batch of %s documents", len(claims), exc_info=error)
+        self._ledger.claims.isolate(claims, f"unexpected {type(error).__name__} in a batch")
+
+    def _hand_back(self, claims: Sequence[Claim], fault: Transient) -> None:
+        if isinstance(fault, Interrupted):
+            self._ledger.claims.release(claims, "", delay_s=0.0)
+            return
+        log.warning("%s documents wait: %s", len(claims), fault)
+        self._release(claims, str(fault))
+        for claim in claims:
+            self._report(claim, Result.FAULT, str(fault))
+
+    def _release(self, claims: Sequence[Claim], reason: str) -> None:
+        try:
+            self._ledger.claims.release(claims, reason, delay_s=FAULT_DELAY_S)
+        except Transient:
+            self._unreleased += claims
+
+    def _report(self, claim: Claim, result: Result, detail: str) -> None:
+        self._listener(
+            Outcome(
+                result,
+                claim.source,
+                claim.uri,
+                claim.document_id,
+                claim.wanted,
+                claim.lane,
+                self._clock.now(),
+                new=claim.live_generation is None,
+                claimed_at=claim.claimed_at,
+                detail=detail,
+            )
+        )
+
+
+def _revision(draft: Draft, manifest: Sequence[ManifestChunk]) -> Revision:
+    if draft.chunks is None:  # the content is what is live already: everything stays as it is
+        return Revision(draft, Diff(kept=[row.chunk_id for row in manifest if row.born is not None]))
+    return Revision(draft, diff(manifest, draft.chunks))
+
+
+def _outcome(one: Revision, published: Published, staged_at: float) -> Outcome:
+    claim, draft = one.claim, one.draft
+    unchanged = not one.added and not published.dropped and claim.live_generation is not None
+    result = Result.SKIPPED if draft.skipped else Result.UNCHANGED if unchanged else Result.PUBLISHED
+    return Outcome(
+        result,
+        claim.source,
+        claim.uri,
+        claim.document_id,
+        claim.wanted,
+        claim.lane,
+        published.published_at,
+        new=claim.live_generation is None,
+        chunks=len(one.diff.kept) + len(one.added),
+        embedded=one.embedded,
+        reused=one.reused,
+        dropped=published.dropped,
+        changed_at=claim.changed_at if claim.pending_since is None else claim.pending_since,
+        observed_at=claim.observed_at,
+        claimed_at=claim.claimed_at,
+        staged_at=staged_at,
+        detail=draft.skipped or "",
+    )
+
+
+def _message(claim: Claim, error: BaseException) -> str:
+    still = (
+        f"Generation {claim.live_generation} stays live."
+        if claim.live_generation is not None
+        else "Nothing of it is searchable yet."
+    )
+    if isinstance(error, HeadwaterError):
+        return f"{claim.name} (generation {claim.wanted}): {error.message} {still} {error.hint}".strip()
+    return (
+        f"{claim.name} (generation {claim.wanted}): unexpected {type(error).__name__}. {still} "
+        "The log has the details; replay it with: headwater dead replay"
+    )

@@ -1,0 +1,269 @@
+"""From looks to a plan: what the ledger should be told. Writes nothing, so a dry run is just this."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ingestion.clock import Clock
+from ingestion.errors import HeadwaterError, SourceUnavailable
+from ingestion.lag import plausible_change
+from ingestion.ledger.documents import Change
+from ingestion.ledger.ledger import Ledger
+from ingestion.ledger.values import Entry, SourceState
+from ingestion.plan import Action, Evidence, decide, guard, is_blind, match_renames
+from ingestion.records import Gone, Listing, Root, Seen, Skipped, Standing
+from ingestion.sources.port import SourcePort
+from ingestion.sources.settling import Batch
+
+# Deletions this close together are judged as one: a tree is not removed in an instant.
+GUARD_WINDOW_S = 2.0
+# A file system's clock may run this much behind ours.
+CLOCK_TICK_S = 0.01
+_SERVED = (Standing.PRESENT, Standing.HELD)
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """A document to be read again, and why. ``entry`` is None for one never seen before."""
+
+    change: Change
+    entry: Entry | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    entry: Entry
+    seen: Seen
+
+
+@dataclass(slots=True)
+class Plan:
+    """What follows from one survey of a source.
+
+    ``absences`` are to be held for the reason ``hold``, or retired if there is none.
+    ``observed_before``: absences observed at or after this generation are left alone.
+    """
+
+    source: str
+    observed_before: int
+    wants: list[Want] = field(default_factory=list)
+    moves: list[Move] = field(default_factory=list)
+    skips: list[Skipped] = field(default_factory=list)
+    touches: dict[int, Seen] = field(default_factory=dict)
+    absences: list[tuple[Entry, str]] = field(default_factory=list)
+    hold: str | None = None
+    unchanged: int = 0
+
+    @property
+    def empty(self) -> bool:
+        return not (self.wants or self.moves or self.skips or self.touches or self.absences)
+
+
+class Surveyor:
+    """Looks at sources and plans. Reads the ledger, writes nothing."""
+
+    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+        self._ledger = ledger
+        self._clock = clock
+
+    def whole(self, source: SourcePort, generation: int) -> tuple[Plan, Listing]:
+        """A complete listing, begun at a generation. Raises SourceUnavailable."""
+        listing = source.list()
+        entries = self._ledger.documents.entries(source.name)
+        plan = Plan(source.name, observed_before=generation)
+        self._judge(plan, source, listing.sightings, entries, listing.started_at)
+        seen = {sighting.uri for sighting in listing.sightings}
+        missing = [
+            entry
+            for uri, entry in entries.items()
+            if uri not in seen
+            and entry.standing is not Standing.RETIRED
+            and entry.observed < generation
+            and not is_blind(uri, listing.blind)
+        ]
+        self._absences(plan, source, missing)
+        self._renames(plan, source)
+        held_before = sum(entry.standing is not Standing.RETIRED for entry in entries.values())
+        plan.hold = guard(
+            len(plan.absences),
+            Evidence(
+                root=listing.root,
+                known_device=self._device(source.name),
+                held_before=held_before,
+                remaining=held_before - len(plan.absences),
+                unchanged_share=plan.unchanged / held_before if held_before else None,
+            ),
+        )
+        return plan, listing
+
+    def part(self, source: SourcePort, batch: Batch) -> Plan:
+        """Look at what hints named. Raises SourceUnavailable."""
+        plan = Plan(source.name, observed_before=self._ledger.fence.generation() + 1)
+        observations: dict[str, Seen | Skipped] = {}
+        missing: dict[str, Entry] = {}
+        for prefix in batch.subtrees:
+            listing = source.list_below(prefix)
+            observations |= {sighting.uri: sighting for sighting in listing.sightings}
+            below = self._ledger.documents.below(source.name, prefix)
+            missing |= {entry.uri: entry for entry in below if not is_blind(entry.uri, listing.blind)}
+        absent: list[str] = []
+        for uri in batch.uris:
+            observation = _looked(source, uri)
+            if isinstance(observation, Gone):
+                absent.append(uri)
+            elif observation is not None:
+                observations[uri] = observation
+        entries = self._ledger.documents.find(source.name, [*observations, *absent])
+        missing |= {uri: entries[uri] for uri in absent if uri in entries}
+        now = self._clock.now()
+        self._judge(plan, source, list(observations.values()), entries, now)
+        self._absences(plan, source, [entry for uri, entry in missing.items() if uri not in observations])
+        self._find_partners(plan, source)
+        self._renames(plan, source)
+        if plan.absences:
+            plan.hold = self._guard_part(plan, source.root(), now)
+        return plan
+
+    def everything_missing(self, source: SourcePort, generation: int) -> Plan:
+        """The place itself is gone: nothing of it may be retired unasked."""
+        plan = Plan(source.name, observed_before=generation)
+        entries = self._ledger.documents.below(source.name, "")
+        reason = source.root().reason
+        plan.absences = [(entry, reason) for entry in entries]
+        plan.hold = guard(len(entries), Evidence(Root(False, None, reason), None, len(entries), 0))
+        return plan
+
+    def _judge(
+        self,
+        plan: Plan,
+        source: SourcePort,
+        sightings: Iterable[Seen | Skipped],
+        entries: Mapping[str, Entry],
+        noticed: float,
+    ) -> None:
+        state = self._ledger.sources.state(source.name)
+        for sighting in sightings:
+            entry = entries.get(sighting.uri)
+            decision = decide(entry, sighting)
+            if decision.action is Action.NOTHING:
+                plan.unchanged += 1
+            elif isinstance(sighting, Skipped):
+                plan.skips.append(sighting)
+            elif decision.action is Action.TOUCH and entry is not None:
+                plan.touches[entry.document_id] = sighting
+                plan.unchanged += 1
+            else:
+                changed_at = plausible_change(
+                    sighting.changed_at, _last_look(entry, state), sighting.observed_at, noticed
+                )
+                plan.wants.append(Want(Change(sighting, changed_at), entry, decision.reason))
+
+    def _absences(self, plan: Plan, source: SourcePort, missing: Iterable[Entry]) -> None:
+        """Only what the source itself says is gone."""
+        for entry in missing:
+            if entry.standing is Standing.RETIRED:
+                continue
+            observation = _looked(source, entry.uri)
+            if isinstance(observation, Gone):
+                plan.absences.append((entry, observation.evidence))
+
+    def _find_partners(self, plan: Plan, source: SourcePort) -> None:
+        """Documents that no hint named, whose published look is that of something new: renamed?"""
+        arrivals = {want.change.seen.identity for want in plan.wants if _is_arrival(want)} - {None}
+        if not arrivals:
+            return
+        known = {entry.document_id for entry, _ in plan.absences}
+        found = self._ledger.documents.with_identity(
+            source.name, [identity for identity in arrivals if identity is not None]
+        )
+        self._absences(plan, source, [entry for entry in found if entry.document_id not in known])
+
+    def _renames(self, plan: Plan, source: SourcePort) -> None:
+        """Match what is gone with what is new: first by the published look, then by content."""
+        absent = {entry.document_id: entry for entry, _ in plan.absences if entry.standing in _SERVED}
+        if not absent or not any(_is_arrival(want) for want in plan.wants):
+            return
+        by_look = {key: entry.identity for key, entry in absent.items() if entry.identity}
+        self._match(
+            plan, absent, by_look, {w.change.seen.uri: w.change.seen.identity for w in _arrivals(plan)}
+        )
+        sizes = {entry.size_bytes for entry in absent.values()}
+        same_size = [want.change.seen for want in _arrivals(plan) if want.change.seen.size_bytes in sizes]
+        if absent and same_size:
+            by_content = self._ledger.documents.digests(list(absent))
+            if by_content:
+                self._match(
+                    plan, absent, by_content, {seen.uri: _digest(source, seen.uri) for seen in same_size}
+                )
+
+    def _match(
+        self,
+        plan: Plan,
+        absent: dict[int, Entry],
+        traits: Mapping[int, str],
+        arrivals: Mapping[str, str | None],
+    ) -> None:
+        pairs, _ = match_renames(
+            {key: trait for key, trait in traits.items() if key in absent},
+            [(uri, trait) for uri, trait in arrivals.items() if trait is not None],
+        )
+        if not pairs:
+            return
+        seen = {want.change.seen.uri: want.change.seen for want in plan.wants}
+        plan.moves += [Move(absent.pop(key), seen[uri]) for uri, key in pairs.items()]
+        moved = set(pairs.values())
+        plan.wants = [want for want in plan.wants if want.change.seen.uri not in pairs]
+        plan.absences = [one for one in plan.absences if one[0].document_id not in moved]
+
+    def _guard_part(self, plan: Plan, root: Root, now: float) -> str | None:
+        held_before = self._ledger.documents.count_served(plan.source)
+        return guard(
+            len(plan.absences),
+            Evidence(
+                root=root,
+                known_device=self._device(plan.source),
+                held_before=held_before,
+                remaining=held_before - len(plan.absences),
+                recent=self._ledger.documents.count_retired_since(plan.source, now - GUARD_WINDOW_S),
+            ),
+        )
+
+    def _device(self, source: str) -> int | None:
+        state = self._ledger.sources.state(source)
+        return None if state is None else state.device
+
+
+def _last_look(entry: Entry | None, state: SourceState | None) -> float | None:
+    """Before this moment the document is known to have been as the ledger has it."""
+    moments = [entry.observed_at] if entry is not None else []
+    if state is not None and state.listed_at is not None:
+        moments.append(state.listed_at)
+    return max(moments) - CLOCK_TICK_S if moments else None
+
+
+def _is_arrival(want: Want) -> bool:
+    return want.entry is None or want.entry.standing is Standing.RETIRED
+
+
+def _arrivals(plan: Plan) -> Sequence[Want]:
+    return [want for want in plan.wants if _is_arrival(want)]
+
+
+def _looked(source: SourcePort, uri: str) -> Seen | Skipped | Gone | None:
+    """A look, or None where it is refused: that is no evidence of anything."""
+    try:
+        return source.look(uri)
+    except SourceUnavailable:
+        raise
+    except HeadwaterError:
+        return None
+
+
+def _digest(source: SourcePort, uri: str) -> str | None:
+    try:
+        return hashlib.sha256(source.read(uri).body).hexdigest()
+    except HeadwaterError:
+        return None  # it will be observed as a new document

@@ -1,0 +1,48 @@
+"""The work nobody waits for: dead chunks swept, leases ended, history trimmed."""
+
+from __future__ import annotations
+
+import logging
+
+from ingestion.clock import Clock
+from ingestion.ledger.ledger import Ledger
+from retrieval.index.port import Index
+
+log = logging.getLogger("headwater.upkeep")
+
+SWEEP_AFTER_S = 60.0  # longer than any search may take
+
+
+class Upkeep:
+    """Late, idempotent and repeatable: any step may be cut off and done again."""
+
+    def __init__(
+        self, ledger: Ledger, index: Index, clock: Clock, *, sweep_after_s: float = SWEEP_AFTER_S
+    ) -> None:
+        self._ledger = ledger
+        self._index = index
+        self._clock = clock
+        self._sweep_after_s = sweep_after_s
+
+    def sweep(self) -> int:
+        """Remove chunks that have been dead for long enough: from the index first, then their rows."""
+        swept = 0
+        while batch := self._ledger.publications.sweepable(self._clock.now() - self._sweep_after_s):
+            for edition, chunk_ids in batch.items():
+                self._index.delete(edition, chunk_ids)
+                self._ledger.publications.forget(chunk_ids)
+                swept += len(chunk_ids)
+        return swept
+
+    def reap(self) -> int:
+        """End the leases of workers that fell silent."""
+        reaped = self._ledger.claims.reap()
+        if reaped:
+            log.warning(
+                "%s documents were given up by a worker that fell silent; they are sent again", reaped
+            )
+        return reaped
+
+    def trim(self) -> int:
+        """Keep the last attempts of each document only."""
+        return self._ledger.publications.trim_history()

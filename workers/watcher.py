@@ -1,0 +1,175 @@
+"""Turns a watch's hints into looks, and keeps the watch alive.
+
+One thread serves all sources. A hint that is due becomes one look at the places it names; a heartbeat
+says that everything before it has been looked at; a watch that died, or never could be set, is set again
+and followed by a complete listing, because events are hints and the listing is the truth.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ingestion.clock import Clock
+from ingestion.errors import HeadwaterError, SourceUnavailable
+from ingestion.ledger.ledger import Ledger
+from ingestion.sources.files import FilesSource
+from ingestion.sources.settling import Dirty, Settling
+from ingestion.sources.watching import FileWatch
+from workers.reconcile import Reconciler
+
+log = logging.getLogger("headwater.watcher")
+
+HEARTBEAT_S = 2.0
+# An event may take this long from the file system to a look: the heartbeat speaks for what was before.
+EVENT_DELAY_S = 0.5
+# How often a folder is listed in which changes come without an event (network mounts, too few watches).
+POLL_S = 10.0
+
+ListSource = Callable[[str], None]
+Overflowed = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class _Watched:
+    source: FilesSource
+    watch: FileWatch
+    settling: Settling = field(default_factory=Settling)
+    overflows: int = 0
+    told: str | None = None  # the last complaint, so that it is not repeated
+    unlisted: bool = False  # a look failed: list as soon as possible
+    listed_at: float = 0.0  # when a listing was last asked for here, on the monotonic clock
+
+
+class Watcher:
+    """Watches file sources. ``list_source`` is asked for a complete listing, and may do it later."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        reconciler: Reconciler,
+        sources: list[FilesSource],
+        clock: Clock,
+        *,
+        list_source: ListSource,
+        overflowed: Overflowed,
+    ) -> None:
+        self._ledger = ledger
+        self._reconciler = reconciler
+        self._clock = clock
+        self._list_source = list_source
+        self._overflowed = overflowed
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._watched = {source.name: self._watching(source) for source in sources}
+        self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
+
+    def start(self) -> None:
+        """Set the watches, ask for a first listing of every source, then serve hints."""
+        for watched in self._watched.values():
+            watched.watch.start()
+            self._list_source(watched.source.name)
+        self._thread.start()
+
+    def stop(self) -> None:
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        self._thread.join()
+        for watched in self._watched.values():
+            watched.watch.stop()
+
+    def blind(self, name: str) -> str | None:
+        """Why changes of a source may come without a hint, or None."""
+        return self._watched[name].watch.blind_reason
+
+    def _watching(self, source: FilesSource) -> _Watched:
+        watched: _Watched
+
+        def on_dirty(dirty: Dirty) -> None:
+            with self._changed:
+                watched.settling.add(dirty, self._clock.monotonic())
+                self._changed.notify()
+
+        watched = _Watched(source, FileWatch(source, on_dirty))
+        return watched
+
+    def _run(self) -> None:
+        next_heartbeat = self._clock.monotonic()
+        while True:
+            with self._changed:
+                if self._stopping:
+                    return
+                self._changed.wait(self._pause(next_heartbeat))
+                if self._stopping:
+                    return
+            try:
+                for watched in self._watched.values():
+                    self._serve(watched)
+                if self._clock.monotonic() >= next_heartbeat:
+                    next_heartbeat = self._clock.monotonic() + HEARTBEAT_S
+                    self._heartbeat()
+            except Exception:
+                log.exception("the watcher goes on after an error")
+
+    def _pause(self, next_heartbeat: float) -> float:
+        due = [one.settling.next_due() for one in self._watched.values()]
+        moments = [next_heartbeat, *(moment for moment in due if moment is not None)]
+        return max(0.0, min(moments) - self._clock.monotonic())
+
+    def _serve(self, watched: _Watched) -> None:
+        with self._changed:
+            batch = watched.settling.due(self._clock.monotonic())
+        if batch is None:
+            return
+        try:
+            if batch.rescan:
+                self._list_source(watched.source.name)
+            else:
+                self._reconciler.look(watched.source, batch)
+        except SourceUnavailable:
+            self._list_source(watched.source.name)
+        except HeadwaterError as error:
+            # What the hints named is not lost: a listing looks at everything once the cause is gone.
+            log.warning("%s: %s", watched.source.name, error)
+            watched.unlisted = True
+
+    def _heartbeat(self) -> None:
+        seeing: list[str] = []
+        for name, watched in self._watched.items():
+            if watched.watch.overflows > watched.overflows:
+                watched.overflows = watched.watch.overflows
+                self._overflowed(name)
+            if not watched.watch.alive():
+                self._revive(watched)
+            elif watched.unlisted or self._must_poll(watched):
+                watched.unlisted = False
+                watched.listed_at = self._clock.monotonic()
+                self._list_source(name)
+            elif watched.watch.blind_reason is None and watched.settling.next_due() is None:
+                seeing.append(name)
+            self._complain(watched)
+        if seeing:
+            self._ledger.sources.heartbeat(seeing, self._clock.now() - EVENT_DELAY_S)
+
+    def _must_poll(self, watched: _Watched) -> bool:
+        blind = watched.watch.blind_reason is not None
+        return blind and self._clock.monotonic() - watched.listed_at >= POLL_S
+
+    def _revive(self, watched: _Watched) -> None:
+        """Set the watch again, and list whatever that brings: the source may be gone or be another."""
+        came_back = watched.watch.restart()
+        state = self._ledger.sources.state(watched.source.name)
+        if came_back or (state is not None and state.fault is None):
+            self._list_source(watched.source.name)
+
+    def _complain(self, watched: _Watched) -> None:
+        reason = watched.watch.blind_reason
+        if reason != watched.told:
+            watched.told = reason
+            if reason:
+                log.warning("%s is not watched (%s); it is listed instead", watched.source.name, reason)
+            else:
+                log.info("%s is watched again", watched.source.name)

@@ -1,0 +1,71 @@
+"""What the Celery tasks do: the flow, the dispatcher and the upkeep behind one object."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from ingestion.errors import HeadwaterError
+from ingestion.ledger.values import Edition
+from ingestion.records import Lane
+from ingestion.sources.port import SourcePort
+from workers.dispatch import Dispatcher
+from workers.reconcile import Listed, Reconciler
+from workers.refresh import Refresher
+from workers.upkeep import Upkeep
+
+log = logging.getLogger("headwater.work")
+
+
+class PipelineWork:
+    """Implements ``workers.app.Work``. Safe to call from several threads."""
+
+    def __init__(
+        self,
+        edition: Edition,
+        refresher: Refresher,
+        dispatcher: Dispatcher,
+        upkeep: Upkeep,
+        reconciler: Reconciler,
+        sources: Mapping[str, SourcePort],
+    ) -> None:
+        self._edition = edition
+        self._refresher = refresher
+        self._dispatcher = dispatcher
+        self._upkeep = upkeep
+        self._reconciler = reconciler
+        self._sources = sources
+        self._unlisted: set[str] = set()
+        self.listed: dict[str, Listed] = {}  # the last listing of each source by this process
+
+    def refresh(self, document_ids: Sequence[int], lane: Lane) -> None:
+        leftover = self._refresher.refresh(self._edition, document_ids, lane)
+        self._dispatcher.send(leftover.fresh)
+        if leftover.bulk or lane is Lane.BULK:
+            self._dispatcher.dispatch(self._edition, Lane.BULK)
+
+    def dispatch(self) -> None:
+        """Send what is due; also what could not be done earlier because the ledger was away."""
+        self._refresher.hand_back_again()
+        self._upkeep.reap()
+        for lane in Lane:
+            self._dispatcher.dispatch(self._edition, lane)
+        for name in list(self._unlisted):
+            self.list_source(name)
+
+    def sweep(self) -> None:
+        self._upkeep.sweep()
+
+    def trim(self) -> None:
+        self._upkeep.trim()
+
+    def list_source(self, name: str) -> None:
+        """Look at a whole source; if the ledger cannot be written now, at the next dispatch."""
+        try:
+            self.listed[name] = self._reconciler.list_source(self._sources[name], watched=True)
+        except HeadwaterError as error:
+            self._unlisted.add(name)
+            log.warning("%s could not be listed and will be: %s", name, error)
+        else:
+            self._unlisted.discard(name)
+            self._dispatcher.dispatch(self._edition, Lane.BULK)
