@@ -242,11 +242,12 @@ class InotifyTree:
                 with os.scandir(f"{self._root}/{path}") as entries:
                     for entry in entries:
                         below = path + entry.name
-                        if not entry.is_dir(follow_symlinks=False):
-                            walk.holds_anything |= self._patterns.takes_file(below, entry.name)
-                        elif self._patterns.enters(below, entry.name):
-                            walk.holds_anything = True
-                            pending.append(below + "/")
+                        if entry.is_dir(follow_symlinks=False):
+                            if self._patterns.enters(below, entry.name):
+                                walk.holds_anything = True
+                                pending.append(below + "/")
+                        elif not walk.holds_anything:
+                            walk.holds_anything = self._patterns.takes_file(below, entry.name)
             except OSError:
                 continue  # gone again, or not to be listed: the source's listing says which
         return walk

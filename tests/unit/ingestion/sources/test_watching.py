@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import shutil
 import sys
 import threading
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from ingestion.clock import SystemClock
+from ingestion.records import Seen, Skipped
 from ingestion.sources.files import FilesSource
 from ingestion.sources.paths import uri_of
 from ingestion.sources.settling import Dirty, Touch
@@ -36,31 +38,26 @@ class Notes:
         self.at: list[float] = []
         self.gate = threading.Event()
         self.gate.set()
-        self._changed = threading.Condition()
+        self._pause = threading.Event()
 
     def __call__(self, dirty: Dirty) -> None:
-        with self._changed:
-            self.hints.append(dirty)
-            self.at.append(time.monotonic())
-            self._changed.notify_all()
+        self.at.append(time.monotonic())
+        self.hints.append(dirty)
         assert self.gate.wait(60)
 
     def clear(self) -> None:
-        with self._changed:
-            self.hints.clear()
-            self.at.clear()
+        self.hints = []
+        self.at = []
 
     def until(self, condition: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + DEADLINE_S
-        with self._changed:
-            while not condition():
-                left = deadline - time.monotonic()
-                assert left > 0, f"no hint: {what}; had {self.hints}"
-                self._changed.wait(min(left, 0.02))
+        while not condition():
+            assert time.monotonic() < deadline, f"no hint: {what}; had {self.hints[-50:]}"
+            self._pause.wait(0.002)
 
     def last(self, place: str) -> Touch | None:
         """What the last hint that names the place says; a move settles both its ends."""
-        for hint in reversed(self.hints):
+        for hint in reversed(list(self.hints)):
             if place in hint.touched:
                 return hint.touched[place]
             if place in hint.moved or place in hint.moved.values():
@@ -68,10 +65,10 @@ class Notes:
         return None
 
     def moves(self) -> dict[str, str]:
-        return {old: new for hint in self.hints for old, new in hint.moved.items()}
+        return {old: new for hint in list(self.hints) for old, new in hint.moved.items()}
 
     def places(self) -> set[str]:
-        return {p for hint in self.hints for p in (*hint.touched, *hint.moved, *hint.moved.values())}
+        return {p for hint in list(self.hints) for p in (*hint.touched, *hint.moved, *hint.moved.values())}
 
     def until_last(self, place: str, touch: Touch) -> None:
         self.until(lambda: self.last(place) is touch, f"{place} {touch}")
@@ -404,8 +401,8 @@ def test_more_changes_than_the_queue_holds(
     notes.gate.clear()
     (root / "first.md").write_text("text")
     notes.until(lambda: bool(notes.hints), "the hint in which the reading thread is held")
-    for number in range(queue // 2 + 100):
-        (root / f"{number}.md").touch()  # two events
+    for number in range(queue // 2 + 100):  # two events each
+        (root / f"{number or 'a'}.md").rename(root / f"{number + 1}.md")
     (root / "unseen" / "deep").mkdir(parents=True)
     (root / "sub").rename(root / "renamed unseen")
     shutil.rmtree(root / "renamed unseen" / "deep")
@@ -422,17 +419,80 @@ def test_more_changes_than_the_queue_holds(
     assert watch.overflows == 1, "the count outlives a restart"
 
 
+def covered(uri: str, places: set[str]) -> bool:
+    parts = uri.split("/")
+    return not places.isdisjoint({"", uri, *("/".join(parts[:n]) + "/" for n in range(1, len(parts)))})
+
+
 def test_thousands_at_once_are_all_told(root: Path, notes: Notes, watch: FileWatch) -> None:
-    uris = {f"{number % 20}/{number}.md" for number in range(3000)}
+    uris = [f"{number % 20}/{number}.md" for number in range(3000)]
+    for number in range(20):
+        (root / str(number)).mkdir()
     for uri in uris:
-        (root / uri).parent.mkdir(exist_ok=True)
         (root / uri).write_text("text")
+    (root / "last.md").write_text("text")
+    notes.until(lambda: not {"last.md", ""}.isdisjoint(notes.hints[-1].touched), "the last of them")
+    places = notes.places()
+    assert [uri for uri in uris if not covered(uri, places)] == []
 
-    def covered() -> bool:
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whatever_happens_is_covered(
+    root: Path, tmp_path: Path, notes: Notes, watch: FileWatch, seed: int
+) -> None:
+    """Any order of changes, folders in and out included, compared with complete listings."""
+    chance = random.Random(seed)
+    source = source_of(root)
+    (tmp_path / "outside").mkdir()
+    for round_ in range(3):
+        before = {sighting.uri: sighting for sighting in source.list().sightings}
+        for number in range(60):
+            disturb(root, tmp_path / "outside", chance, f"{round_}-{number}")
+        (root / f"last {round_}").write_text("text")
+        notes.until_last(f"last {round_}", Touch.SETTLED)
+        after = {sighting.uri: sighting for sighting in source.list().sightings}
+        changed = {
+            uri
+            for uri in before.keys() | after.keys()
+            if uri not in before or uri not in after or fingerprint(before[uri]) != fingerprint(after[uri])
+        }
+        assert changed
         places = notes.places()
-        return "" in places or all(uri in places or uri.partition("/")[0] + "/" in places for uri in uris)
+        assert [uri for uri in changed if not covered(uri, places)] == []
+        notes.clear()
 
-    notes.until(covered, "all of them")
+
+def fingerprint(sighting: Seen | Skipped) -> str:
+    assert isinstance(sighting, Seen)
+    return sighting.fingerprint
+
+
+def disturb(root: Path, outside: Path, chance: random.Random, fresh: str) -> None:
+    folders = [root, *(path for path in root.rglob("*") if path.is_dir())]
+    files = [path for path in root.rglob("*") if path.is_file()]
+    folder = chance.choice(folders)
+    match chance.randrange(9):
+        case 0 | 1:
+            (folder / fresh).write_text(fresh)
+        case 2 if files:
+            with chance.choice(files).open("a") as file:
+                file.write(fresh)
+        case 3 if files:
+            chance.choice(files).unlink()
+        case 4 if files:
+            chance.choice(files).rename(folder / fresh)
+        case 5:
+            (folder / fresh / "deep").mkdir(parents=True)
+            (folder / fresh / "deep" / "x.md").write_text(fresh)
+        case 6 if folder != root:
+            target = chance.choice([path for path in folders if not path.is_relative_to(folder)])
+            folder.rename(target / fresh)
+        case 7 if folder != root:
+            folder.rename(outside / fresh)
+        case 8:
+            for path in list(outside.iterdir())[:1]:
+                (path / "changed outside.md").write_text(fresh)
+                path.rename(folder / fresh)
 
 
 def test_too_few_watches_are_counted_and_the_rest_works(
