@@ -7,7 +7,7 @@ is missing; all rounds of a search use one tick, so nothing is mixed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -47,11 +47,24 @@ class Fence:
     def horizon(self) -> Horizon:
         """The tick and the live edition, read together."""
         with self._database.read() as connection:
-            row = connection.execute(sa.select(editions).where(editions.c.state == "live")).one()
-            return Horizon(
-                read_counter(connection, "tick"),
-                Edition(row.id, row.name, row.fingerprint, row.dimensions, row.description),
-            )
+            return _horizon(connection)
+
+    def horizon_with(
+        self, document_ids: Collection[int], chunk_ids: Collection[str]
+    ) -> tuple[Horizon, dict[str, Admitted]]:
+        """A horizon, and as of exactly that moment: these chunks and all chunks of these documents.
+
+        For a search whose documents are published again while it runs: their places and times are
+        overwritten then, and here they were read before.
+        """
+        admitted: dict[str, Admitted] = {}
+        with self._database.read() as connection:
+            horizon = _horizon(connection)
+            for documents_slice in slices(list(document_ids)):
+                admitted |= _admit(connection, horizon, chunks.c.document_id.in_(documents_slice))
+            for chunks_slice in slices(list(chunk_ids)):
+                admitted |= _admit(connection, horizon, chunks.c.id.in_(chunks_slice))
+        return horizon, admitted
 
     def active_sources(self) -> tuple[str, ...]:
         """The sources in the settings: documents of any other are not served."""
@@ -68,28 +81,7 @@ class Fence:
         admitted: dict[str, Admitted] = {}
         with self._database.read() as connection:
             for some in slices(chunk_ids):
-                query = (
-                    sa.select(*_COLUMNS)
-                    .join(documents, documents.c.id == chunks.c.document_id)
-                    .join(
-                        publications,
-                        sa.and_(
-                            publications.c.document_id == chunks.c.document_id,
-                            publications.c.edition_id == chunks.c.edition_id,
-                        ),
-                    )
-                    .where(
-                        chunks.c.id.in_(some),
-                        chunks.c.edition_id == horizon.edition.edition_id,
-                        chunks.c.born <= horizon.tick,
-                        sa.or_(chunks.c.died.is_(None), chunks.c.died > horizon.tick),
-                        documents.c.standing.in_((Standing.PRESENT, Standing.HELD)),
-                        # A revival clears nothing of the old chunks' rows: only what is live again counts.
-                        publications.c.live_generation.is_not(None),
-                    )
-                )
-                for row in connection.execute(query):
-                    admitted[row.id] = _admitted(row)
+                admitted |= _admit(connection, horizon, chunks.c.id.in_(some))
         return admitted
 
     def behind(self, generation: int, names: Sequence[str] | None = None) -> int:
@@ -136,6 +128,39 @@ class Fence:
         """The last generation that was issued."""
         with self._database.read() as connection:
             return read_counter(connection, "generation")
+
+
+def _horizon(connection: sa.Connection) -> Horizon:
+    row = connection.execute(sa.select(editions).where(editions.c.state == "live")).one()
+    return Horizon(
+        read_counter(connection, "tick"),
+        Edition(row.id, row.name, row.fingerprint, row.dimensions, row.description),
+    )
+
+
+def _admit(connection: sa.Connection, horizon: Horizon, among: sa.ColumnElement[bool]) -> dict[str, Admitted]:
+    """Those of the chunks that were live at the horizon and whose document is still served."""
+    query = (
+        sa.select(*_COLUMNS)
+        .join(documents, documents.c.id == chunks.c.document_id)
+        .join(
+            publications,
+            sa.and_(
+                publications.c.document_id == chunks.c.document_id,
+                publications.c.edition_id == chunks.c.edition_id,
+            ),
+        )
+        .where(
+            among,
+            chunks.c.edition_id == horizon.edition.edition_id,
+            chunks.c.born <= horizon.tick,
+            sa.or_(chunks.c.died.is_(None), chunks.c.died > horizon.tick),
+            documents.c.standing.in_((Standing.PRESENT, Standing.HELD)),
+            # A revival clears nothing of the old chunks' rows: only what is live again counts.
+            publications.c.live_generation.is_not(None),
+        )
+    )
+    return {row.id: _admitted(row) for row in connection.execute(query)}
 
 
 def _admitted(row: Any) -> Admitted:
