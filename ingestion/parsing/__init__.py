@@ -1,1 +1,95 @@
-"""Bytes to blocks, by media type."""
+"""Bytes to blocks, by media type.
+
+``parse`` decides the format from the media type, else from the URI's suffix; what is neither and is
+text is plain text. Parsing has no effects and never reads anything but the bytes it is given.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from ingestion.errors import DocumentUnparsable
+from ingestion.parsing.code import parse_code
+from ingestion.parsing.decoding import declared_charset, decode
+from ingestion.parsing.html import parse_html
+from ingestion.parsing.markdown import parse_markdown
+from ingestion.parsing.plain import parse_plain
+from ingestion.parsing.rst import parse_rst
+from ingestion.records import Parsed
+
+PARSER_VERSION = "1"
+"""Part of the pipeline's fingerprint: change it with every change of what any document parses to."""
+
+_HEAD_BYTES = 1024  # how far a document may declare its charset (WHATWG HTML, 4.2.5.4)
+
+_CODE_SUFFIXES = """
+.bash .bat .c .cc .cfg .clj .cmake .conf .cpp .cs .css .csv .cxx .dart .diff .elm .env .erl .ex .exs .f90
+.fish .fs .go .gradle .graphql .groovy .h .hcl .hh .hpp .hs .ini .ipynb .java .jl .js .json .json5 .jsonl .jsx
+.kt .kts .less .lisp .lua .m .mjs .ml .mli .nim .nix .patch .php .pl .pm .properties .proto .ps1 .py .pyi .r
+.rb .rs .sass .scala .scm .scss .sh .sql .svelte .swift .tcl .tf .toml .ts .tsv .tsx .vb .vim .vue .xml .yaml
+.yml .zig .zsh
+""".split()  # noqa: SIM905 - one suffix a line would take a screen
+_CODE_MEDIA_TYPES = ("application/json", "application/xml", "application/yaml", "text/css", "text/csv")
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A way to read text. ``parse`` gets the decoded text and gives text and blocks."""
+
+    name: str
+    parse: Callable[[str], Parsed]
+    suffixes: tuple[str, ...]
+    media_types: tuple[str, ...]
+    declares_charset: bool = False
+
+
+_PLAIN = Format("plain text", parse_plain, (".txt", ".text", ".log"), ("text/plain",))
+FORMATS = (
+    _PLAIN,
+    Format("Markdown", parse_markdown, (".md", ".markdown", ".mdown", ".mkd", ".mdx"), ("text/markdown",)),
+    Format("reStructuredText", parse_rst, (".rst", ".rest"), ("text/x-rst", "text/prs.fallenstein.rst")),
+    Format("HTML", parse_html, (".html", ".htm", ".xhtml"), ("text/html", "application/xhtml+xml"), True),
+    Format("source code", parse_code, tuple(_CODE_SUFFIXES), _CODE_MEDIA_TYPES),
+)
+_BY_SUFFIX = {suffix: form for form in FORMATS for suffix in form.suffixes}
+_BY_MEDIA_TYPE = {media_type: form for form in FORMATS for media_type in form.media_types}
+
+
+def parse(body: bytes, uri: str, media_type: str | None = None) -> Parsed:
+    """The text and blocks of a document. Blocks are in order, do not overlap and are never blank.
+
+    ``media_type`` may carry a charset parameter. Raises NotIndexable for what is not text and
+    DocumentUnparsable when the format's parser fails.
+    """
+    form = format_of(uri, media_type)
+    text, encoding = decode(body, _declared(form, body, media_type))
+    try:
+        parsed = form.parse(text)
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever a parser raises, the document is the reason
+        raise DocumentUnparsable(
+            f"Could not read {uri} as {form.name}: its parser failed ({type(error).__name__}).",
+            hint="The last good revision stays live. Simplify or exclude the document.",
+            uri=uri,
+        ) from error
+    return parsed if parsed.encoding == encoding else replace(parsed, encoding=encoding)
+
+
+def format_of(uri: str, media_type: str | None = None) -> Format:
+    """The format a document is read in: by its media type if that is known, else by its suffix."""
+    if media_type is not None:
+        named = _BY_MEDIA_TYPE.get(media_type.partition(";")[0].strip().lower())
+        if named is not None and named is not _PLAIN:
+            return named
+    # Servers call most files text/plain, so that a suffix knows more.
+    return _BY_SUFFIX.get(posixpath.splitext(uri)[1].lower(), _PLAIN)
+
+
+def _declared(form: Format, body: bytes, media_type: str | None) -> str | None:
+    by_source = declared_charset(media_type.encode("utf-8", "replace")) if media_type else None
+    if by_source is not None or not form.declares_charset:
+        return by_source
+    return declared_charset(body[:_HEAD_BYTES])

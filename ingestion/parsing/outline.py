@@ -1,0 +1,60 @@
+"""Where a block stands: the open headings above it, and the trimming every format shares.
+
+Decides heading paths and the exact ends of blocks. Never looks at what a block means.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ingestion.records import Block, BlockKind
+
+NEWLINE = re.compile(r"\r\n?|\n")
+DOCUMENT_TITLE = 0  # the level of a title that a document gives itself beside its headings
+
+
+class Outline:
+    """The headings open at one point of a document, outermost first."""
+
+    def __init__(self) -> None:
+        self._open: list[tuple[int, str]] = []
+        self.path: tuple[str, ...] = ()
+
+    def enter(self, level: int, title: str) -> tuple[str, ...]:
+        """Open a heading, closing those of its level and below, and return its path.
+
+        A heading that repeats the document's own title takes its place instead of standing under it.
+        """
+        while self._open and (self._open[-1][0] >= level or self._open[-1] == (DOCUMENT_TITLE, title)):
+            self._open.pop()
+        self._open.append((level, title))
+        self.path = tuple(title for _, title in self._open)
+        return self.path
+
+
+def line_starts(text: str) -> list[int]:
+    r"""Offset of each line, and the length of the text as a last entry.
+
+    Lines end at ``\n``, ``\r\n`` and a lone ``\r`` and nowhere else: form feeds and Unicode line
+    separators stay inside a line, as the Markdown parser counts.
+    """
+    starts = [0]
+    starts.extend(newline.end() for newline in NEWLINE.finditer(text))
+    if starts[-1] != len(text):
+        starts.append(len(text))
+    return starts
+
+
+def block_within(text: str, kind: BlockKind, start: int, end: int, path: tuple[str, ...]) -> Block | None:
+    """The block of this stretch without blank ends, or None when nothing is left.
+
+    Code keeps the indentation of its first line, because there it carries meaning.
+    """
+    stretch = text[start:end]
+    end = start + len(stretch.rstrip())
+    if end == start:
+        return None
+    indent = len(stretch) - len(stretch.lstrip())
+    if kind is BlockKind.CODE:
+        indent = 1 + max(stretch.rfind("\n", 0, indent), stretch.rfind("\r", 0, indent))
+    return Block(kind, start + indent, end, path)
