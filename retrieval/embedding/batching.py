@@ -1,0 +1,295 @@
+"""The process's one way to its embedder: small batches, filled from many callers, urgent texts first.
+
+One thread embeds, because one call already uses every core. Texts wait in three lanes: queries before
+fresh edits before bulk work, first come first served within each. Bulk work is cut into batches of about
+``longest_batch_s``, so that is what a query or a fresh text waits for at most.
+
+It never decides what is embedded, keeps no vector, and tries nothing twice on its own, except that a
+failed batch is embedded again caller by caller, so that the fault stays with the texts that have it.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import threading
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ingestion.clock import Clock, SystemClock
+from ingestion.errors import EmbedderUnavailable, HeadwaterError
+from ingestion.records import Lane
+from retrieval.embedding.batches import length_sorted_batches
+from retrieval.embedding.pace import Pace
+from retrieval.embedding.port import Embedder, Vectors
+
+log = logging.getLogger(__name__)
+
+_TEXTS_PER_PLAN = 32  # one slice: with two callers, one is embedded while the other does the rest
+_RETRY_LOAD_S = 10.0
+_CLOSE_S = 2.0
+
+
+@dataclass(eq=False, slots=True)
+class _Job:
+    """What one caller waits for. ``tokens`` are at least 1 and at most the embedder's limit."""
+
+    lane: Lane | None  # None: a query
+    texts: Sequence[str]
+    tokens: Sequence[int]
+    vectors: Vectors
+    missing: int  # rows that are not embedded yet
+    answer: Future[Vectors] = field(default_factory=Future)
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """One text of a job."""
+
+    job: _Job
+    row: int
+
+
+class MicroBatcher:
+    """Embeds for every thread of the process. Starts its thread, and loads the model, when first used.
+
+    ``texts_embedded`` and ``tokens_embedded`` (by lane), ``queries_embedded`` and ``embedding_s`` only
+    ever grow; they may be read from any thread.
+    """
+
+    def __init__(
+        self, embedder: Embedder, *, longest_batch_s: float = 0.08, clock: Clock | None = None
+    ) -> None:
+        self.embedder = embedder
+        self.texts_embedded = dict.fromkeys(Lane, 0)
+        self.tokens_embedded = dict.fromkeys(Lane, 0)
+        self.queries_embedded = 0
+        self.embedding_s = 0.0
+        self._clock = clock or SystemClock()
+        self._pace = Pace(longest_batch_s)
+        self._changed = threading.Condition()
+        self._queries: deque[_Job] = deque()
+        self._waiting: dict[Lane, deque[_Job]] = {lane: deque() for lane in Lane}
+        self._planned: dict[Lane, deque[list[_Piece]]] = {lane: deque() for lane in Lane}
+        self._under_way: list[_Piece] = []
+        self._thread: threading.Thread | None = None
+        self._load_wanted = False
+        self._load_failure: HeadwaterError | None = None
+        self._load_again_at = 0.0
+        self._closed = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether a text would be embedded without waiting for the model."""
+        return self.embedder.loaded and not self._closed
+
+    @property
+    def load_failure(self) -> HeadwaterError | None:
+        """Why the model could not be loaded last time; None while nothing has failed."""
+        return self._load_failure
+
+    def start_loading(self) -> None:
+        """Load the model in the background. Idempotent; raises nothing: see ``load_failure``."""
+        with self._changed:
+            if not self._closed:
+                self._load_wanted = True
+                self._wake()
+
+    def embed(self, texts: Sequence[str], lane: Lane, tokens: Sequence[int] | None = None) -> Vectors:
+        """Vectors of passages, as ``Embedder.embed_documents``; blocks until all are there.
+
+        ``tokens`` are the embedder's own counts, where the caller has them. Raises what the embedder
+        raises for these texts, ModelMissing or EmbedderUnavailable when there is no model, and
+        EmbedderUnavailable when the batcher is closed.
+        """
+        counts = self.embedder.count_tokens(texts) if tokens is None else tokens
+        limit = self.embedder.max_tokens
+        vectors = np.empty((len(texts), self.embedder.dimensions), dtype=np.float32)
+        if not texts:
+            return vectors
+        padded = [min(max(count, 1), limit) for count in counts]
+        return self._answered(_Job(lane, texts, padded, vectors, missing=len(texts)))
+
+    def embed_query(self, text: str) -> Vectors:
+        """Vector of a question: shape (dimensions,). Blocks, and raises, as ``embed`` does."""
+        vectors = np.empty((1, self.embedder.dimensions), dtype=np.float32)
+        vector: Vectors = self._answered(_Job(None, [text], [1], vectors, missing=1))[0]
+        return vector
+
+    def close(self) -> None:
+        """Refuse new texts and let go of the callers that wait. Idempotent.
+
+        Waits up to 2 s for the batch under way; a model that is still being loaded is not waited for.
+        """
+        with self._changed:
+            self._closed = True
+            self._fail_everyone(_closed())
+            self._changed.notify_all()
+        if self._thread and self._thread is not threading.current_thread() and self.embedder.loaded:
+            self._thread.join(_CLOSE_S)
+
+    def _answered(self, job: _Job) -> Vectors:
+        with self._changed:
+            if self._closed:
+                raise _closed()
+            if self._load_failure and self._clock.monotonic() < self._load_again_at:
+                raise copy.copy(self._load_failure)
+            (self._queries if job.lane is None else self._waiting[job.lane]).append(job)
+            self._wake()
+        return job.answer.result()
+
+    def _wake(self) -> None:
+        if self._thread is None:
+            # A daemon: nothing may wait at exit for a model that takes many seconds to import.
+            self._thread = threading.Thread(target=self._run, name="embedding", daemon=True)
+            self._thread.start()
+        self._changed.notify_all()
+
+    def _run(self) -> None:
+        try:
+            while self._wait_for_work():
+                if not self.embedder.loaded and not self._load():
+                    continue
+                batch = self._next_batch()
+                if batch:
+                    self._embed_batch(batch)
+        finally:
+            with self._changed:
+                self._closed = True
+                self._fail_everyone(_closed())
+
+    def _wait_for_work(self) -> bool:
+        """False once closed."""
+        with self._changed:
+            self._under_way = []
+            while not (self._closed or self._load_wanted or self._has_texts()):
+                self._changed.wait()
+            self._load_wanted = False
+            return not self._closed
+
+    def _has_texts(self) -> bool:
+        return bool(self._queries or any(self._waiting.values()) or any(self._planned.values()))
+
+    def _load(self) -> bool:
+        """A failure is told to everyone who waits, and lasts for a while, as loading may take long."""
+        failure: HeadwaterError | None = None
+        try:
+            self.embedder.load()
+        except HeadwaterError as error:
+            failure = error
+        except Exception as error:  # noqa: BLE001 - whatever it is, callers must not wait for ever
+            failure = EmbedderUnavailable(
+                f"The embedding model could not be loaded ({type(error).__name__}: {error}).",
+                hint="It is tried again.",
+            )
+        with self._changed:
+            self._load_failure = failure
+            self._load_again_at = self._clock.monotonic() + _RETRY_LOAD_S
+            if failure:
+                self._fail_everyone(failure)
+        if failure:
+            log.warning("the embedding model was not loaded: %s", failure)
+        else:
+            log.info("embedding with %s", self.embedder.description)
+        return failure is None
+
+    def _next_batch(self) -> list[_Piece]:
+        """The most urgent batch; none when its callers have been answered meanwhile."""
+        with self._changed:
+            self._under_way = self._take()
+            return self._under_way
+
+    def _take(self) -> list[_Piece]:
+        if self._queries:
+            return [_Piece(self._queries.popleft(), 0)]
+        for lane in (Lane.FRESH, Lane.BULK):
+            if not self._planned[lane] and self._waiting[lane]:
+                self._planned[lane].extend(self._plan(self._waiting[lane]))
+            while self._planned[lane]:
+                batch = self._planned[lane].popleft()
+                unanswered = [piece for piece in batch if not piece.job.answer.done()]
+                if unanswered:
+                    return unanswered
+        return []
+
+    def _plan(self, waiting: deque[_Job]) -> list[list[_Piece]]:
+        """Take jobs, oldest first, until there is enough to sort by length, and cut it into batches."""
+        pieces: list[_Piece] = []
+        tokens: list[int] = []
+        while waiting and (len(pieces) < _TEXTS_PER_PLAN or sum(tokens) < self._pace.batch_tokens):
+            job = waiting.popleft()
+            pieces += (_Piece(job, row) for row in range(len(job.texts)))
+            tokens += job.tokens
+        cut = length_sorted_batches(
+            tokens, max_tokens=self._pace.batch_tokens, call_tokens=self._pace.call_tokens
+        )
+        return [[pieces[position] for position in batch] for batch in cut]
+
+    def _embed_batch(self, batch: list[_Piece]) -> None:
+        jobs = list(dict.fromkeys(piece.job for piece in batch))
+        try:
+            self._embed_together(batch)
+        except EmbedderUnavailable as error:
+            self._fail(jobs, error)
+        except Exception as error:  # noqa: BLE001 - the thread outlives any text; the caller gets it
+            if len(jobs) == 1:
+                self._fail(jobs, error)
+                return
+            for job in jobs:
+                self._embed_batch([piece for piece in batch if piece.job is job])
+
+    def _embed_together(self, batch: list[_Piece]) -> None:
+        started = self._clock.monotonic()
+        texts = [piece.job.texts[piece.row] for piece in batch]
+        if batch[0].job.lane is None:
+            vectors = self.embedder.embed_query(texts[0]).reshape(1, -1)
+        else:
+            vectors = self.embedder.embed_documents(texts)
+        if vectors.shape != (len(batch), self.embedder.dimensions):
+            raise ValueError(f"the embedder answered {len(batch)} texts with shape {vectors.shape}")
+        self._count(batch, self._clock.monotonic() - started)
+        with self._changed:
+            for piece, vector in zip(batch, vectors, strict=True):
+                piece.job.vectors[piece.row] = vector
+                piece.job.missing -= 1
+                if not piece.job.missing and not piece.job.answer.done():
+                    piece.job.answer.set_result(piece.job.vectors)
+
+    def _count(self, batch: list[_Piece], seconds: float) -> None:
+        self.embedding_s += seconds
+        lane = batch[0].job.lane
+        if lane is None:
+            self.queries_embedded += 1
+            return
+        tokens = [piece.job.tokens[piece.row] for piece in batch]
+        self.texts_embedded[lane] += len(batch)
+        self.tokens_embedded[lane] += sum(tokens)
+        self._pace.observe(max(tokens) * len(batch), seconds)
+
+    def _fail(self, jobs: Sequence[_Job], error: Exception) -> None:
+        with self._changed:
+            for job in jobs:
+                if not job.answer.done():
+                    job.answer.set_exception(copy.copy(error) if len(jobs) > 1 else error)
+
+    def _fail_everyone(self, error: Exception) -> None:
+        """Whoever waits, planned or not, gets the error. Called with the lock held."""
+        pieces = [piece for lane in Lane for batch in self._planned[lane] for piece in batch]
+        jobs = [piece.job for piece in [*self._under_way, *pieces]]
+        jobs += self._queries
+        jobs += (job for lane in Lane for job in self._waiting[lane])
+        self._queries.clear()
+        for lane in Lane:
+            self._waiting[lane].clear()
+            self._planned[lane].clear()
+        self._fail(list(dict.fromkeys(jobs)), error)
+
+
+def _closed() -> EmbedderUnavailable:
+    return EmbedderUnavailable(
+        "The embedder is shut down.", hint="The document is tried again at the next start."
+    )

