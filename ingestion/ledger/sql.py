@@ -1,4 +1,8 @@
-"""Small pieces of SQL that several parts of the ledger need."""
+"""Small pieces of SQL that several parts of the ledger need.
+
+Statements are built once, when their module is imported: SQLAlchemy takes longer to build one than SQLite
+to run it.
+"""
 
 from __future__ import annotations
 
@@ -8,32 +12,48 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from ingestion.ledger.tables import attempts, counters
+from ingestion.ledger.tables import attempts, counters, documents, editions, sources
+from ingestion.records import Standing
 
 Element = TypeVar("Element")
 
 # Far below SQLite's limit of 32,766 variables, and large enough that the statement count does not matter.
 SLICE = 500
 
+_ADVANCE = (
+    sa.update(counters)
+    .where(counters.c.name == sa.bindparam("counter"))
+    .values(value=counters.c.value + sa.bindparam("by"))
+    .returning(counters.c.value)
+)
+_READ = sa.select(counters.c.value).where(counters.c.name == sa.bindparam("counter"))
+_RECORD = sa.insert(attempts)
+
+live_edition = sa.select(editions.c.id).where(editions.c.state == "live").scalar_subquery()
+
+# A source that is no longer in the settings keeps its documents, but nobody can read or serve them.
+configured = documents.c.source.not_in(sa.select(sources.c.name).where(sources.c.active.is_(False)))
+# A held document is not there as far as anybody knows: reading it would fail until a person decides.
+workable = sa.and_(documents.c.standing != Standing.HELD, configured)
+
 
 def advance(connection: sa.Connection, counter: str, by: int = 1) -> int:
     """Move a counter on and return its new value. Its row lock makes commit order number order."""
-    statement = (
-        sa.update(counters)
-        .where(counters.c.name == counter)
-        .values(value=counters.c.value + by)
-        .returning(counters.c.value)
-    )
-    return int(connection.execute(statement).scalar_one())
+    return int(connection.execute(_ADVANCE, {"counter": counter, "by": by}).scalar_one())
 
 
 def read_counter(connection: sa.Connection, counter: str) -> int:
-    return int(connection.execute(sa.select(counters.c.value).where(counters.c.name == counter)).scalar_one())
+    return int(connection.execute(_READ, {"counter": counter}).scalar_one())
 
 
 def inserting(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
     """An INSERT that knows ON CONFLICT, in the connection's dialect."""
     return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+
+
+def among(name: str) -> sa.BindParameter[Any]:
+    """A parameter of IN: takes a list at each execution."""
+    return sa.bindparam(name, expanding=True)
 
 
 def slices(elements: Sequence[Element], size: int = SLICE) -> Iterator[Sequence[Element]]:
@@ -45,4 +65,4 @@ def record_attempts(connection: sa.Connection, rows: Iterable[dict[str, Any]]) -
     """Add to the history. Rows name the columns of ``attempts``; all rows the same ones."""
     listed = list(rows)
     if listed:
-        connection.execute(sa.insert(attempts), listed)
+        connection.execute(_RECORD, listed)

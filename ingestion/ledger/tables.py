@@ -16,6 +16,10 @@ metadata = sa.MetaData(
 # SQLite gives out row ids only to INTEGER keys; elsewhere 32 bits would be too few.
 Key = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
+# The token of a publication that nobody may publish: every attempt that ends spends its token, so that
+# what it sends twice finds nothing to do.
+NO_TOKEN = 0
+
 # One row a number (generation, token, tick): on Postgres a claim must not wait for a publish.
 counters = sa.Table(
     "counters",
@@ -55,7 +59,7 @@ documents = sa.Table(
     sa.Column("pending_since", sa.Float),
     sa.Column("changed_at", sa.Float, nullable=False),
     sa.Column("observed_at", sa.Float, nullable=False),
-    sa.Column("retired_at", sa.Float),
+    sa.Column("retired_at", sa.Float),  # on evidence alone: an approved retirement leaves it empty
     sa.UniqueConstraint("source", "uri"),
     sqlite_autoincrement=True,  # an id never comes back
 )
@@ -98,10 +102,11 @@ publications = sa.Table(
     sa.Column("published_at", sa.Float),
     sa.Column("published_tick", sa.BigInteger),
     # The work
-    sa.Column("token", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("token", sa.BigInteger, nullable=False, server_default=str(NO_TOKEN)),
     sa.Column("lease_until", sa.Float),
     sa.Column("claimed_at", sa.Float),
-    sa.Column("sent_at", sa.Float),  # when a message about it was last sent
+    # When a message about it was last sent, 0 if none is on its way
+    sa.Column("sent_at", sa.Float, nullable=False, server_default="0"),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
     sa.Column("not_before", sa.Float, nullable=False, server_default="0"),
     sa.Column("alone", sa.Boolean, nullable=False, server_default=sa.false()),  # claimed one by one
@@ -109,16 +114,17 @@ publications = sa.Table(
     sa.Column("error", sa.Text),
     sa.Column("failed_at", sa.Float),
 )
-# Only work that is open is indexed: the dispatcher's look costs the same with a million documents.
-_open = publications.c.state != "live"
+# Only pending work is indexed, by when it was last sent: the dispatcher's look costs the same with a
+# million documents, and does not read through what is on its way. SQLite uses the index only for queries
+# that hold this very condition, as a literal.
+is_pending = publications.c.state == sa.literal_column("'pending'")
 sa.Index(
-    "ix_publications_open",
+    "ix_publications_pending",
     publications.c.edition_id,
-    publications.c.state,
     publications.c.lane,
-    publications.c.not_before,
-    sqlite_where=_open,
-    postgresql_where=_open,
+    publications.c.sent_at,
+    sqlite_where=is_pending,
+    postgresql_where=is_pending,
 )
 _leased = publications.c.lease_until.is_not(None)
 sa.Index(

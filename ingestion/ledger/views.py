@@ -8,13 +8,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ingestion.database import Database
-from ingestion.ledger.tables import attempts, chunks, documents, editions, publications
-from ingestion.ledger.values import SourceLag
-from ingestion.records import Lane, PublicationState, Standing
+from ingestion.ledger.backlog import STATES, Backlog, LaneView, shown_state, with_publication
+from ingestion.ledger.sql import configured, live_edition
+from ingestion.ledger.tables import attempts, chunks, documents, publications
+from ingestion.records import Standing
 
-# What `state` means to users: the standing, refined by the publication for documents that are there.
-STATES = ("live", "pending", "failed", "held", "skipped", "retired")
+__all__ = ["STATES", "AttemptView", "DocumentView", "ExportRow", "LaneView", "Views"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +58,6 @@ class AttemptView:
 
 
 @dataclass(frozen=True, slots=True)
-class LaneView:
-    """Open work of one lane. ``oldest`` is when the longest waiting change happened."""
-
-    lane: str
-    pending: int
-    oldest: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class ExportRow:
     chunk_id: str
     document_id: int
@@ -79,123 +69,56 @@ class ExportRow:
     heading_path: tuple[str, ...]
 
 
-_STATE = sa.case(
-    (documents.c.standing != Standing.PRESENT, documents.c.standing),
-    (publications.c.state.is_(None), PublicationState.PENDING.value),
-    else_=publications.c.state,
-).label("shown_state")
-
-_LIVE_EDITION = sa.select(editions.c.id).where(editions.c.state == "live").scalar_subquery()
-
-_DOCUMENTS = documents.outerjoin(
-    publications,
-    sa.and_(publications.c.document_id == documents.c.id, publications.c.edition_id == _LIVE_EDITION),
+_DOCUMENT = sa.select(
+    documents,
+    shown_state,
+    publications.c.live_generation,
+    publications.c.lane,
+    publications.c.published_at,
+    publications.c.attempts,
+    publications.c.not_before,
+    publications.c.error,
+    publications.c.failed_at,
+).select_from(with_publication)
+_BY_ID = _DOCUMENT.where(documents.c.id == sa.bindparam("key"))
+_BY_NAME = _DOCUMENT.where(
+    documents.c.source == sa.bindparam("in_source"), documents.c.uri == sa.bindparam("at")
 )
+_HISTORY = sa.select(attempts).where(attempts.c.document_id == sa.bindparam("key")).order_by(attempts.c.id)
+
+_alive = (chunks.c.edition_id == live_edition, chunks.c.born.is_not(None), chunks.c.died.is_(None))
+# In the order of ExportRow's fields.
+_CHUNKS = (
+    sa.select(
+        chunks.c.id,
+        chunks.c.document_id,
+        documents.c.source,
+        documents.c.uri,
+        chunks.c.ordinal,
+        chunks.c.start,
+        chunks.c.end,
+        chunks.c.heading_path,
+    )
+    .join(documents, documents.c.id == chunks.c.document_id)
+    .where(*_alive)
+)
+_OF_DOCUMENT = _CHUNKS.where(chunks.c.document_id == sa.bindparam("key")).order_by(chunks.c.ordinal)
+_EXPORTED = _CHUNKS.where(configured).order_by(documents.c.source, documents.c.uri, chunks.c.ordinal)
+_COUNT_LIVE = sa.select(sa.func.count()).select_from(chunks).where(*_alive)
 
 
-class Views:
+class Views(Backlog):
     """Reads for status, metrics, explain, export and the dead-letter list."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def lags(self) -> dict[str, SourceLag]:
-        """The backlog of every source that has documents."""
-        pending = sa.and_(
-            documents.c.standing == Standing.PRESENT,
-            documents.c.pending_since.is_not(None),
-            publications.c.state == PublicationState.PENDING,
-        )
-        oldest = (
-            sa.select(documents.c.source, sa.func.min(documents.c.pending_since).label("oldest"))
-            .select_from(_DOCUMENTS)
-            .where(pending)
-            .group_by(documents.c.source)
-        )
-        counted = (
-            sa.select(documents.c.source, _STATE, sa.func.count().label("number"))
-            .select_from(_DOCUMENTS)
-            .group_by(documents.c.source, _STATE)
-        )
-        counts: dict[str, dict[str, int]] = {}
-        with self._database.read() as connection:
-            waiting = {row.source: row.oldest for row in connection.execute(oldest)}
-            for row in connection.execute(counted):
-                counts.setdefault(row.source, dict.fromkeys(STATES, 0))[row.shown_state] = row.number
-        return {
-            source: SourceLag(
-                source, waiting.get(source), states["pending"], states["failed"], states["held"], states
-            )
-            for source, states in counts.items()
-        }
-
-    def oldest_pending(self) -> dict[str, float]:
-        """The oldest unpublished change by source, failed and held documents left out: the cheap part of
-        ``lags``, for every search."""
-        query = (
-            sa.select(documents.c.source, sa.func.min(documents.c.pending_since).label("oldest"))
-            .join(publications, publications.c.document_id == documents.c.id)
-            .where(
-                documents.c.pending_since.is_not(None),
-                documents.c.standing == Standing.PRESENT,
-                publications.c.edition_id == _LIVE_EDITION,
-                publications.c.state == PublicationState.PENDING,
-            )
-            .group_by(documents.c.source)
-        )
-        with self._database.read() as connection:
-            return {row.source: row.oldest for row in connection.execute(query)}
-
-    def lanes(self) -> list[LaneView]:
-        query = (
-            sa.select(
-                publications.c.lane,
-                sa.func.count().label("number"),
-                sa.func.min(sa.func.coalesce(documents.c.pending_since, documents.c.observed_at)).label(
-                    "oldest"
-                ),
-            )
-            .join(documents, documents.c.id == publications.c.document_id)
-            .where(
-                publications.c.edition_id == _LIVE_EDITION,
-                publications.c.state == PublicationState.PENDING,
-                documents.c.standing == Standing.PRESENT,
-            )
-            .group_by(publications.c.lane)
-        )
-        with self._database.read() as connection:
-            rows = {row.lane: row for row in connection.execute(query)}
-        return [
-            LaneView(lane.value, rows[lane].number, rows[lane].oldest)
-            if lane in rows
-            else LaneView(lane.value, 0, None)
-            for lane in Lane
-        ]
-
-    def unfinished(self, source: str, generation: int) -> int:
-        """Documents of a source, wanted up to a generation, that are neither live nor dead letters."""
-        query = (
-            sa.select(sa.func.count())
-            .select_from(_DOCUMENTS)
-            .where(
-                documents.c.source == source,
-                documents.c.standing == Standing.PRESENT,
-                documents.c.wanted <= generation,
-                publications.c.state == PublicationState.PENDING,
-            )
-        )
-        with self._database.read() as connection:
-            return int(connection.execute(query).scalar_one())
 
     def documents(
         self, *, source: str | None = None, state: str | None = None, after: int = 0, limit: int = 100
     ) -> list[DocumentView]:
         """A page of documents by id; retired ones only when asked for."""
-        query = _document_query().where(documents.c.id > after)
+        query = _DOCUMENT.where(documents.c.id > after)
         if source is not None:
             query = query.where(documents.c.source == source)
         if state is not None:
-            query = query.where(_STATE.in_([state]))
+            query = query.where(shown_state.in_([state]))
         else:
             query = query.where(documents.c.standing != Standing.RETIRED)
         with self._database.read() as connection:
@@ -203,19 +126,13 @@ class Views:
             return [_document(row) for row in rows]
 
     def document(self, document_id: int) -> DocumentView | None:
-        with self._database.read() as connection:
-            row = connection.execute(_document_query().where(documents.c.id == document_id)).one_or_none()
-        return None if row is None else _document(row)
+        return self._one(_BY_ID, {"key": document_id})
 
     def named(self, source: str, uri: str) -> DocumentView | None:
-        with self._database.read() as connection:
-            query = _document_query().where(documents.c.source == source, documents.c.uri == uri)
-            row = connection.execute(query).one_or_none()
-        return None if row is None else _document(row)
+        return self._one(_BY_NAME, {"in_source": source, "at": uri})
 
     def history(self, document_id: int) -> list[AttemptView]:
         """What was tried for a document, oldest first."""
-        query = sa.select(attempts).where(attempts.c.document_id == document_id).order_by(attempts.c.id)
         with self._database.read() as connection:
             return [
                 AttemptView(
@@ -232,45 +149,31 @@ class Views:
                     row.reused,
                     row.detail,
                 )
-                for row in connection.execute(query)
+                for row in connection.execute(_HISTORY, {"key": document_id})
             ]
 
     def chunks_of(self, document_id: int) -> list[ExportRow]:
         """The live chunks of a document in order."""
         with self._database.read() as connection:
-            query = _chunk_query().where(chunks.c.document_id == document_id).order_by(chunks.c.ordinal)
-            return [_export_row(row) for row in connection.execute(query)]
+            return [_export_row(row) for row in connection.execute(_OF_DOCUMENT, {"key": document_id})]
 
     def export(self) -> Iterator[ExportRow]:
-        """Every live chunk of active sources, by source, URI and place, as of one moment."""
-        query = _chunk_query().order_by(documents.c.source, documents.c.uri, chunks.c.ordinal)
+        """Every live chunk of configured sources, by source, URI and place, as of one moment.
+
+        One transaction until the last row is taken: take them without waiting for anybody.
+        """
         with self._database.read() as connection:
-            for row in connection.execution_options(yield_per=1000).execute(query):
+            for row in connection.execution_options(yield_per=1000).execute(_EXPORTED):
                 yield _export_row(row)
 
     def live_chunk_count(self) -> int:
-        query = (
-            sa.select(sa.func.count())
-            .select_from(chunks)
-            .where(chunks.c.edition_id == _LIVE_EDITION, chunks.c.born.is_not(None), chunks.c.died.is_(None))
-        )
         with self._database.read() as connection:
-            return int(connection.execute(query).scalar_one())
+            return int(connection.execute(_COUNT_LIVE).scalar_one())
 
-
-def _document_query() -> sa.Select[Any]:
-    return sa.select(
-        documents,
-        _STATE,
-        publications.c.live_generation,
-        publications.c.lane,
-        publications.c.published_at,
-        publications.c.changed_at.label("live_changed_at"),
-        publications.c.attempts,
-        publications.c.not_before,
-        publications.c.error,
-        publications.c.failed_at,
-    ).select_from(_DOCUMENTS)
+    def _one(self, query: sa.Select[Any], values: dict[str, object]) -> DocumentView | None:
+        with self._database.read() as connection:
+            row = connection.execute(query, values).one_or_none()
+        return None if row is None else _document(row)
 
 
 def _document(row: Any) -> DocumentView:
@@ -295,28 +198,6 @@ def _document(row: Any) -> DocumentView:
     )
 
 
-def _chunk_query() -> sa.Select[Any]:
-    return (
-        sa.select(
-            chunks.c.id,
-            chunks.c.document_id,
-            chunks.c.ordinal,
-            chunks.c.start,
-            chunks.c.end,
-            chunks.c.heading_path,
-            documents.c.source,
-            documents.c.uri,
-        )
-        .join(documents, documents.c.id == chunks.c.document_id)
-        .where(
-            chunks.c.edition_id == _LIVE_EDITION,
-            chunks.c.born.is_not(None),
-            chunks.c.died.is_(None),
-        )
-    )
-
-
 def _export_row(row: Any) -> ExportRow:
-    return ExportRow(
-        row.id, row.document_id, row.source, row.uri, row.ordinal, row.start, row.end, tuple(row.heading_path)
-    )
+    key, document_id, source, uri, ordinal, start, end, path = row
+    return ExportRow(key, document_id, source, uri, ordinal, start, end, tuple(path))

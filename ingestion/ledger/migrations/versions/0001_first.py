@@ -137,7 +137,7 @@ def upgrade() -> None:
         sa.Column("token", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("lease_until", sa.Float(), nullable=True),
         sa.Column("claimed_at", sa.Float(), nullable=True),
-        sa.Column("sent_at", sa.Float(), nullable=True),
+        sa.Column("sent_at", sa.Float(), server_default="0", nullable=False),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("not_before", sa.Float(), server_default="0", nullable=False),
         sa.Column("alone", sa.Boolean(), server_default=sa.false(), nullable=False),
@@ -157,12 +157,12 @@ def upgrade() -> None:
         postgresql_where=sa.text("lease_until IS NOT NULL"),
     )
     op.create_index(
-        "ix_publications_open",
+        "ix_publications_pending",
         "publications",
-        ["edition_id", "state", "lane", "not_before"],
+        ["edition_id", "lane", "sent_at"],
         unique=False,
-        sqlite_where=sa.text("state != 'live'"),
-        postgresql_where=sa.text("state != 'live'"),
+        sqlite_where=sa.text("state = 'pending'"),
+        postgresql_where=sa.text("state = 'pending'"),
     )
     op.bulk_insert(
         sa.table("counters", sa.column("name", sa.String), sa.column("value", sa.BigInteger)),
@@ -172,10 +172,10 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_index(
-        "ix_publications_open",
+        "ix_publications_pending",
         table_name="publications",
-        sqlite_where=sa.text("state != 'live'"),
-        postgresql_where=sa.text("state != 'live'"),
+        sqlite_where=sa.text("state = 'pending'"),
+        postgresql_where=sa.text("state = 'pending'"),
     )
     op.drop_index(
         "ix_publications_lease_until",

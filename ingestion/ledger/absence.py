@@ -1,0 +1,97 @@
+"""Documents that are not there: retired on evidence, held where the evidence must be approved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from ingestion.ledger.entries import ENTRY, Entries, as_entries
+from ingestion.ledger.sql import advance, among, record_attempts, slices
+from ingestion.ledger.tables import documents
+from ingestion.ledger.tombstones import event, retire
+from ingestion.ledger.values import Entry
+from ingestion.records import Standing
+
+# Whoever was observed after the look that missed it is there.
+_NOT_SEEN_SINCE = (
+    documents.c.id.in_(among("ids")),
+    documents.c.observed < sa.bindparam("observed_before"),
+)
+_RETIRABLE = sa.select(documents.c.id).where(*_NOT_SEEN_SINCE, documents.c.standing != Standing.RETIRED)
+_HOLDABLE = sa.select(documents.c.id).where(*_NOT_SEEN_SINCE, documents.c.standing == Standing.PRESENT)
+_HOLD = (
+    sa.update(documents)
+    .where(documents.c.id.in_(among("ids")))
+    .values(standing=Standing.HELD, reason=sa.bindparam("why"), observed=sa.bindparam("generation"))
+)
+_HELD = sa.select(*ENTRY, documents.c.reason).where(
+    documents.c.source == sa.bindparam("in_source"), documents.c.standing == Standing.HELD
+)
+_SHOWN = sa.select(documents.c.id, documents.c.reason).where(
+    documents.c.source == sa.bindparam("in_source"),
+    documents.c.standing == Standing.HELD,
+    documents.c.observed <= sa.bindparam("shown"),
+)
+_NEVER = 2**62  # above every generation
+
+
+class Absences(Entries):
+    """The part of the ledger's book of documents that judges nothing, and ends or holds what was judged."""
+
+    def retire(self, evidence: Mapping[int, str], *, observed_before: int | None = None) -> list[int]:
+        """Tombstones: instant, in every edition. Returns the documents that were retired.
+
+        ``observed_before``: a generation; documents observed at or after it are left alone, because
+        somebody saw them after the look that missed them.
+        """
+        if not evidence:
+            return []
+        with self._database.write() as connection:
+            retired = _among(connection, _RETIRABLE, evidence, observed_before)
+            if retired:
+                retire(connection, {key: evidence[key] for key in retired}, self._clock.now(), unasked=True)
+        return retired
+
+    def hold(self, document_ids: Sequence[int], reason: str, *, observed_before: int | None = None) -> int:
+        """Absences that need approval: the documents stay served. Returns how many are newly held."""
+        if not document_ids:
+            return 0
+        now = self._clock.now()
+        with self._database.write() as connection:
+            held = _among(connection, _HOLDABLE, document_ids, observed_before)
+            if held:
+                generation = advance(connection, "generation")
+                for some in slices(held):
+                    connection.execute(_HOLD, {"ids": some, "why": reason, "generation": generation})
+                record_attempts(
+                    connection, [event(key, generation, "held", now, reason, now) for key in held]
+                )
+        return len(held)
+
+    def held(self, source: str) -> tuple[list[Entry], dict[int, str], int]:
+        """The held documents, why each is, and the number that names this very set for ``approve``."""
+        with self._database.read() as connection:
+            rows = connection.execute(_HELD.order_by(documents.c.uri), {"in_source": source}).all()
+        shown = max((row.observed for row in rows), default=0)
+        return as_entries(row[:-1] for row in rows), {row.id: row.reason for row in rows}, shown
+
+    def approve(self, source: str, shown: int) -> list[int]:
+        """Retire what was held when ``held`` returned ``shown``; documents held later stay held."""
+        with self._database.write() as connection:
+            rows = connection.execute(_SHOWN, {"in_source": source, "shown": shown}).all()
+            approved = {row.id: f"approved: {row.reason}" for row in rows}
+            if approved:
+                retire(connection, approved, self._clock.now(), unasked=False)
+        return list(approved)
+
+
+def _among(
+    connection: sa.Connection, query: sa.Select[Any], ids: Iterable[int], observed_before: int | None
+) -> list[int]:
+    before = _NEVER if observed_before is None else observed_before
+    found: list[int] = []
+    for some in slices(list(ids)):
+        found += connection.execute(query, {"ids": some, "observed_before": before}).scalars()
+    return found
