@@ -7,13 +7,16 @@ to run it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 
 from ingestion.ledger.tables import attempts, counters, documents, editions, sources
 from ingestion.records import Standing
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
 
 Element = TypeVar("Element")
 
@@ -46,9 +49,9 @@ def read_counter(connection: sa.Connection, counter: str) -> int:
     return int(connection.execute(_READ, {"counter": counter}).scalar_one())
 
 
-def inserting(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
-    """An INSERT that knows ON CONFLICT, in the connection's dialect."""
-    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+def inserting(dialect: str, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+    """An INSERT that knows ON CONFLICT."""
+    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
 
 
 def among(name: str) -> sa.BindParameter[Any]:

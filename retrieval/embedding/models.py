@@ -9,11 +9,14 @@ import importlib.util
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ingestion.errors import Misconfigured, ModelMissing
 from retrieval.embedding.digests import DigestCache
 from retrieval.embedding.model_folder import read_model_folder
-from retrieval.embedding.port import Embedder
+
+if TYPE_CHECKING:
+    from retrieval.embedding.port import Embedder  # numpy: 0.1 s that finding a model does not need
 
 HASHING = "hashing"
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
