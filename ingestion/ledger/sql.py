@@ -51,7 +51,11 @@ def read_counter(connection: sa.Connection, counter: str) -> int:
 
 def inserting(dialect: str, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
     """An INSERT that knows ON CONFLICT."""
-    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+    if dialect == "postgresql":
+        from sqlalchemy.dialects import postgresql  # 0.1 s that every command on SQLite would wait for
+
+        return postgresql.insert(table)
+    return sqlite.insert(table)
 
 
 def among(name: str) -> sa.BindParameter[Any]:
