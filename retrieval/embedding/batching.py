@@ -92,6 +92,15 @@ class MicroBatcher:
         """Why the model could not be loaded last time; None while nothing has failed."""
         return self._load_failure
 
+    def waiting(self) -> dict[Lane | None, int]:
+        """Texts that were handed over and not yet to the embedder, by lane; None: queries."""
+        with self._changed:
+            texts: dict[Lane | None, int] = {None: len(self._queries)}
+            for lane in Lane:
+                texts[lane] = sum(len(job.texts) for job in self._waiting[lane])
+                texts[lane] += sum(len(batch) for batch in self._planned[lane])
+            return texts
+
     def start_loading(self) -> None:
         """Load the model in the background. Idempotent; raises nothing: see ``load_failure``."""
         with self._changed:

@@ -1,0 +1,186 @@
+"""What every embedder promises, checked on each: the one without a model and the real model.
+
+The real model is loaded once for the module, with every way out to the network closed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from retrieval.embedding.digests import DigestCache
+from retrieval.embedding.hashing import HashingEmbedder
+from retrieval.embedding.models import make_embedder
+from retrieval.embedding.port import Embedder, Vectors
+
+# Two batches of one text may round differently in bf16: eight bits of mantissa, six layers.
+SAME = 0.998
+
+LEAVE = "Annual leave: every employee may take 30 days. The manager grants it within a week."
+FERRY = "The ferry leaves the northern harbour at dawn and returns before the tide."
+
+
+@contextlib.contextmanager
+def no_network() -> Iterator[None]:
+    def refuse(*_: object) -> None:
+        raise AssertionError("an embedder asked the network for something")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", refuse)
+        patch.setattr(socket, "getaddrinfo", refuse)
+        yield
+
+
+@pytest.fixture(scope="module", params=["hashing", "all-MiniLM-L6-v2"])
+def embedder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Embedder:
+    digests = DigestCache(tmp_path_factory.mktemp("cache") / "digests.json")
+    made = make_embedder(request.param, digests=digests)
+    described = (made.fingerprint, made.dimensions, made.max_tokens, made.count_tokens([LEAVE]))
+    assert made.loaded == isinstance(made, HashingEmbedder)
+    with no_network():
+        made.load()
+    made.load()
+    assert made.loaded
+    assert described == (made.fingerprint, made.dimensions, made.max_tokens, made.count_tokens([LEAVE]))
+    return made
+
+
+def cosine(left: Vectors, right: Vectors) -> float:
+    return float(left @ right)
+
+
+def assert_unit(vectors: Vectors, rows: int, embedder: Embedder) -> None:
+    assert vectors.shape == (rows, embedder.dimensions)
+    assert vectors.dtype == np.float32
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-5)
+
+
+def test_vectors_have_the_promised_shape(embedder: Embedder) -> None:
+    assert_unit(embedder.embed_documents([LEAVE, FERRY]), 2, embedder)
+    assert_unit(embedder.embed_documents([]), 0, embedder)
+    query = embedder.embed_query("How many days of leave?")
+    assert query.shape == (embedder.dimensions,)
+    assert_unit(query.reshape(1, -1), 1, embedder)
+
+
+def test_what_is_alike_is_near(embedder: Embedder) -> None:
+    leave, ferry = embedder.embed_documents([LEAVE, FERRY])
+    question = embedder.embed_query("how many days of annual leave may an employee take")
+    assert cosine(question, leave) > cosine(question, ferry) + 0.2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "\x00",
+        "\ud800",
+        "half \udcff a pair",
+        "\U0001f9ed",
+        "東京都の文書",
+        "a" * 5_000,
+        "word " * 5_000,
+    ],
+    ids=["empty", "space", "nul", "surrogate", "undecodable", "emoji", "cjk", "one-word", "too-long"],
+)
+def test_any_text_has_a_vector_and_a_count(embedder: Embedder, text: str) -> None:
+    assert_unit(embedder.embed_documents([text]), 1, embedder)
+    assert_unit(embedder.embed_query(text).reshape(1, -1), 1, embedder)
+    assert embedder.count_tokens([text])[0] >= 2
+
+
+def test_a_text_has_one_vector_whatever_is_beside_it(embedder: Embedder) -> None:
+    others = [f"{FERRY} {'Passengers wait. ' * (number * 3)}" for number in range(9)]
+    alone = embedder.embed_documents([LEAVE])[0]
+    beside = embedder.embed_documents([*others[:5], LEAVE, *others[5:]])
+    assert cosine(alone, beside[5]) > SAME
+    for row, text in zip((0, 9), (others[0], others[8]), strict=True):
+        assert cosine(beside[row], embedder.embed_documents([text])[0]) > SAME
+    assert np.array_equal(alone, embedder.embed_documents([LEAVE])[0])
+
+
+def test_text_up_to_the_limit_is_seen_whole(embedder: Embedder) -> None:
+    filler = ["leave"] * embedder.max_tokens
+    while embedder.count_tokens([" ".join([*filler, "ferry"])])[0] > embedder.max_tokens:
+        filler.pop()
+    with_it, without_it = embedder.embed_documents(
+        [" ".join([*filler, "ferry"]), " ".join([*filler, "leave"])]
+    )
+    assert not np.array_equal(with_it, without_it)
+
+
+def test_counts_are_of_the_whole_text(embedder: Embedder) -> None:
+    short, long = embedder.count_tokens(["one two three", "one two three " * 1000])
+    assert short >= 5  # its own special tokens too
+    assert long > 2900
+    assert embedder.count_tokens([]) == []
+
+
+def test_ten_thousand_texts_at_once(embedder: Embedder) -> None:
+    words = ["leave", "ferry", "harbour", "week", "tide"]
+    pick = random.Random(7)
+    texts = [pick.choice(words) for _ in range(10_000)]
+    vectors = embedder.embed_documents(texts)
+    assert_unit(vectors, len(texts), embedder)
+    assert len(embedder.count_tokens(texts)) == len(texts)
+    single = dict(zip(words, embedder.embed_documents(words), strict=True))
+    for row in pick.sample(range(len(texts)), 50):
+        assert cosine(vectors[row], single[texts[row]]) > SAME
+
+
+def test_threads_may_share_it(embedder: Embedder) -> None:
+    texts = [f"{LEAVE} {'Again and again. ' * number}" for number in range(8)]
+    alone = embedder.embed_documents(texts)
+    question = embedder.embed_query(FERRY)
+    counts = embedder.count_tokens(texts)
+    start = threading.Barrier(6)
+
+    def use(kind: int) -> None:
+        start.wait()
+        for row, text in enumerate(texts):
+            if kind % 3 == 0:
+                assert cosine(embedder.embed_documents([text])[0], alone[row]) > SAME
+            elif kind % 3 == 1:
+                assert cosine(embedder.embed_query(FERRY), question) > SAME
+            else:
+                assert embedder.count_tokens(texts) == counts
+
+    with ThreadPoolExecutor(6) as threads:
+        list(threads.map(use, range(6)))
+
+
+def test_what_people_read_says_what_it_is(embedder: Embedder) -> None:
+    assert embedder.description
+    assert "/" not in embedder.description
+    assert len(embedder.fingerprint) == 64
+
+
+def test_the_model_agrees_with_float32_and_the_count_with_its_own_tokenizer(tmp_path: Path) -> None:
+    """The floor under every runtime of the default model: a plain forward pass, and its own tokenizer."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    from retrieval.embedding.models import DEFAULT_MODEL, find_model
+
+    folder = find_model(DEFAULT_MODEL)
+    embedder = make_embedder(DEFAULT_MODEL, digests=DigestCache(tmp_path / "digests.json"))
+    plain = SentenceTransformer(
+        str(folder), device="cpu", local_files_only=True, model_kwargs={"dtype": torch.float32}
+    )
+    texts = [LEAVE, FERRY, "", "word " * 400]
+    expected = plain.encode(texts, normalize_embeddings=True, show_progress_bar=False)
+    found = embedder.embed_documents(texts)
+    assert (np.einsum("ij,ij->i", expected, found) > 0.99).all()
+    counted = [len(plain.tokenizer(text, truncation=False, verbose=False)["input_ids"]) for text in texts]
+    assert embedder.count_tokens(texts) == counted
+    assert embedder.max_tokens == plain.max_seq_length
+    assert embedder.dimensions == plain.get_embedding_dimension()
