@@ -54,10 +54,10 @@ def _seen(entry: Entry | None, seen: Seen) -> Decision:
         return Decision(Action.INDEX, "came back")
     if entry.fingerprint != seen.fingerprint:
         return Decision(Action.INDEX, "changed")
-    if entry.standing is Standing.HELD:
-        return Decision(Action.TOUCH, "found again")
     if entry.racy:
         return Decision(Action.INDEX, "may have changed within the clock tick of the last look")
+    if entry.standing is Standing.HELD:
+        return Decision(Action.TOUCH, "found again")
     return Decision(Action.NOTHING, "unchanged")
 
 

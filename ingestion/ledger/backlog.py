@@ -73,7 +73,9 @@ _LANES = (
     .group_by(publications.c.lane)
 )
 _UNFINISHED = _PENDING.with_only_columns(sa.func.count()).where(
-    documents.c.source == sa.bindparam("in_source"), documents.c.wanted <= sa.bindparam("generation")
+    # Not by the index of sources: it leads to every document, that of pending work to what is asked for.
+    (documents.c.source + "") == sa.bindparam("in_source"),
+    documents.c.wanted <= sa.bindparam("generation"),
 )
 
 

@@ -6,6 +6,7 @@ finds changed meanwhile by another process is settled by the conditions of each 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -69,6 +70,25 @@ _VOID = (
 )
 
 
+# The columns that an observation writes.
+_OBSERVATION = (
+    "source",
+    "uri",
+    "fingerprint",
+    "identity",
+    "size_bytes",
+    "racy",
+    "standing",
+    "reason",
+    "wanted",
+    "observed",
+    "pending_since",
+    "changed_at",
+    "observed_at",
+    "retired_at",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """A document to be read again. ``changed_at`` is already judged plausible."""
@@ -93,9 +113,10 @@ class Documents(Absences):
             last = advance(connection, "generation", len(changes))
             span = {"first": last - len(changes) + 1, "last": last}
             rows = [_changed(source, change, span["first"] + n) for n, change in enumerate(changes)]
-            _upsert(connection, rows, newer=True)
-            statement = _pending(connection)
-            connection.execute(statement, {**span, "in_lane": lane.value, "sent": now if sent else 0.0})
+            dialect = connection.dialect.name
+            connection.execute(_upsert(dialect, newer=True), rows)
+            message = {"in_lane": lane.value, "sent": now if sent else 0.0}
+            connection.execute(_make_pending(dialect), {**span, **message})
             return [row.id for row in connection.execute(_OBSERVED, span)]
 
     def touch(self, looks: Mapping[int, Seen]) -> None:
@@ -127,7 +148,7 @@ class Documents(Absences):
             last = advance(connection, "generation", len(skipped))
             first = last - len(skipped) + 1
             rows = [_skipped(source, one, first + number) for number, one in enumerate(skipped)]
-            _upsert(connection, rows, newer=False)
+            connection.execute(_upsert(connection.dialect.name, newer=False), rows)
             found = connection.execute(_OBSERVED, {"first": first, "last": last}).all()
             withdraw(connection, [row.id for row in found], now)
             reasons = {first + number: one for number, one in enumerate(skipped)}
@@ -215,21 +236,23 @@ def _skipped(source: str, skipped: Skipped, generation: int) -> dict[str, Any]:
     }
 
 
-def _upsert(connection: sa.Connection, rows: list[dict[str, Any]], *, newer: bool) -> None:
-    """Write observations. ``newer`` ones leave the published look's identity, and the time since when
+@functools.cache
+def _upsert(dialect: str, *, newer: bool) -> sa.Executable:
+    """Writes observations. ``newer`` ones leave the published look's identity, and the time since when
     there is something to publish, as they are: the old revision is still what is live."""
-    insert = inserting(connection, documents)
+    insert = inserting(dialect, documents)
     new = insert.excluded
-    updated: dict[str, Any] = {name: new[name] for name in rows[0] if name not in ("source", "uri")}
+    updated: dict[str, Any] = {name: new[name] for name in _OBSERVATION if name not in ("source", "uri")}
     if newer:
         del updated["identity"]
         updated["pending_since"] = sa.func.coalesce(documents.c.pending_since, new.pending_since)
-    connection.execute(insert.on_conflict_do_update(index_elements=["source", "uri"], set_=updated), rows)
+    return insert.on_conflict_do_update(index_elements=["source", "uri"], set_=updated)
 
 
-def _pending(connection: sa.Connection) -> sa.Executable:
+@functools.cache
+def _make_pending(dialect: str) -> sa.Executable:
     columns = ["document_id", "edition_id", "state", "lane", "sent_at"]
-    insert = inserting(connection, publications).from_select(columns, _NOW_PENDING)
+    insert = inserting(dialect, publications).from_select(columns, _NOW_PENDING)
     waits_fresh = sa.and_(publications.c.state == PublicationState.PENDING, publications.c.lane == Lane.FRESH)
     return insert.on_conflict_do_update(
         index_elements=["document_id", "edition_id"],

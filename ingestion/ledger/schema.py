@@ -11,7 +11,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from ingestion.database import Database
-from ingestion.errors import DataNewer
+from ingestion.errors import DataCorrupt, DataNewer
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -22,16 +22,25 @@ def known_revisions() -> list[str]:
 
 
 def current_revision(database: Database) -> str | None:
-    """The revision a database stands at; None before the first migration."""
+    """The revision a database stands at; None for an empty one. Raises DataCorrupt for one not ours."""
     with database.read() as connection:
-        if not sa.inspect(connection).has_table("alembic_version"):
+        tables = sa.inspect(connection).get_table_names()
+        if not tables:
             return None
+        if "alembic_version" not in tables:
+            raise DataCorrupt(
+                f"{database.path or database.url} is a database of something else. Nothing was changed.",
+                hint="Use another data folder.",
+            )
         revision: str | None = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
         return revision
 
 
 def ensure(database: Database) -> None:
-    """Migrate to the newest known revision. Raises DataNewer for a database from a newer version."""
+    """Migrate to the newest known revision.
+
+    Raises DataNewer for a database from a newer version and DataCorrupt for one that is not ours.
+    """
     revisions = known_revisions()
     current = current_revision(database)
     if current == revisions[-1]:

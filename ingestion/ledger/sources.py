@@ -32,15 +32,28 @@ class Sources:
         self._clock = clock
 
     def configure(self, rows: Sequence[SourceRow]) -> None:
-        """These are the sources now; the documents of any other stay, and are not served."""
+        """These are the sources now; the documents of any other stay, and are not served.
+
+        A source that lies elsewhere than before has not been seen there yet.
+        """
         with self._database.write() as connection:
             connection.execute(sa.update(sources).values(active=False))
             for row in rows:
-                insert = inserting(connection, sources)
+                insert = inserting(connection.dialect.name, sources)
                 values = {"name": row.name, "kind": row.kind, "location": row.location, "active": True}
+                elsewhere = sa.or_(sources.c.kind != row.kind, sources.c.location != row.location)
+                sight = {
+                    column.name: sa.case((elsewhere, sa.null()), else_=column)
+                    for column in (
+                        sources.c.device,
+                        sources.c.listed_at,
+                        sources.c.listing_generation,
+                        sources.c.heartbeat_at,
+                    )
+                }
                 connection.execute(
                     insert.values(values).on_conflict_do_update(
-                        index_elements=["name"], set_={**values, "fault": None}
+                        index_elements=["name"], set_={**values, **sight, "fault": None}
                     )
                 )
 
@@ -76,9 +89,10 @@ class Sources:
         """A complete listing was carried out: proof of sight up to its start."""
         self._update(name, listing_generation=generation, listed_at=started_at, device=device, fault=fault)
 
-    def heartbeat(self, name: str, at: float) -> None:
-        """Every change before this moment has been observed."""
-        self._update(name, heartbeat_at=at)
+    def heartbeat(self, names: Sequence[str], at: float) -> None:
+        """Every change of these sources before this moment has been observed."""
+        with self._database.write() as connection:
+            connection.execute(sa.update(sources).where(sources.c.name.in_(names)).values(heartbeat_at=at))
 
     def set_fault(self, name: str, fault: str | None) -> None:
         self._update(name, fault=fault)

@@ -52,14 +52,15 @@ _PUBLISH = (
         changed_at=sa.case((_same, publications.c.changed_at), else_=sa.bindparam("changed")),
         published_at=sa.case((_same, publications.c.published_at), else_=sa.bindparam("at")),
         published_tick=sa.case((_same, publications.c.published_tick), else_=sa.bindparam("tick")),
-        token=NO_TOKEN,
-        attempts=0,
-        lease_until=None,
-        sent_at=0.0,
-        alone=False,
+        # Literals: a parameter more for each row of a batch is what the statement costs.
+        token=sa.literal_column(str(NO_TOKEN)),
+        attempts=sa.literal_column("0"),
+        lease_until=sa.null(),
+        sent_at=sa.literal_column("0"),
+        alone=sa.false(),
         repair=sa.bindparam("mark"),
-        error=None,
-        failed_at=None,
+        error=sa.null(),
+        failed_at=sa.null(),
     )
 )
 _held = documents.c.standing == Standing.HELD
@@ -73,7 +74,7 @@ _SETTLE = (
         racy=sa.bindparam("raced"),
         standing=sa.case((_held, documents.c.standing), else_=sa.bindparam("stands")),
         reason=sa.case((_held, documents.c.reason), else_=sa.bindparam("why")),
-        pending_since=None,
+        pending_since=sa.null(),
     )
 )
 _WAIT = (

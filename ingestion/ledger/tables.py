@@ -171,6 +171,6 @@ attempts = sa.Table(
     sa.Column("chunks", sa.Integer, nullable=False, server_default="0"),
     sa.Column("embedded", sa.Integer, nullable=False, server_default="0"),
     sa.Column("reused", sa.Integer, nullable=False, server_default="0"),
-    sa.Column("detail", sa.Text, nullable=False, server_default=""),
+    sa.Column("detail", sa.Text, nullable=False),
 )
 sa.Index("ix_attempts_document_id", attempts.c.document_id)

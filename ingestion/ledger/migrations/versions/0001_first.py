@@ -89,7 +89,7 @@ def upgrade() -> None:
         sa.Column("chunks", sa.Integer(), server_default="0", nullable=False),
         sa.Column("embedded", sa.Integer(), server_default="0", nullable=False),
         sa.Column("reused", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("detail", sa.Text(), server_default="", nullable=False),
+        sa.Column("detail", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(["document_id"], ["documents.id"], name=op.f("fk_attempts_document_id")),
         sa.ForeignKeyConstraint(["edition_id"], ["editions.id"], name=op.f("fk_attempts_edition_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_attempts")),
