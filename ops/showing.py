@@ -95,23 +95,15 @@ def size(size_bytes: int) -> str:
 
 def moment(at: float) -> str:
     """A time on this machine's own clock and zone: ``2026-11-20 14:03:11 +01:00``."""
-    local = datetime.datetime.fromtimestamp(at, datetime.UTC).astimezone()
+    try:
+        local = datetime.datetime.fromtimestamp(at, datetime.UTC).astimezone()
+    except (OverflowError, ValueError, OSError):  # a file may carry any time at all
+        return f"{at:.0f} seconds after 1970"
     return local.isoformat(sep=" ", timespec="seconds").replace("+", " +")
 
 
-def rfc3339(at: float | None) -> str | None:
-    """A time in UTC for machines, to the microsecond; None stays None."""
-    if at is None:
-        return None
-    return (
-        datetime.datetime.fromtimestamp(at, datetime.UTC)
-        .isoformat(timespec="microseconds")
-        .replace("+00:00", "Z")
-    )
-
-
 def seconds_of(text: str) -> float:
-    """The inverse of ``rfc3339``; any offset. Raises ValueError."""
+    """Seconds since the epoch of an RFC 3339 time with any offset. Raises ValueError."""
     return datetime.datetime.fromisoformat(text).timestamp()
 
 

@@ -1,0 +1,117 @@
+"""``headwater status``: what is known now, beside a running daemon or without one."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ops.commands.common import located, opened_ledger, settings_of
+from ops.showing import ago, counted, duration, moment, plain, seconds_of, size
+
+Json = dict[str, Any]
+
+
+@click.command("status")
+@click.option("--json", "as_json", is_flag=True, help="What GET /v1/status answers.")
+@located
+def command(as_json: bool, config: Path | None, data: Path | None) -> None:
+    """Sources, states, lags, what waits and what is wrong, data, model and settings."""
+    from ingestion.clock import SystemClock
+    from ops.status import status_report
+
+    settings = settings_of(config, data)
+    with opened_ledger(settings) as ledger:
+        report = status_report(settings, ledger, SystemClock())
+    if as_json:
+        click.echo(json.dumps(report, indent=2))
+        return
+    for line in shown(report, time.time()):
+        click.echo(line)
+
+
+def shown(report: Json, now: float) -> Iterator[str]:
+    """The report as lines for people."""
+    yield _daemon(report, now)
+    yield _freshness(report["fresh_as_of"], now)
+    for source in report["sources"]:
+        yield ""
+        yield from _source(source, now)
+    yield ""
+    for lane in report["lanes"]:
+        oldest = lane["oldest_age_s"]
+        age = "" if oldest is None else f", the oldest change {duration(oldest)} ago"
+        yield f"{lane['lane']} lane: {lane['pending']:,} waiting{age}"
+    if report["dead_letters"]:
+        yield f"{counted(report['dead_letters'], 'dead letter')}: see headwater dead"
+    yield ""
+    yield f"data:   {plain(report['data']['file'])}, {size(report['data']['size_bytes'])}, " + counted(
+        report["chunks"], "chunk"
+    )
+    yield _model(report["model"])
+    yield from _settings(report)
+
+
+def _daemon(report: Json, now: float) -> str:
+    daemon = report["daemon"]
+    if daemon is None:
+        return "No daemon runs on this data: nothing is kept current. Start one with: headwater up"
+    where = f" at {daemon['url']}" if daemon["url"] else ", not listening yet"
+    started = ago(now - seconds_of(daemon["started_at"]))
+    return f"A daemon runs{where} (pid {daemon['pid']}, version {daemon['version']}, started {started})."
+
+
+def _freshness(fresh_as_of: str | None, now: float) -> str:
+    if fresh_as_of is None:
+        return "Fresh as of: not known before every source was listed once."
+    at = seconds_of(fresh_as_of)
+    return f"Fresh as of {moment(at)} ({ago(now - at)})."
+
+
+def _source(source: Json, now: float) -> Iterator[str]:
+    left = "" if source["active"] else "  (not in the settings now: kept, not served)"
+    yield f"{source['name']}  {plain(source['location'])}{left}"
+    counts = {state: number for state, number in source["documents"].items() if number}
+    states = ", ".join(f"{number:,} {state}" for state, number in counts.items())
+    yield f"  documents      {states or 'none'}"
+    if source["active"]:
+        yield f"  index lag      {duration(source['index_lag_s'])}"
+        yield f"  watermark      {_at(source['watermark'], now)}"
+        yield f"  last listing   {_at(source['listed_at'], now)}"
+    if source["fault"]:
+        yield f"  fault          {plain(source['fault'])}"
+    if held := source["held"]:
+        why = plain(", ".join(held["reasons"]))
+        yield f"  held           {counted(held['documents'], 'document')} not there: {why}."
+        for uri in held["first"]:
+            yield f"                 {plain(uri)}"
+        if held["documents"] > len(held["first"]):
+            yield "                 ..."
+        yield f"                 They stay searchable. If they are really gone: {held['to_do']}"
+
+
+def _at(time_of: str | None, now: float) -> str:
+    if time_of is None:
+        return "none yet"
+    at = seconds_of(time_of)
+    return f"{moment(at)} ({ago(now - at)})"
+
+
+def _model(model: Json) -> str:
+    place = model["fault"] or model["path"] or "built in"
+    return f"model:  {model['name']}, {plain(place)}" + (
+        f"\n        the index was made with: {model['index_made_with']}" if model["index_made_with"] else ""
+    )
+
+
+def _settings(report: Json) -> Iterator[str]:
+    yield f"settings in force ({plain(report['config'] or 'no file')}):"
+    for name, setting in report["settings"].items():
+        if setting["from"] != "default":
+            yield f"  {name} = {plain(json.dumps(setting['value'], ensure_ascii=False))}  ({setting['from']})"
+    defaults = sum(setting["from"] == "default" for setting in report["settings"].values())
+    yield f"  {counted(defaults, 'other')} by default (headwater status --json shows all)"

@@ -1,0 +1,76 @@
+"""What is wrong here, and what to do. Looks at everything, changes nothing, and starts nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from ingestion.clock import Clock
+from ingestion.errors import HeadwaterError
+from ops import doctor_data, doctor_machine
+from ops.asking import ask
+from ops.findings import Finding, Verdict, note, ok, wrong
+from ops.lock import running_daemon
+from ops.settings import Settings
+from ops.showing import plain
+
+
+def examine(settings: Settings, clock: Clock) -> Iterator[Finding]:
+    """Every finding, in the order in which one would mend them. A check that breaks is a finding."""
+    checks: list[tuple[str, Callable[[], Iterable[Finding]]]] = [
+        ("machine", lambda: doctor_machine.machine(settings.daemon.data, clock)),
+        ("model", lambda: [doctor_data.model(settings)]),
+        ("sources", lambda: _roots(settings)),
+        ("data", lambda: doctor_data.data(settings, clock.now())),
+        ("daemon", lambda: _daemon(settings)),
+    ]
+    for name, check in checks:
+        try:
+            yield from check()
+        except (HeadwaterError, OSError) as error:
+            yield wrong(name, f"could not be looked at: {plain(str(error))}", "Mend that, then ask again.")
+
+
+def is_wrong(findings: Iterable[Finding]) -> bool:
+    return any(finding.verdict is Verdict.WRONG for finding in findings)
+
+
+def _roots(settings: Settings) -> Iterator[Finding]:
+    """The folders as the settings name them now; what the ledger knows of them is another check's."""
+    if not settings.sources:
+        yield note("sources", "the settings name none.", "Start with: headwater up FOLDER")
+        return
+    roots: list[Path] = []
+    for source in settings.sources:
+        try:
+            next(source.root.iterdir(), None)
+        except OSError as error:
+            yield wrong(
+                f"source {source.name}",
+                f"{plain(str(source.root))} cannot be listed ({error.strerror}).",
+                "Create or mount it, or give read permission.",
+            )
+        else:
+            roots.append(source.root)
+    yield from doctor_machine.watches(roots)
+
+
+def _daemon(settings: Settings) -> Iterator[Finding]:
+    remembered = running_daemon(settings.daemon.data)
+    if remembered is None:
+        yield note("daemon", "none runs on this data: nothing is kept current.", "Start: headwater up")
+        return
+    about = f"daemon (pid {remembered.pid})"
+    if not remembered.port:
+        yield note(about, "is starting: it does not listen yet.")
+        return
+    try:
+        ask(remembered.url, "GET", "/healthz")
+        yield ok(about, f"answers at {remembered.url}")
+        ask(remembered.url, "GET", "/readyz")
+        yield ok(about, "is ready: everything that was there at its start is searchable")
+    except HeadwaterError as error:
+        if error.message.startswith("Not ready"):
+            yield note(about, plain(error.message), "Wait for it; see: headwater status")
+        else:
+            yield wrong(about, plain(error.message), plain(error.hint))

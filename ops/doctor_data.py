@@ -1,0 +1,127 @@
+"""Checks of the data file, the model, the sources and what waits for somebody."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from ingestion.errors import HeadwaterError
+from ingestion.ledger.ledger import Ledger
+from ops import backlog
+from ops.backlog import SourceBacklog
+from ops.findings import Finding, note, ok, wrong
+from ops.opening import data_file, open_ledger
+from ops.settings import Settings
+from ops.showing import counted, duration, plain, size
+
+AHEAD_S = 60.0  # a time in the ledger this far in the future is not rounding
+
+
+def data(settings: Settings, now: float) -> Iterator[Finding]:
+    """The data file and what it holds."""
+    path = data_file(settings)
+    if not path.exists():
+        yield note("data file", f"{plain(str(path))} is not there yet.", "Start with: headwater up FOLDER")
+        return
+    yield (checked := _integrity(path))
+    if checked.remedy:
+        return
+    try:
+        ledger = open_ledger(settings)
+    except HeadwaterError as error:
+        yield wrong("schema", error.message, error.hint)
+        return
+    try:
+        yield ok("schema", "is this version's")
+        yield from _contents(settings, ledger, now)
+    except HeadwaterError as error:
+        yield wrong("ledger", error.message, error.hint)
+    finally:
+        ledger.database.close()
+
+
+def _integrity(path: Path) -> Finding:
+    """SQLite's own check, on a connection that cannot write."""
+    remedy = "Stop the daemon, move the file away and start again: it is made again from the sources."
+    try:
+        connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=5)
+        try:
+            answer = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        return wrong("data file", f"{plain(str(path))} cannot be read ({error}).", remedy)
+    if answer != "ok":
+        return wrong("data file", f"{plain(str(path))} is damaged: {plain(str(answer))}.", remedy)
+    return ok("data file", f"{plain(str(path))}, {size(path.stat().st_size)}, sound")
+
+
+def _contents(settings: Settings, ledger: Ledger, now: float) -> Iterator[Finding]:
+    yield from _edition(settings, ledger)
+    found = backlog.look(ledger)
+    for source in found.active:
+        yield from _source(source, now)
+    yield _dead(found.active)
+
+
+def model(settings: Settings) -> Finding:
+    """Where the model is. Loads nothing."""
+    from retrieval.embedding.models import HASHING, find_model
+
+    if settings.embedding.model == HASHING:
+        return note("model", "hashing: no model, for tests and measurements.", "Set embedding.model.")
+    try:
+        return ok(
+            "model", f"{settings.embedding.model} in {plain(str(find_model(settings.embedding.model)))}"
+        )
+    except HeadwaterError as error:
+        return wrong("model", plain(error.message), plain(error.hint))
+
+
+def _edition(settings: Settings, ledger: Ledger) -> Iterator[Finding]:
+    from retrieval.embedding.models import make_embedder
+
+    live = ledger.sources.live_edition()
+    if live is None:
+        return
+    try:
+        embedder = make_embedder(settings.embedding.model, settings.embedding.runtime)
+        fingerprint, description = embedder.fingerprint, embedder.description
+    except HeadwaterError:
+        return  # told by the check of the model
+    if fingerprint == live.fingerprint:
+        yield ok("index", f"made with this model ({live.description})")
+    else:
+        yield wrong(
+            "index",
+            f"it was made with {live.description}, and the settings name {description}.",
+            "Set embedding.model back, or rebuild: start with another data folder (--data).",
+        )
+
+
+def _source(source: SourceBacklog, now: float) -> Iterator[Finding]:
+    name, state = f"source {source.state.name}", source.state
+    if state.fault:
+        yield wrong(name, plain(state.fault), "Once that is mended the next scan clears this.")
+    elif state.listed_at is None:
+        yield note(name, "was not listed yet.", "headwater up lists it.")
+    elif state.listed_at > now + AHEAD_S:
+        ahead = duration(state.listed_at - now)
+        yield wrong(name, f"was listed {ahead} in the future.", "Set this machine's clock.")
+    else:
+        lag = duration(source.index_lag_s(now))
+        yield ok(name, f"{plain(state.location)}, listed {duration(now - state.listed_at)} ago, lag {lag}")
+    if source.lag.held:
+        yield wrong(
+            name,
+            f"{counted(source.lag.held, 'document')} not there and held: they stay searchable.",
+            f"Bring them back, or: headwater approve {state.name}",
+        )
+
+
+def _dead(sources: list[SourceBacklog]) -> Finding:
+    number = sum(source.lag.failed for source in sources)
+    if number:
+        return wrong("dead letters", counted(number, "document") + ".", "See: headwater dead")
+    return ok("dead letters", "none")

@@ -1,0 +1,147 @@
+"""A daemon in the foreground: says what happens, and ends it when asked.
+
+The first signal asks the daemon to stop; the second one, or five seconds, end the process. That is
+safe: whatever was under way is in the ledger and is taken up at the next start.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+from ingestion.errors import HeadwaterError
+from ops.daemon import Daemon
+from ops.opening import data_file
+from ops.printing import Printing
+from ops.settings import Settings
+from ops.showing import counted, plain
+
+STOP_S = 4.5
+BUSY_TICK_S = 0.5
+IDLE_TICK_S = 2.0
+
+# What they warn of, the outcomes say already.
+_TOLD_BY_OUTCOMES = ("headwater.refresh", "headwater.reconcile")
+
+
+class Stop:
+    """Set by the first signal."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self.number = 0
+
+    def listen(self) -> None:
+        """Take SIGINT and SIGTERM from now on. Only in the main thread."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._ask)
+
+    def wait(self, seconds: float) -> bool:
+        return self._event.wait(seconds)
+
+    def _ask(self, number: int, _frame: FrameType | None) -> None:
+        if self._event.is_set():
+            end_now(128 + number)
+        self.number = number
+        self._event.set()
+
+
+class LogLines(logging.Handler):
+    """Warnings and errors of the log as lines, so that they do not disturb the bar."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._write = write
+        self.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        told = record.levelno < logging.ERROR and record.name.startswith(_TOLD_BY_OUTCOMES)
+        return not told and bool(super().filter(record))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        for line in self.format(record).splitlines():
+            self._write(plain(line))
+
+
+def run(settings: Settings, printing: Printing, *, started: Callable[[], None]) -> None:
+    """Start, tell, and return when stopped. Raises Misconfigured and its kind where nothing was started.
+
+    ``started`` is called once the data folder is ours.
+    """
+    handler = LogLines(printing.line)
+    logging.getLogger().addHandler(handler)
+    stop = Stop()
+    stop.listen()
+    daemon = Daemon(settings, listener=printing.outcome)
+    daemon.start()
+    try:
+        started()
+        _greet(settings, daemon, printing)
+        _tell(daemon, printing, stop)
+    finally:
+        _end(daemon, printing)
+
+
+def _greet(settings: Settings, daemon: Daemon, printing: Printing) -> None:
+    printing.line(f"Headwater {daemon.note.version if daemon.note else ''} listens at {daemon.url}")
+    printing.line(f"  data     {plain(str(data_file(settings)))}")
+    printing.line(f"  model    {plain(daemon.parts.embedder.description)}")
+    for source in settings.sources:
+        printing.line(f"  source   {source.name}: {plain(str(source.root))}")
+
+
+def _tell(daemon: Daemon, printing: Printing, stop: Stop) -> None:
+    """Progress, readiness and sources' faults, until the stop."""
+    ready, tick, faults = False, BUSY_TICK_S, dict[str, str | None]()
+    while not stop.wait(tick):
+        try:
+            remaining = daemon.bulk_remaining()
+            printing.backlog(remaining)
+            _tell_faults(daemon, printing, faults)
+            if not ready and daemon.ready:
+                ready = True
+                _tell_ready(daemon, printing)
+        except HeadwaterError:
+            remaining = 1  # the ledger is away; the outcomes say so
+        tick = IDLE_TICK_S if ready and not remaining else BUSY_TICK_S
+
+
+def _tell_faults(daemon: Daemon, printing: Printing, told: dict[str, str | None]) -> None:
+    for state in daemon.parts.ledger.sources.all():
+        if state.active and told.get(state.name) != state.fault:
+            told[state.name] = state.fault
+            printing.line(
+                f"{state.name}  " + (plain(state.fault) if state.fault else "can be looked at again")
+            )
+
+
+def _tell_ready(daemon: Daemon, printing: Printing) -> None:
+    counts = [lag.counts for lag in daemon.parts.ledger.views.lags().values()]
+    live = sum(count.get("live", 0) for count in counts)
+    chunks = counted(daemon.parts.ledger.views.live_chunk_count(), "chunk")
+    printing.line(
+        f"ready: {counted(live, 'document')}, {chunks} searchable. "
+        'Ask in another terminal: headwater search "..."   Ctrl-C ends this.'
+    )
+
+
+def _end(daemon: Daemon, printing: Printing) -> None:
+    """Within STOP_S, threads of libraries that do not end included."""
+    watchdog = threading.Timer(STOP_S, end_now, (0,))
+    watchdog.daemon = True
+    watchdog.start()
+    printing.close()
+    printing.line("stopping ...")
+    daemon.stop()
+    printing.line("stopped; nothing is lost, the next start goes on from here.")
+
+
+def end_now(code: int) -> None:
+    """End the process without waiting for any thread. As safe as kill -9, which is safe."""
+    sys.stdout.flush()
+    os._exit(code)

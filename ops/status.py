@@ -1,0 +1,111 @@
+"""The report behind ``headwater status`` and ``GET /v1/status``: one function, one shape.
+
+Computed from the ledger, the settings and the daemon's note alone, so it is the same whether a daemon
+answers, hangs or does not run.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ingestion.clock import Clock
+from ingestion.errors import HeadwaterError
+from ingestion.ledger.ledger import Ledger
+from ops import backlog
+from ops.backlog import SourceBacklog
+from ops.lock import DaemonNote, running_daemon
+from ops.opening import data_file
+from ops.settings import Settings
+from ops.version import version
+from retrieval.api.representation import rfc3339, source_json
+
+Json = dict[str, Any]
+
+HELD_SHOWN = 5
+
+
+def status_report(settings: Settings, ledger: Ledger, clock: Clock) -> Json:
+    """What is known now, in values that JSON knows. Raises LedgerUnavailable."""
+    now = clock.now()
+    daemon = running_daemon(settings.daemon.data)
+    found = backlog.look(ledger)
+    fresh_as_of = found.fresh_as_of
+    return {
+        "version": version(),
+        "at": rfc3339(now),
+        "fresh_as_of": None if fresh_as_of is None else rfc3339(fresh_as_of),
+        "daemon": None if daemon is None else _daemon(daemon),
+        "sources": [_source(source, ledger, now) for source in found.sources],
+        "lanes": [
+            {
+                "lane": lane.lane,
+                "pending": lane.pending,
+                "oldest_age_s": None if lane.oldest is None else round(max(0.0, now - lane.oldest), 3),
+            }
+            for lane in found.lanes
+        ],
+        "dead_letters": sum(source.lag.failed for source in found.active),
+        "chunks": ledger.views.live_chunk_count(),
+        "data": _data(settings),
+        "model": _model(settings, ledger),
+        "config": None if settings.config is None else str(settings.config),
+        "settings": settings.in_force(),
+    }
+
+
+def _daemon(note: DaemonNote) -> Json:
+    return {
+        "pid": note.pid,
+        "url": note.url if note.port else None,
+        "started_at": rfc3339(note.started_at),
+        "version": note.version,
+    }
+
+
+def _source(source: SourceBacklog, ledger: Ledger, now: float) -> Json:
+    shown = source_json(source.state, source.lag, now)
+    shown["held"] = _held(source, ledger) if source.lag.held else None
+    return shown
+
+
+def _held(source: SourceBacklog, ledger: Ledger) -> Json:
+    entries, reasons, _ = ledger.documents.held(source.state.name)
+    return {
+        "documents": len(entries),
+        "reasons": sorted(set(reasons.values())),
+        "first": [entry.uri for entry in entries[:HELD_SHOWN]],
+        "to_do": f"headwater approve {source.state.name}",
+    }
+
+
+def _data(settings: Settings) -> Json:
+    path = data_file(settings)
+    parts = (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm"))
+    return {"file": str(path), "size_bytes": sum(_size_bytes(part) for part in parts)}
+
+
+def _size_bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _model(settings: Settings, ledger: Ledger) -> Json:
+    """``index_made_with`` is the live edition's; ``path`` is None for the built-in hashing embedder."""
+    from retrieval.embedding.models import HASHING, find_model
+
+    edition = ledger.sources.live_edition()
+    model: Json = {
+        "name": settings.embedding.model,
+        "path": None,
+        "fault": None,
+        "index_made_with": None if edition is None else edition.description,
+    }
+    if settings.embedding.model != HASHING:
+        try:
+            model["path"] = str(find_model(settings.embedding.model))
+        except HeadwaterError as error:
+            model["fault"] = str(error)
+    return model

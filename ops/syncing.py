@@ -1,0 +1,235 @@
+"""A look at the sources now, carried through: what ``headwater sync`` does.
+
+Beside a daemon only the look is written into the ledger, and the daemon does the work; without one the
+work is done here, one batch after the other.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from ingestion.clock import SystemClock
+from ingestion.errors import HeadwaterError, Interrupted, SourceUnavailable, WrongSettings
+from ingestion.ledger.ledger import Ledger
+from ingestion.ledger.views import DocumentView
+from ingestion.records import Lane
+from ops.lock import running_daemon
+from ops.opening import open_ledger
+from ops.settings import Settings
+from ops.wiring import Parts, configure_sources, make_pipeline, make_source, open_parts
+from workers.outcomes import Listener, ignore
+from workers.reconcile import Listed, Reconciler
+
+POLL_S = 0.1
+NO_PROGRESS_S = 60.0  # without a daemon: longer than a store or a disk is usually away
+
+Remaining = Callable[[int], None]
+"""Told every now and then how many documents are still to be published."""
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """What was found and carried out. ``waiting`` failed and will be tried again later, by a daemon or
+    the next sync; ``reason`` says why nothing more was done now."""
+
+    listed: Sequence[Listed]
+    waiting: Sequence[DocumentView] = ()
+    reason: str = ""
+
+    @property
+    def complete(self) -> bool:
+        return not self.waiting and not self.reason and not any(listed.fault for listed in self.listed)
+
+
+def sync(
+    settings: Settings,
+    names: Sequence[str],
+    *,
+    listener: Listener,
+    remaining: Remaining,
+    stopping: Callable[[], bool],
+) -> Synced:
+    """List these sources and wait until what was found is published. ``stopping`` ends it early."""
+    if running_daemon(settings.daemon.data) is not None:
+        ledger = open_ledger(settings)
+        try:
+            listed = _listed_for_daemon(ledger, settings, names)
+            return _awaited(ledger, settings, listed, remaining, stopping)
+        finally:
+            ledger.database.close()
+    parts = open_parts(settings)
+    try:
+        configure_sources(parts)
+        return _carried_out_here(parts, names, listener, remaining, stopping)
+    finally:
+        parts.close()
+
+
+def _listed_for_daemon(ledger: Ledger, settings: Settings, names: Sequence[str]) -> list[Listed]:
+    kept = {state.name: state.location for state in ledger.sources.all() if state.active}
+    for source in settings.sources:
+        if source.name in names and kept.get(source.name) != str(source.root):
+            raise WrongSettings(
+                f"The running daemon does not keep {source.name} ({source.root}); nothing was looked at.",
+                hint="Start it again with these settings, or sync with its own (--config).",
+            )
+    clock = SystemClock()
+    reconciler = Reconciler(
+        ledger, clock, listener=ignore, send=lambda ids: None, missed=lambda source, number: None
+    )
+    sources = {source.name: source for source in settings.sources}
+    listed = [reconciler.list_source(make_source(sources[name], clock)) for name in names]
+    if any(one.wanted for one in listed):
+        # Marked as sent by the listing; the daemon has heard of nothing, so it is to send them.
+        ledger.claims.forget_messages()
+    return listed
+
+
+def _awaited(
+    ledger: Ledger,
+    settings: Settings,
+    listed: Sequence[Listed],
+    remaining: Remaining,
+    stopping: Callable[[], bool],
+) -> Synced:
+    """Wait for the daemon: it never gives up, so only documents that fail by themselves end the wait."""
+    while not stopping():
+        number = _unfinished(ledger, listed)
+        remaining(number)
+        if not number:
+            return Synced(listed)
+        waiting = _failing(ledger, listed, time.time(), number)
+        if len(waiting) == number:
+            return Synced(listed, waiting)
+        if running_daemon(settings.daemon.data) is None:
+            return Synced(listed, reason="The daemon ended meanwhile; start it, or sync, again.")
+        time.sleep(POLL_S)
+    return Synced(listed, reason="Interrupted: the daemon goes on with what was found.")
+
+
+def _carried_out_here(
+    parts: Parts,
+    names: Sequence[str],
+    listener: Listener,
+    remaining: Remaining,
+    stopping: Callable[[], bool],
+) -> Synced:
+    queue: deque[tuple[Lane, Sequence[int]]] = deque()
+
+    def stop_early() -> None:
+        if stopping():
+            raise Interrupted("It was interrupted.")
+
+    pipeline = make_pipeline(
+        parts,
+        send_message=lambda lane, ids: queue.append((lane, ids)),
+        listener=listener,
+        missed=lambda source, number: None,
+        stopping=stop_early,
+    )
+    listed = [pipeline.reconciler.list_source(parts.sources[name]) for name in names]
+    progress = _Progress()
+    while not stopping():
+        while queue and not stopping():
+            lane, document_ids = queue.popleft()
+            pipeline.work.refresh(document_ids, lane)
+            remaining(_unfinished(parts.ledger, listed))
+        pipeline.work.dispatch()
+        number = _unfinished(parts.ledger, listed)
+        if not number:
+            return Synced(listed)
+        waiting = _failing(parts.ledger, listed, time.time(), number)
+        if len(waiting) == number:
+            return Synced(listed, waiting)
+        if progress.stalled(number):
+            return Synced(listed, reason=_why(parts.ledger, listed))
+        if not queue:
+            time.sleep(POLL_S)
+    return Synced(listed, reason="Interrupted: what is done stays, the rest is found again by the next sync.")
+
+
+@dataclass(slots=True)
+class _Progress:
+    """Whether the number of open documents stood still for too long."""
+
+    number: int = -1
+    since: float = field(default_factory=time.monotonic)
+
+    def stalled(self, number: int) -> bool:
+        if number != self.number:
+            self.number, self.since = number, time.monotonic()
+        return time.monotonic() - self.since > NO_PROGRESS_S
+
+
+def _unfinished(ledger: Ledger, listed: Sequence[Listed]) -> int:
+    return sum(ledger.views.unfinished(one.source, one.generation) for one in listed)
+
+
+def _pending(ledger: Ledger, listed: Sequence[Listed]) -> Iterator[DocumentView]:
+    for one in listed:
+        for view in ledger.views.documents(source=one.source, state="pending", limit=1000):
+            if view.wanted <= one.generation:
+                yield view
+
+
+def _failing(ledger: Ledger, listed: Sequence[Listed], now: float, number: int) -> list[DocumentView]:
+    """Documents between two attempts of their own; not asked for while much is open."""
+    if number > 100:
+        return []
+    return [view for view in _pending(ledger, listed) if view.attempts and view.not_before > now]
+
+
+def _why(ledger: Ledger, listed: Sequence[Listed]) -> str:
+    errors = (view.error for view in _pending(ledger, listed) if view.error)
+    return f"Nothing went on for {NO_PROGRESS_S:.0f} s. {next(errors, '')}".strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What a sync of one source would do. ``decisions``: (action, URI, reason)."""
+
+    source: str
+    decisions: Sequence[tuple[str, str, str]] = ()
+    texts: int = 0
+    tokens: int = 0
+    fault: str | None = None
+
+
+def foresee(parts: Parts, name: str) -> Foreseen:
+    """Look, read, parse and chunk, and compare with the index; write nothing."""
+    reconciler = Reconciler(
+        parts.ledger, parts.clock, listener=ignore, send=lambda ids: None, missed=lambda source, number: None
+    )
+    source = parts.sources[name]
+    try:
+        plan = reconciler.preview(source)
+    except SourceUnavailable as fault:
+        return Foreseen(name, fault=str(fault))
+    decisions = [("move", move.seen.uri, f"was {move.entry.uri}") for move in plan.moves]
+    decisions += [("skip", one.uri, one.reason) for one in plan.skips]
+    absent = "hold" if plan.hold else "retire"
+    decisions += [(absent, entry.uri, plan.hold or evidence) for entry, evidence in plan.absences]
+    tokens: dict[str, int] = {}
+    for want in plan.wants:
+        uri = want.change.seen.uri
+        try:
+            chunks = parts.drafter.chunks(source.read(uri))
+        except HeadwaterError as error:
+            decisions.append(("fail", uri, error.message))
+            continue
+        decisions.append(("index", uri, want.reason))
+        tokens |= {chunk.digest: chunk.tokens for chunk in chunks}
+    known = _known(parts, list(tokens))
+    new = [number for digest, number in tokens.items() if digest not in known]
+    return Foreseen(name, sorted(decisions, key=lambda one: one[1]), len(new), sum(new))
+
+
+def _known(parts: Parts, digests: Sequence[str]) -> set[str]:
+    """Those of the texts that the index has a vector for."""
+    known: set[str] = set()
+    for start in range(0, len(digests), 500):
+        known |= parts.index.vectors_by_digest(parts.edition.name, digests[start : start + 500]).keys()
+    return known
