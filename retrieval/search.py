@@ -65,7 +65,8 @@ class Searcher:
         self._clock = clock
         self._demand = Demand(ledger, clock, on_demand)
         self._observe = observe
-        self._waiting = threading.BoundedSemaphore(MOST_WAITING)
+        self._places = threading.Lock()
+        self.waiting = 0  # searches that wait now
         self._closing = threading.Event()
 
     def search(self, request: SearchRequest) -> SearchResponse:
@@ -205,15 +206,18 @@ class Searcher:
         with watch.during("wait"):
             if is_done():
                 return True
-            if not self._waiting.acquire(blocking=False):
-                return False
+            with self._places:
+                if self.waiting >= MOST_WAITING:
+                    return False
+                self.waiting += 1
             try:
                 while self._clock.monotonic() < deadline and not self._closing.wait(POLL_S):
                     if is_done():
                         return True
                 return False
             finally:
-                self._waiting.release()
+                with self._places:
+                    self.waiting -= 1
 
     def _not_awaited(self, request: SearchRequest) -> tuple[NotAwaited, ...]:
         """Dead letters and held documents with something older than ``min_generation`` unpublished."""

@@ -43,10 +43,14 @@ class Knowledge:
         self.embedder = HashingEmbedder(dimensions=64)
         self.edition = self.ledger.sources.edition(self.embedder.fingerprint, 64, "hashing")
         self.index.create(self.edition.name, 64)
-        self.ledger.sources.configure([SourceRow(name, "files", f"/{name}") for name in sources])
+        self.configure(sources)
         for name in sources:
             self.listing(name)
         self._looks = itertools.count()
+
+    def configure(self, sources: Sequence[str]) -> None:
+        """These are the sources in the settings now."""
+        self.ledger.sources.configure([SourceRow(name, "files", f"/{name}") for name in sources])
 
     def listing(self, source: str = SOURCE) -> None:
         """A complete listing that began now."""

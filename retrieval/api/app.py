@@ -73,8 +73,8 @@ def make_api(service: Service) -> FastAPI:
             "default": {"description": "A problem", "content": {MEDIA_TYPE: {"schema": _problem_schema()}}}
         },
     )
-    install(app)
     app.add_middleware(Guard, key_hashes=service.key_hashes, host=service.host)
+    install(app)
     _add_search(app, service)
     _add_views(app, service)
     _add_operations(app, service)

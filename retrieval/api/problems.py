@@ -14,6 +14,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ingestion.errors import BadQuery, HeadwaterError, Misconfigured, Transient
 
@@ -54,11 +55,11 @@ def problem(
 
 
 def install(app: FastAPI) -> None:
-    """Make every error of the application a problem."""
+    """Make every error of the application a problem. Adds the outermost middleware: call this last."""
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(HeadwaterError, _ours)
-    app.add_exception_handler(Exception, _unexpected)
+    app.add_middleware(Unforeseen)
 
 
 def invalid(faults: Sequence[Fault]) -> Response:
@@ -109,6 +110,31 @@ def _ours(_: Request, error: Exception) -> Response:
     return problem(500, error.message, hint=error.hint)
 
 
-def _unexpected(_: Request, __: Exception) -> Response:
-    # The server logs it with its trace.
-    return problem(500, "The request failed for a reason that was not foreseen; it is in the service's log.")
+class Unforeseen:
+    """ASGI middleware: an error that nobody foresaw is logged with its trace, and answered.
+
+    The framework's own handler raises it again, and the server then cuts the connection, under the next
+    request of a client that keeps it open.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def sent(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sent)
+        except Exception:
+            if started or scope["type"] != "http":
+                raise
+            log.exception("%s %s failed", scope["method"], scope["path"])
+            await _UNFORESEEN(scope, receive, send)
+
+
+_UNFORESEEN = problem(500, "The request failed for a reason nobody foresaw; the service's log has it.")

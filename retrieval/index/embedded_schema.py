@@ -4,7 +4,7 @@ Every edition has tables of its own, named after a number that is never used aga
 in one transaction with the edition's counters::
 
     embedded_editions     one row an edition: its number, its dimensions and the counters of State
-    embedded_spaces       (edition number, epoch) -> signs and centre of the binary codes
+    embedded_spaces       (edition number, epoch) -> flips and centre of the binary codes
     embedded_sources      number <-> name of a source
     embedded_N_ids        chunk id -> row, digest
     embedded_N_chunks     row -> chunk id, float32 vector
@@ -36,7 +36,7 @@ CREATE TABLE IF NOT EXISTS embedded_editions (
   building INTEGER NOT NULL DEFAULT 0, built_row INTEGER NOT NULL DEFAULT 0,
   gone INTEGER NOT NULL DEFAULT 0, gone_floor INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS embedded_spaces (
-  id INTEGER NOT NULL, epoch INTEGER NOT NULL, signs BLOB NOT NULL, centre BLOB NOT NULL,
+  id INTEGER NOT NULL, epoch INTEGER NOT NULL, flips BLOB NOT NULL, centre BLOB NOT NULL,
   PRIMARY KEY (id, epoch));
 CREATE TABLE IF NOT EXISTS embedded_sources (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 """
@@ -126,16 +126,16 @@ def write_state(connection: sqlite3.Connection, state: State) -> None:
 
 
 def read_space(connection: sqlite3.Connection, state: State, epoch: int) -> Space:
-    signs, centre = connection.execute(
-        "SELECT signs, centre FROM embedded_spaces WHERE id = ? AND epoch = ?", (state.id, epoch)
+    flips, centre = connection.execute(
+        "SELECT flips, centre FROM embedded_spaces WHERE id = ? AND epoch = ?", (state.id, epoch)
     ).fetchone()
-    return Space(np.frombuffer(signs, np.int8).reshape(2, -1), np.frombuffer(centre, "<f4"))
+    return Space(np.frombuffer(flips, np.int8).reshape(2, -1), np.frombuffer(centre, "<f4"))
 
 
 def write_space(connection: sqlite3.Connection, edition_id: int, epoch: int, space: Space) -> None:
     connection.execute(
-        "INSERT INTO embedded_spaces (id, epoch, signs, centre) VALUES (?, ?, ?, ?)",
-        (edition_id, epoch, space.signs.tobytes(), space.centre.astype("<f4").tobytes()),
+        "INSERT INTO embedded_spaces (id, epoch, flips, centre) VALUES (?, ?, ?, ?)",
+        (edition_id, epoch, space.flips.tobytes(), space.centre.astype("<f4").tobytes()),
     )
 
 
