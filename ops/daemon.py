@@ -22,7 +22,7 @@ from ops.lock import DaemonNote, held, write_note
 from ops.settings import Settings
 from ops.status import status_report
 from ops.version import version
-from ops.wiring import Parts, Pipeline, configure_sources, make_pipeline, open_parts
+from ops.wiring import Pipeline, configure_sources, make_pipeline, open_parts
 from retrieval.api.app import Readiness, Service, make_api
 from retrieval.api.server import Server
 from retrieval.embedding.port import Vectors
@@ -142,7 +142,7 @@ class Daemon:
             key_hashes=self._settings.api.keys,
             status=self._status,
             ready=self._readiness,
-            metrics=self.metrics.render,
+            metrics=self._metrics,
         )
         return Server(make_api(service), self._settings.daemon.host, self._settings.daemon.port)
 
@@ -151,6 +151,10 @@ class Daemon:
 
     def _on_demand(self, document_ids: Sequence[int]) -> None:
         self._pipeline.dispatcher.send(document_ids)
+
+    def _metrics(self, accept: str) -> tuple[bytes, str]:
+        content_type, body = self.metrics.render(accept)
+        return body, content_type
 
     def _status(self) -> dict[str, Any]:
         return status_report(self._settings, self.parts.ledger, self._clock)

@@ -57,6 +57,8 @@ class InProcess:
             return make_app(work, scans=scans)
 
         self._sender = app()
+        # Pool threads look tasks up in the process's default application, whoever received the message.
+        self._sender.set_default()
         self._workers = [
             _Worker(app(), "fresh", [Lane.FRESH.value, UPKEEP_QUEUE], FRESH_THREADS),
             _Worker(app(), "bulk", [Lane.BULK.value], BULK_THREADS),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
 from ingestion.clock import Clock, SystemClock
 from ingestion.database import Database
 from ingestion.ledger.ledger import Ledger
