@@ -148,18 +148,16 @@ class Snapshot:
         Only those of the ``allowed`` sources; None allows all. Among equals at the limit the oldest rows
         are taken, so that the same content gives the same answer.
         """
-        estimates = self.estimates(question)
+        estimates, rows = self.estimates(question), self.rows
         shown = self._shown(allowed)
         if shown is not None:
-            estimates[~shown] = -np.inf
-        if limit >= len(estimates):
-            return self.rows[np.isfinite(estimates)]
-        least = np.partition(estimates, len(estimates) - limit)[len(estimates) - limit]
+            estimates, rows = estimates[shown], rows[shown]
+        if limit >= len(rows):
+            return rows
+        least = np.partition(estimates, len(rows) - limit)[len(rows) - limit]
         above = np.flatnonzero(estimates > least)
-        if np.isneginf(least):
-            return self.rows[above]
         equal = np.flatnonzero(estimates == least)[: limit - len(above)]
-        return self.rows[np.concatenate((above, equal))]
+        return rows[np.concatenate((above, equal))]
 
     def estimates(self, question: Question) -> Floats:
         """Of the dot products with the question, up to a constant: shape (n,)."""
@@ -170,6 +168,11 @@ class Snapshot:
             against[block] = _disagreement(self.signs[:, block], question)
         estimates: Floats = offsets + scales * ((question.total - 2 * against) * np.float32(question.step))
         return estimates
+
+    def among(self, rows: Rows, allowed: frozenset[int]) -> NDArray[np.bool_]:
+        """Which of ``rows``, held ones only, are of the ``allowed`` sources."""
+        sources = self.sources[np.searchsorted(self.rows, rows)]
+        return np.isin(sources, list(allowed))
 
     def _shown(self, allowed: frozenset[int] | None) -> NDArray[np.bool_] | None:
         if allowed is None:

@@ -45,7 +45,13 @@ class Searching:
         vector = self._checked(query)
         allowed = self._allowed(query)
         words = WordSearch(
-            self._connection, self._state, self._reader, self._counts, query.text, must_find=vector is None
+            self._connection,
+            self._state,
+            self._snapshot,
+            self._reader,
+            self._counts,
+            query.text,
+            must_find=vector is None,
         )
         text_scores = words.best(max(DEPTH, query.limit), allowed)
         similarities: dict[int, float] = {}

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import heapq
 import sqlite3
 from collections.abc import Iterable
 
+import numpy as np
+
+from retrieval.index.codes import Snapshot
 from retrieval.index.embedded_schema import State, Tables
 from retrieval.index.words import (
     HEADING_WEIGHT,
@@ -49,6 +53,7 @@ class WordSearch:
         self,
         connection: sqlite3.Connection,
         state: State,
+        snapshot: Snapshot,
         reader: QueryReader,
         counts: TermCounts,
         text: str,
@@ -58,6 +63,7 @@ class WordSearch:
         self._connection = connection
         self._state = state
         self._tables = Tables(state.id)
+        self._snapshot = snapshot
         self._reader = reader
         self._frequencies = {term: counts.count(connection, state, term.stem) for term in reader.terms(text)}
         self._looked_up, self._only_counted = choose_words(
@@ -88,20 +94,19 @@ class WordSearch:
     ) -> dict[int, float]:
         if not terms:
             return {}
-        table, codes = self._tables.words, self._tables.codes
-        of_sources = ""
-        if allowed is not None:
-            numbers = ", ".join(map(str, sorted(allowed)))
-            of_sources = (
-                f" AND (SELECT source FROM {codes} o WHERE o.epoch = {self._state.epoch}"
-                f" AND o.row = {table}.rowid) IN ({numbers})"
-            )
-        found = self._connection.execute(
-            f"SELECT rowid, bm25({table}, {HEADING_WEIGHT}, 1.0) AS worse FROM {table}"
-            f" WHERE {table} MATCH ?{of_sources} ORDER BY worse, rowid LIMIT ?",
-            (match_any(terms), limit),
+        table = self._tables.words
+        query = (
+            f"SELECT rowid, -bm25({table}, {HEADING_WEIGHT}, 1.0) AS score FROM {table} WHERE {table} MATCH ?"
         )
-        return {row: -worse for row, worse in found}
+        if allowed is None:
+            query += f" ORDER BY score DESC, rowid LIMIT {limit}"
+        found = self._connection.execute(query, (match_any(terms),)).fetchall()
+        if allowed is None or not found:
+            return dict(found)
+        # The sources are in memory: looking them up in the file costs more than all the rest.
+        inside = self._snapshot.among(np.array([row for row, _ in found]), allowed)
+        kept = [pair for pair, shown in zip(found, inside.tolist(), strict=True) if shown]
+        return dict(heapq.nsmallest(limit, kept, key=lambda pair: (-pair[1], pair[0])))
 
     def _statistics(self) -> Statistics:
         found = self._connection.execute(

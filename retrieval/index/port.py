@@ -56,6 +56,8 @@ class Index(Protocol):
 
     Every call either has taken effect when it returns, durably and for every later search, or raises
     IndexUnavailable (it may or may not have taken effect: repeat it) or IndexRejected (it never will).
+    An edition that was never made, or was dropped, is unavailable, not empty: only ``delete`` and
+    ``drop`` have nothing to do there.
     """
 
     def create(self, edition: str, dimensions: int) -> None:
