@@ -98,8 +98,11 @@ class SearchObserver(Protocol):
     """Who counts searches."""
 
     def searched(self, seconds: float, hits: int, candidates: int, fenced_out: int, stale: int) -> None:
-        """A search was answered. ``candidates``: what the index found; ``fenced_out``: of those, what was
-        not live; ``stale``: of the hits. Called from any thread; must not raise."""
+        """A search was answered. Called from any thread; must not raise.
+
+        ``seconds``: without what it was asked to wait; ``candidates``: what the index found;
+        ``fenced_out``: of those, what was not live; ``stale``: of the hits.
+        """
 
 
 def cleaned(query: str) -> str:

@@ -236,7 +236,7 @@ class Searcher:
     def _count(self, response: SearchResponse, found: Found) -> None:
         if self._observe is not None:
             self._observe.searched(
-                response.timings.total_s,
+                response.timings.total_s - response.timings.wait_s,
                 len(response.hits),
                 found.candidates,
                 found.fenced_out,

@@ -6,6 +6,8 @@ import datetime
 import json
 import re
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any, get_args
@@ -17,6 +19,7 @@ from pydantic import BaseModel
 from ingestion.clock import SystemClock
 from ingestion.errors import IndexUnavailable, Misconfigured
 from ingestion.ledger.views import STATES
+from ops.settings import hash_key as settings_hash_key
 from retrieval.api import schemas
 from retrieval.api.app import Readiness, Service, make_api
 from retrieval.api.keys import hash_key
@@ -362,6 +365,11 @@ def test_what_is_no_key_is_refused(guarded: Desk, header: str) -> None:
     assert KEY not in response.text
 
 
+def test_a_key_is_hashed_as_the_settings_hash_it() -> None:
+    for key in (KEY, "schlüssel-schlüssel", "raw\udcff-bytes"):
+        assert hash_key(key) == settings_hash_key(key)
+
+
 @pytest.mark.parametrize("header", [f"Bearer {KEY}", f"bearer {KEY}", "Bearer another-key-long-enough"])
 def test_each_key_opens(guarded: Desk, header: str) -> None:
     headers = {"Authorization": header, "Host": "knowledge.example", "Origin": "https://app.example"}
@@ -406,6 +414,14 @@ def test_a_port_in_use_is_said_at_once(desk: Desk) -> None:
         Server(lambda *_: None, "127.0.0.1", desk.server.port).start()  # type: ignore[arg-type]
     with pytest.raises(Misconfigured, match="no address to listen on"):
         Server(lambda *_: None, "no.such.host.invalid", 0).start()  # type: ignore[arg-type]
+
+
+def test_the_api_loads_no_model_runtime() -> None:
+    """It answers /healthz two seconds after the start, and a model's libraries alone take ten."""
+    heavy = ("torch", "transformers", "sentence_transformers", "sklearn", "tokenizers", "celery", "rich")
+    program = f"import sys, retrieval.api.app, retrieval.api.server; print(set({heavy}) & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 def test_a_stopped_server_refuses_connections() -> None:
