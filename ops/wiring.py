@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ingestion.clock import Clock, SystemClock
 from ingestion.database import Database
+from ingestion.errors import EmbedderUnavailable, Misconfigured
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.sources import SourceRow
 from ingestion.ledger.values import Edition
@@ -110,7 +111,10 @@ def make_pipeline(
 
     def embed(texts: Sequence[str], lane: Lane, tokens: Sequence[int]) -> Vectors:
         stopping()
-        return parts.batcher.embed(texts, lane, tokens)
+        try:
+            return parts.batcher.embed(texts, lane, tokens)
+        except Misconfigured as error:  # the model went away: no document is to blame
+            raise EmbedderUnavailable(error.message, hint=error.hint) from error
 
     refresher = Refresher(
         parts.ledger,
@@ -123,5 +127,14 @@ def make_pipeline(
         absent=lambda source, uris: reconciler.absent(parts.sources[source], uris),
     )
     upkeep = Upkeep(parts.ledger, parts.index, parts.clock)
-    work = PipelineWork(parts.edition, refresher, dispatcher, upkeep, reconciler, parts.sources)
+    work = PipelineWork(
+        parts.ledger,
+        parts.edition,
+        refresher,
+        dispatcher,
+        upkeep,
+        reconciler,
+        parts.sources,
+        able=lambda: parts.batcher.ready,
+    )
     return Pipeline(work, reconciler, dispatcher)

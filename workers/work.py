@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ingestion.errors import HeadwaterError
+from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.values import Edition
 from ingestion.records import Lane
 from ingestion.sources.port import SourcePort
@@ -17,28 +18,44 @@ from workers.upkeep import Upkeep
 log = logging.getLogger("headwater.work")
 
 
+Able = Callable[[], bool]
+
+
 class PipelineWork:
-    """Implements ``workers.app.Work``. Safe to call from several threads."""
+    """Implements ``workers.app.Work``. Safe to call from several threads.
+
+    ``able`` says whether the embedder would answer at once. Until then nothing is claimed: a lease must
+    not run out, nor a thread be taken, while a model is being loaded.
+    """
 
     def __init__(
         self,
+        ledger: Ledger,
         edition: Edition,
         refresher: Refresher,
         dispatcher: Dispatcher,
         upkeep: Upkeep,
         reconciler: Reconciler,
         sources: Mapping[str, SourcePort],
+        *,
+        able: Able = lambda: True,
     ) -> None:
+        self._ledger = ledger
         self._edition = edition
         self._refresher = refresher
         self._dispatcher = dispatcher
         self._upkeep = upkeep
         self._reconciler = reconciler
         self._sources = sources
+        self._able = able
+        self._postponed = False
         self._unlisted: set[str] = set()
         self.listed: dict[str, Listed] = {}  # the last listing of each source by this process
 
     def refresh(self, document_ids: Sequence[int], lane: Lane) -> None:
+        if not self._able():
+            self._postponed = True
+            return
         leftover = self._refresher.refresh(self._edition, document_ids, lane)
         self._dispatcher.send(leftover.fresh)
         if leftover.bulk or lane is Lane.BULK:
@@ -48,6 +65,9 @@ class PipelineWork:
         """Send what is due; also what could not be done earlier because the ledger was away."""
         self._refresher.hand_back_again()
         self._upkeep.reap()
+        if self._postponed and self._able():
+            self._postponed = False
+            self._ledger.claims.forget_messages()
         for lane in Lane:
             self._dispatcher.dispatch(self._edition, lane)
         for name in list(self._unlisted):
