@@ -59,6 +59,7 @@ class Daemon:
             self._server = self._make_server()
             self._server.start()
             undo.callback(self._server.stop)
+            undo.callback(self._searcher.close)  # first: searches that wait would hold the server up
             self._write_note()
             self._begin(undo)
             self._open = undo.pop_all()
@@ -126,7 +127,7 @@ class Daemon:
 
     def _make_server(self) -> Server:
         parts = self.parts
-        searcher = Searcher(
+        self._searcher = Searcher(
             parts.ledger,
             parts.index,
             self._embed_query,
@@ -135,7 +136,7 @@ class Daemon:
             observe=self.metrics,
         )
         service = Service(
-            searcher=searcher,
+            searcher=self._searcher,
             ledger=parts.ledger,
             clock=self._clock,
             host=self._settings.daemon.host,
