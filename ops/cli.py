@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from ingestion.errors import HeadwaterError, ModelMissing, WrongEdition, WrongSettings
+from ingestion.errors import BadQuery, HeadwaterError, ModelMissing, WrongEdition, WrongSettings
 from ops.showing import plain_lines
 
 COMMANDS = (
@@ -29,7 +29,7 @@ COMMANDS = (
 )
 """In the order of the help."""
 
-_SETTINGS_ERRORS = (WrongSettings, ModelMissing, WrongEdition)
+_FAULTS_OF_WHO_ASKS = (BadQuery, WrongSettings, ModelMissing, WrongEdition)
 
 
 class Commands(click.Group):
@@ -49,14 +49,19 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except HeadwaterError as error:
-            for line in plain_lines("\n".join(part for part in (error.message, error.hint) if part)):
+            for line in plain_lines(_told(error)):
                 click.echo(line, err=True)
             ctx.exit(exit_code(error))
 
 
+def _told(error: HeadwaterError) -> str:
+    field = f"{error.field}: " if isinstance(error, BadQuery) and error.field else ""
+    return "\n".join(part for part in (field + error.message, error.hint) if part)
+
+
 def exit_code(error: HeadwaterError) -> int:
-    """2 where the settings are to be changed, else 1."""
-    return 2 if isinstance(error, _SETTINGS_ERRORS) else 1
+    """2 where the question or the settings are to be changed, else 1."""
+    return 2 if isinstance(error, _FAULTS_OF_WHO_ASKS) else 1
 
 
 def _show_version(ctx: click.Context, _parameter: click.Parameter, asked: bool) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ingestion.clock import Clock
 from ingestion.records import Lane
 from ops.progress import Meter
-from ops.showing import counted, duration, plain
+from ops.showing import counted, duration, plain, reason_for
 from workers.outcomes import Outcome, Result
 
 # What a bulk lane leaves to its summary.
@@ -25,6 +25,7 @@ class _Bulk:
     """What a run of bulk work has done so far."""
 
     started_at: float
+    total: int = 0
     documents: int = 0
     chunks: int = 0
     embedded: int = 0
@@ -56,14 +57,15 @@ class Printing:
             self._meter.line(text)
 
     def backlog(self, remaining: int) -> None:
-        """So many documents wait in the bulk lane now; to be called every now and then."""
+        """So many documents are still to be indexed now; to be called every now and then."""
         with self._turn:
             if remaining and self._bulk is None:
                 self._bulk = _Bulk(self._clock.monotonic())
             if self._bulk is None:
                 return
             if remaining:
-                self._meter.show(self._bulk.documents, self._bulk.documents + remaining)
+                self._bulk.total = max(self._bulk.total, self._bulk.documents + remaining)
+                self._meter.show(self._bulk.total - remaining, self._bulk.total)
                 return
             self._meter.clear()
             if summary := self._summary(self._bulk):
@@ -121,7 +123,7 @@ class Printing:
         if self._failing.get(outcome.document_id) == outcome.detail:
             return None
         self._failing[outcome.document_id] = outcome.detail
-        return f"{name}  failed, will be tried again  {plain(outcome.detail)}"
+        return f"{name}  failed, will be tried again  {_reason(outcome)}"
 
     def _summary(self, bulk: _Bulk) -> str:
         if not bulk.documents:
@@ -150,9 +152,13 @@ def _words(outcome: Outcome) -> str:
         case Result.RETIRED:
             return "  ".join(["deleted", *_lag(outcome, "no longer served")])
         case Result.DEAD:
-            return f"dead letter  {detail}  Then: headwater dead replay"
+            return f"dead letter  {_reason(outcome)}  Then: headwater dead replay"
         case _:
             return f"{outcome.result}  {detail}"
+
+
+def _reason(outcome: Outcome) -> str:
+    return reason_for(f"{outcome.source}/{outcome.uri}", outcome.detail)
 
 
 def _chunks(outcome: Outcome) -> str:

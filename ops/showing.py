@@ -12,6 +12,8 @@ import unicodedata
 
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _UNSAFE = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_PROSE = frozenset("\"'(“‘«")
+WRAPPED_BY_HAND = 50  # a line of prose this long may have been broken for its length
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 _AGES = (
@@ -45,6 +47,11 @@ def _escaped(letter: str) -> str:
         return letter
     code = ord(letter)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def reason_for(name: str, message: str | None) -> str:
+    """An error message as one line, safe to print, beside the document's name: without that name again."""
+    return plain((message or "no reason was noted").removeprefix(f"{name} "))
 
 
 def counted(number: int, noun: str) -> str:
@@ -108,15 +115,32 @@ def seconds_of(text: str) -> float:
 
 
 def wrapped(text: str, *, width: int, lines: int, indent: str) -> list[str]:
-    """A passage, wrapped to ``width`` and cut after ``lines`` lines with an ellipsis; empty lines go."""
+    """A passage, wrapped to ``width`` and cut after ``lines`` lines with an ellipsis; empty lines go.
+
+    Lines that an author wrapped are joined before they are wrapped anew.
+    """
     shown: list[str] = []
-    for line in plain_lines(text):
+    for line in _joined(plain_lines(text)):
         shown += textwrap.wrap(
             line, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
         )
         if len(shown) > lines:
             return [*shown[: lines - 1], _cut(shown[lines - 1], width)]
     return shown
+
+
+def _joined(lines: list[str]) -> list[str]:
+    """A line goes on in the next one where it is long, and the next one is plain prose."""
+    joined: list[str] = []
+    last = 0
+    for line in lines:
+        prose = line[:1].isalnum() or line[:1] in _PROSE
+        if prose and last >= WRAPPED_BY_HAND:
+            joined[-1] = f"{joined[-1]} {line}"
+        else:
+            joined.append(line)
+        last = len(line)
+    return joined
 
 
 def _cut(line: str, width: int) -> str:

@@ -12,7 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ingestion.clock import SystemClock
-from ingestion.errors import HeadwaterError, Interrupted, SourceUnavailable, WrongSettings
+from ingestion.errors import (
+    HeadwaterError,
+    Interrupted,
+    NotIndexable,
+    SourceUnavailable,
+    WrongSettings,
+)
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.views import DocumentView
 from ingestion.records import Lane
@@ -33,15 +39,18 @@ Remaining = Callable[[int], None]
 @dataclass(frozen=True, slots=True)
 class Synced:
     """What was found and carried out. ``waiting`` failed and will be tried again later, by a daemon or
-    the next sync; ``reason`` says why nothing more was done now."""
+    the next sync; ``dead`` are the dead letters of these sources; ``reason`` says why nothing more was
+    done now."""
 
     listed: Sequence[Listed]
+    dead: Sequence[DocumentView] = ()
     waiting: Sequence[DocumentView] = ()
     reason: str = ""
 
     @property
     def complete(self) -> bool:
-        return not self.waiting and not self.reason and not any(listed.fault for listed in self.listed)
+        faults = any(listed.fault for listed in self.listed)
+        return not (self.dead or self.waiting or self.reason or faults)
 
 
 def sync(
@@ -100,14 +109,14 @@ def _awaited(
         number = _unfinished(ledger, listed)
         remaining(number)
         if not number:
-            return Synced(listed)
+            return _synced(ledger, listed)
         waiting = _failing(ledger, listed, time.time(), number)
         if len(waiting) == number:
-            return Synced(listed, waiting)
+            return _synced(ledger, listed, waiting)
         if running_daemon(settings.daemon.data) is None:
-            return Synced(listed, reason="The daemon ended meanwhile; start it, or sync, again.")
+            return _synced(ledger, listed, reason="The daemon ended meanwhile; start it, or sync, again.")
         time.sleep(POLL_S)
-    return Synced(listed, reason="Interrupted: the daemon goes on with what was found.")
+    return _synced(ledger, listed, reason="Interrupted: the daemon goes on with what was found.")
 
 
 def _carried_out_here(
@@ -117,6 +126,7 @@ def _carried_out_here(
     remaining: Remaining,
     stopping: Callable[[], bool],
 ) -> Synced:
+    ledger = parts.ledger
     queue: deque[tuple[Lane, Sequence[int]]] = deque()
 
     def stop_early() -> None:
@@ -132,23 +142,38 @@ def _carried_out_here(
     )
     listed = [pipeline.reconciler.list_source(parts.sources[name]) for name in names]
     progress = _Progress()
+    remaining(_unfinished(ledger, listed))
     while not stopping():
         while queue and not stopping():
             lane, document_ids = queue.popleft()
             pipeline.work.refresh(document_ids, lane)
-            remaining(_unfinished(parts.ledger, listed))
+            remaining(_unfinished(ledger, listed))
         pipeline.work.dispatch()
-        number = _unfinished(parts.ledger, listed)
+        number = _unfinished(ledger, listed)
+        remaining(number)
         if not number:
-            return Synced(listed)
-        waiting = _failing(parts.ledger, listed, time.time(), number)
+            return _synced(ledger, listed)
+        waiting = _failing(ledger, listed, time.time(), number)
         if len(waiting) == number:
-            return Synced(listed, waiting)
+            return _synced(ledger, listed, waiting)
         if progress.stalled(number):
-            return Synced(listed, reason=_why(parts.ledger, listed))
+            return _synced(ledger, listed, reason=_why(ledger, listed))
         if not queue:
             time.sleep(POLL_S)
-    return Synced(listed, reason="Interrupted: what is done stays, the rest is found again by the next sync.")
+    return _synced(
+        ledger, listed, reason="Interrupted: what is done stays, the rest is found again by the next sync."
+    )
+
+
+def _synced(
+    ledger: Ledger, listed: Sequence[Listed], waiting: Sequence[DocumentView] = (), *, reason: str = ""
+) -> Synced:
+    dead = [
+        view
+        for one in listed
+        for view in ledger.views.documents(source=one.source, state="failed", limit=1000)
+    ]
+    return Synced(listed, dead, waiting, reason)
 
 
 @dataclass(slots=True)
@@ -217,6 +242,9 @@ def foresee(parts: Parts, name: str) -> Foreseen:
         uri = want.change.seen.uri
         try:
             chunks = parts.drafter.chunks(source.read(uri))
+        except NotIndexable as refusal:
+            decisions.append(("skip", uri, refusal.message))
+            continue
         except HeadwaterError as error:
             decisions.append(("fail", uri, error.message))
             continue

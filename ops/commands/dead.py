@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ops.commands.common import located, opened_ledger, settings_of
-from ops.showing import ago, counted, plain
+from ops.showing import ago, counted, plain, reason_for
 
 if TYPE_CHECKING:
     from ingestion.ledger.ledger import Ledger
@@ -91,8 +91,9 @@ def _list(config: Path | None, data: Path | None) -> None:
     for view in failed:
         since = f"failed {ago(now - view.failed_at)}" if view.failed_at is not None else "failed"
         still = "its last good revision is searchable" if view.generation else "nothing of it is searchable"
-        click.echo(f"{plain(f'{view.source}/{view.uri}')}  {since}, {still}")
-        click.echo(f"    {plain(view.error or 'no reason was noted')}")
+        name = f"{view.source}/{view.uri}"
+        click.echo(f"{plain(name)}  {since}, {still}")
+        click.echo(f"    {reason_for(name, view.error)}")
     if failed:
         click.echo(
             f"\n{counted(len(failed), 'dead letter')}. Mend the cause, then: headwater dead replay --all"

@@ -122,8 +122,8 @@ def _searched_here(settings: Settings, body: Json) -> Json:
     click.echo("No daemon runs on this data: loading the model here ...", err=True)
     from ops.wiring import open_parts
     from retrieval.api.representation import search_json
-    from retrieval.api.schemas import SearchBody
-    from retrieval.search import Searcher
+    from retrieval.freshness import Freshness
+    from retrieval.search import Searcher, SearchRequest
 
     parts = open_parts(settings)
     try:
@@ -135,6 +135,13 @@ def _searched_here(settings: Settings, body: Json) -> Json:
             parts.clock,
             on_demand=lambda document_ids: None,
         )
-        return search_json(searcher.search(SearchBody(**body).request()))
+        request = SearchRequest(
+            query=body["query"],
+            top_k=body["top_k"],
+            sources=tuple(body["sources"]) if "sources" in body else None,
+            freshness=Freshness(body["freshness"]),
+            timeout_s=0.0,  # nothing will be published while it waits
+        )
+        return search_json(searcher.search(request))
     finally:
         parts.close()

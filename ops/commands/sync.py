@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING
 import click
 
 from ops.commands.common import located, settings_of
-from ops.showing import counted, plain
+from ops.showing import counted, plain, reason_for
 
 if TYPE_CHECKING:
+    from ingestion.ledger.views import DocumentView
     from ops.settings import Settings
     from ops.syncing import Foreseen, Synced
+
+DEAD_SHOWN = 10
 
 
 @click.command("sync")
@@ -50,7 +53,7 @@ def shown(synced: Synced) -> Iterator[str]:
     """What was done, for people."""
     for one in synced.listed:
         parts = [
-            f"{one.wanted:,} indexed",
+            f"{one.wanted:,} new or changed",
             f"{one.moved:,} renamed",
             f"{one.retired:,} retired",
             f"{one.held:,} held",
@@ -62,10 +65,22 @@ def shown(synced: Synced) -> Iterator[str]:
             yield f"  {plain(one.fault)}"
         if one.held:
             yield f"  Held documents stay searchable. If they are really gone: headwater approve {one.source}"
+    for view in synced.dead[:DEAD_SHOWN]:
+        yield f"{_name(view)} is a dead letter {_reason(view)}"
+    if synced.dead:
+        yield f"{counted(len(synced.dead), 'dead letter')}. Mend the cause, then: headwater dead replay --all"
     for view in synced.waiting:
-        yield plain(f"{view.source}/{view.uri} waits for another attempt: {view.error}")
+        yield f"{_name(view)} waits for another attempt {_reason(view)}"
     if synced.reason:
         yield plain(synced.reason)
+
+
+def _name(view: DocumentView) -> str:
+    return plain(f"{view.source}/{view.uri}")
+
+
+def _reason(view: DocumentView) -> str:
+    return reason_for(f"{view.source}/{view.uri}", view.error)
 
 
 def _names(settings: Settings, source: str | None) -> list[str]:
@@ -164,8 +179,10 @@ def _as_json(synced: Synced) -> dict[str, object]:
         "complete": synced.complete,
         "reason": synced.reason,
         "sources": [dataclasses.asdict(one) for one in synced.listed],
-        "waiting": [
-            {"source": view.source, "uri": view.uri, "attempts": view.attempts, "error": view.error}
-            for view in synced.waiting
-        ],
+        "dead": [_failed(view) for view in synced.dead],
+        "waiting": [_failed(view) for view in synced.waiting],
     }
+
+
+def _failed(view: DocumentView) -> dict[str, object]:
+    return {"source": view.source, "uri": view.uri, "attempts": view.attempts, "error": view.error}

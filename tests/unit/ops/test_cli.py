@@ -84,6 +84,7 @@ def test_wrong_usage_ends_with_2(words: list[str]) -> None:
     ("error", "code"),
     [
         (errors.WrongSettings("x"), 2),
+        (errors.BadQuery("query", "x"), 2),
         (errors.ModelMissing("x"), 2),
         (errors.WrongEdition("x"), 2),
         (errors.DataCorrupt("x"), 1),

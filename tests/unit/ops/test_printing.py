@@ -79,8 +79,8 @@ def test_an_edit_says_what_it_cost_and_how_long_it_took(lines: Lines) -> None:
         ),
         (
             Result.FAILED,
-            {"detail": "It cannot be read."},
-            "handbook/leave.md  failed, will be tried again  It cannot be read.",
+            {"detail": "handbook/leave.md (generation 7): It cannot be read."},
+            "handbook/leave.md  failed, will be tried again  (generation 7): It cannot be read.",
         ),
         (
             Result.DEAD,

@@ -107,6 +107,20 @@ def test_a_passage_is_wrapped_and_cut() -> None:
     assert showing.wrapped("short", width=40, lines=4, indent="") == ["short"]
 
 
+def test_lines_wrapped_by_hand_are_joined_and_structure_is_kept() -> None:
+    text = (
+        "# Leave\n\nYou have 27 days of paid leave a year, besides the\nten public holidays.\n"
+        "- one point that is long enough to have been wrapped\n- another\n\tcode that stays as it stands\n"
+    )
+    assert showing.wrapped(text, width=90, lines=9, indent="") == [
+        "# Leave",
+        "You have 27 days of paid leave a year, besides the ten public holidays.",
+        "- one point that is long enough to have been wrapped",
+        "- another",
+        "    code that stays as it stands",
+    ]
+
+
 def test_stages_split_the_whole_lag() -> None:
     split = stages(changed_at=10.0, observed_at=10.1, claimed_at=10.3, staged_at=10.6, finished_at=10.7)
     assert list(split) == list(STAGES)
