@@ -1,0 +1,124 @@
+"""Every command, option, setting and metric is documented, and nothing that does not exist."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from pydantic import BaseModel
+
+from ingestion.clock import SystemClock
+from ingestion.database import Database
+from ingestion.ledger.ledger import Ledger
+from ops.cli import headwater
+from ops.exporter import Metrics
+from ops.ledger_gauges import LedgerGauges
+from ops.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+REFERENCE = (ROOT / "ops" / "reference.md").read_text(encoding="utf-8")
+DOCUMENTED = REFERENCE + (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def section(title: str) -> str:
+    return REFERENCE.split(f"## {title}\n")[1].split("\n## ")[0]
+
+
+def first_cells(title: str) -> list[str]:
+    """The code at the start of each row of a section's table."""
+    return re.findall(r"^\| `([^`]+)`", section(title), flags=re.MULTILINE)
+
+
+def commands(group: click.Group, name: str) -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(group)
+    for word in group.list_commands(context):
+        command = group.get_command(context, word)
+        assert command is not None
+        yield f"{name} {word}", command
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{name} {word}")
+
+
+COMMANDS = dict(commands(headwater, "headwater"))
+
+
+def settings_of(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, info in model.model_fields.items():
+        below = [
+            one
+            for one in (info.annotation, *getattr(info.annotation, "__args__", ()))
+            if isinstance(one, type) and issubclass(one, BaseModel)
+        ]
+        yield from settings_of(below[0], f"{prefix}{name}.") if below else [f"{prefix}{name}"]
+
+
+def metrics() -> dict[str, str]:
+    """Name and type of every metric, as Prometheus sees it."""
+    database, clock = Database.in_memory(), SystemClock()
+    ledger = Ledger(database, clock)
+    counted = Metrics(ledger, clock, version="1").registry.collect()
+    names = {
+        family.name + ("_total" if family.type == "counter" else ""): family.type
+        for family in [*counted, *LedgerGauges(ledger, clock).describe()]
+        if family.name.startswith("headwater_")
+    }
+    database.close()
+    return names
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_documented_with_its_options(name: str) -> None:
+    rows = [row for row in section("Commands").splitlines() if row.startswith("|")]
+    words = name if name != "headwater dead list" else "headwater dead [list]"
+    row = next((row for row in rows if row.startswith(f"| `{words}")), None)
+    assert row is not None, f"{name} is not in ops/reference.md"
+    for parameter in COMMANDS[name].params:
+        if isinstance(parameter, click.Option) and parameter.name not in ("config", "data"):
+            assert parameter.opts[-1] in row, f"{parameter.opts[-1]} of {name} is not documented"
+
+
+def test_no_command_is_documented_that_does_not_exist() -> None:
+    for cell in first_cells("Commands"):
+        words = re.sub(r"\[list\]", "", cell).split()
+        command = " ".join(word for word in words if re.fullmatch(r"[a-z][a-z-]*", word))
+        assert command in COMMANDS
+
+
+def test_every_setting_is_documented_and_none_that_does_not_exist() -> None:
+    assert sorted(first_cells("Settings")) == sorted(settings_of(Settings))
+
+
+def test_documented_defaults_are_the_defaults() -> None:
+    from ops.settings import SourceSettings
+
+    settings = Settings()
+    defaults: dict[str, object] = {
+        "daemon.host": settings.daemon.host,
+        "daemon.port": settings.daemon.port,
+        "embedding.model": settings.embedding.model,
+        "embedding.runtime": settings.embedding.runtime,
+        "index.kind": settings.index.kind,
+        **{
+            f"sources.{name}": SourceSettings.model_fields[name].default
+            for name in ("kind", "scan_every_s", "max_file_bytes")
+        },
+    }
+    for name, default in defaults.items():
+        shown = f"{default:g}" if isinstance(default, float) else str(default)
+        assert f"| `{name}` | `{shown}` |" in REFERENCE
+
+
+def test_every_metric_is_documented_with_its_type_and_none_that_does_not_exist() -> None:
+    documented = dict(re.findall(r"^\| `(headwater_\w+)` \| (\w+)", section("Metrics"), flags=re.MULTILINE))
+    assert documented == metrics()
+
+
+def test_variables_that_are_no_settings_are_documented() -> None:
+    from ops.commands.search import KEY_VARIABLE
+    from ops.settings_layers import CONFIG_VARIABLE
+
+    assert f"`{KEY_VARIABLE}`" in DOCUMENTED
+    assert f"`{CONFIG_VARIABLE}`" in DOCUMENTED
