@@ -18,11 +18,12 @@ from ingestion.records import Lane
 
 log = logging.getLogger("headwater.tasks")
 
-IN_PROCESS = "memory://"
+IN_PROCESS = "memory://localhost/"
 UPKEEP_QUEUE = "upkeep"
 DISPATCH_EVERY_S = 1.0
 SWEEP_EVERY_S = 20.0
 TRIM_EVERY_S = 3600.0
+AUDIT_EVERY_S = 6 * 3600.0
 
 
 class Work(Protocol):
@@ -39,6 +40,9 @@ class Work(Protocol):
 
     def trim(self) -> None:
         """Keep the history bounded."""
+
+    def audit(self) -> None:
+        """Compare ledger and index, and have mended what differs."""
 
     def list_source(self, name: str) -> None:
         """Look at a whole source."""
@@ -82,6 +86,7 @@ def _schedule(scans: dict[str, float]) -> dict[str, dict[str, object]]:
         "dispatch": every("headwater.dispatch", DISPATCH_EVERY_S),
         "sweep": every("headwater.sweep", SWEEP_EVERY_S),
         "trim": every("headwater.trim", TRIM_EVERY_S),
+        "audit": every("headwater.audit", AUDIT_EVERY_S),
         **{f"list {name}": every("headwater.list", seconds, name) for name, seconds in scans.items()},
     }
 
@@ -102,6 +107,10 @@ def _register(app: Celery, work: Work) -> None:
     @app.task(name="headwater.trim", throws=(HeadwaterError,), shared=False)
     def trim() -> None:
         work.trim()
+
+    @app.task(name="headwater.audit", throws=(HeadwaterError,), shared=False)
+    def audit() -> None:
+        work.audit()
 
     @app.task(name="headwater.list", throws=(HeadwaterError,), shared=False)
     def list_source(name: str) -> None:

@@ -6,7 +6,9 @@ import logging
 
 from ingestion.clock import Clock
 from ingestion.ledger.ledger import Ledger
+from ingestion.ledger.values import Edition
 from retrieval.index.port import Index
+from workers.audit import Audited, audit
 
 log = logging.getLogger("headwater.upkeep")
 
@@ -46,3 +48,7 @@ class Upkeep:
     def trim(self) -> int:
         """Keep the last attempts of each document only."""
         return self._ledger.publications.trim_history()
+
+    def audit(self, edition: Edition) -> Audited:
+        """Compare ledger and index, and have mended what differs."""
+        return audit(self._ledger, self._index, edition)

@@ -79,6 +79,9 @@ class PipelineWork:
     def trim(self) -> None:
         self._upkeep.trim()
 
+    def audit(self) -> None:
+        self._upkeep.audit(self._edition)
+
     def list_source(self, name: str) -> None:
         """Look at a whole source; if the ledger cannot be written now, at the next dispatch."""
         try:
