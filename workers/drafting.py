@@ -54,7 +54,8 @@ class Drafter:
         try:
             chunks = self.chunks(content)
         except NotIndexable as refusal:
-            return Draft(claim, digest, look, (), refusal.message)
+            # Without a digest: read again, it must not pass for the live content that it never was.
+            return Draft(claim, "", look, (), refusal.message)
         return Draft(claim, digest, look, chunks)
 
     def chunks(self, content: Content) -> list[Chunk]:

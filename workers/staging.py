@@ -126,11 +126,12 @@ class Stager:
         try:
             vectors = self._vectors(list(chunks.values()), lane)
         except EmbedderRejected as refusal:
-            if len({id(piece.revision) for piece in pieces}) == 1:
-                pieces[0].revision.error = refusal
+            revisions = _revisions(pieces)
+            if len(revisions) == 1:
+                revisions[0].error = refusal
                 return {}
             vectors = {}
-            for revision in {id(piece.revision): piece.revision for piece in pieces}.values():
+            for revision in revisions:
                 vectors |= self._embedded([piece for piece in pieces if piece.revision is revision], lane)
             return vectors
         for digest in vectors:
@@ -149,26 +150,37 @@ class Stager:
         """Intents, then the index. Revisions whose claim is lost, or whose chunks are refused, drop out."""
         pieces = [piece for piece in pieces if piece.revision.error is None and piece.chunk.digest in vectors]
         self._write_intents(pieces)
-        pieces = [piece for piece in pieces if piece.revision.error is None]
-        try:
-            self._index.upsert(edition.name, [_indexed(piece, vectors) for piece in pieces])
-        except IndexRejected as refusal:
-            to_blame = [piece for piece in pieces if piece.chunk_id in refusal.chunk_ids] or pieces
-            for piece in to_blame:
-                piece.revision.error = refusal
-            rest = [piece for piece in pieces if piece.revision.error is None]
-            if rest:
-                self._index.upsert(edition.name, [_indexed(piece, vectors) for piece in rest])
+        self._upsert(edition, [piece for piece in pieces if piece.revision.error is None], vectors)
         for piece in pieces:
             if piece.revision.error is None:
                 piece.revision.added.append(placed(piece.chunk_id, piece.chunk))
 
+    def _upsert(self, edition: Edition, pieces: Sequence[_Piece], vectors: Mapping[str, Vector]) -> None:
+        """If the index refuses without saying what, revision by revision: only the one to blame fails."""
+        if not pieces:
+            return
+        try:
+            self._index.upsert(edition.name, [_indexed(piece, vectors) for piece in pieces])
+        except IndexRejected as refusal:
+            revisions = _revisions(pieces)
+            named = _revisions([piece for piece in pieces if piece.chunk_id in refusal.chunk_ids])
+            for revision in named or (revisions if len(revisions) == 1 else []):
+                revision.error = refusal
+            for revision in revisions:
+                if revision.error is None:
+                    own = [piece for piece in pieces if piece.revision is revision]
+                    self._upsert(edition, own, vectors)
+
     def _write_intents(self, pieces: Sequence[_Piece]) -> None:
         lost = self._ledger.publications.stage(
             [
-                Staging(piece.revision.claim, placed(piece.chunk_id, piece.chunk), piece.chunk.digest)
+                Staging(
+                    piece.revision.claim,
+                    placed(piece.chunk_id, piece.chunk),
+                    piece.chunk.digest,
+                    known=piece.known,
+                )
                 for piece in pieces
-                if not piece.known
             ]
         )
         for piece in pieces:
@@ -178,6 +190,11 @@ class Stager:
 
 def superseded(claim: Claim) -> HeadwaterError:
     return Superseded(f"A newer claim holds {claim.name}.")
+
+
+def _revisions(pieces: Sequence[_Piece]) -> list[Revision]:
+    """Whose pieces these are, each once, in order."""
+    return list({id(piece.revision): piece.revision for piece in pieces}.values())
 
 
 def _slices(pieces: Sequence[_Piece]) -> Iterator[list[_Piece]]:

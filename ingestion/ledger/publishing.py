@@ -113,10 +113,11 @@ class Publications:
                     "heading_path": staging.placed.heading_path,
                 }
                 for staging in stagings
-                if staging.claim.document_id in current
+                if staging.claim.document_id in current and not staging.known
             ]
             if rows:
                 connection.execute(_STAGE, rows)
+            if current:
                 leases.renew(connection, claims, self._clock.now() + self._lease_s)
         return {claim.document_id for claim in claims} - current.keys()
 

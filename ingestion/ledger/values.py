@@ -93,11 +93,15 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Staging:
-    """A chunk's intent row, written before the index hears of the chunk."""
+    """A chunk's intent row, written before the index hears of the chunk.
+
+    ``known``: an earlier attempt has written it; only the claim is in question.
+    """
 
     claim: Claim
     placed: Placed
     digest: str
+    known: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,260 @@
+"""The whole pipeline in one thread: messages wait in a queue, time moves when it is told to.
+
+The same parts as in a daemon, wired by hand so that each can be wrapped, on one database file that
+survives them: a process that died is a ``Rig`` thrown away and another one made on the same file.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+from ingestion.clock import Clock, SystemClock
+from ingestion.database import Database
+from ingestion.errors import HeadwaterError, SourceUnavailable
+from ingestion.ledger.ledger import Ledger
+from ingestion.ledger.sources import SourceRow
+from ingestion.records import Lane
+from ingestion.sources.port import SourcePort
+from ingestion.sources.settling import Batch
+from retrieval.embedding.hashing import HashingEmbedder
+from retrieval.embedding.port import Vectors
+from retrieval.index.embedded import EmbeddedIndex
+from retrieval.index.port import Index
+from retrieval.search import Searcher, SearchRequest
+from workers.dispatch import Dispatcher
+from workers.drafting import Drafter
+from workers.outcomes import Outcome, Result
+from workers.reconcile import Listed, Reconciler
+from workers.refresh import Refresher
+from workers.staging import Embed
+from workers.upkeep import Upkeep
+from workers.work import PipelineWork
+
+SOURCE = "notes"
+DIMENSIONS = 32
+
+Passage = tuple[str, int, int, tuple[str, ...], str]
+"""(URI, start, end, heading path, text) of one live chunk."""
+
+
+class ShiftedClock:
+    """The machine's clock, set forward at will: fast enough to wait for nothing, real enough for files."""
+
+    def __init__(self) -> None:
+        self.shift_s = 0.0
+
+    def now(self) -> float:
+        return time.time() + self.shift_s
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.shift_s
+
+
+class CountingEmbedder:
+    """The hashing embedder, and a list of what it was asked to embed."""
+
+    def __init__(self) -> None:
+        self.inner = HashingEmbedder(dimensions=DIMENSIONS)
+        self.texts: list[str] = []
+        self.lanes: list[Lane] = []
+
+    def embed(self, texts: Sequence[str], lane: Lane, tokens: Sequence[int]) -> Vectors:
+        assert len(texts) == len(tokens)
+        vectors = self.inner.embed_documents(texts)
+        self.texts += texts
+        self.lanes.append(lane)
+        return vectors
+
+
+class Rig:
+    """One process's parts. ``embed`` and ``wrap_index`` let a test stand between them."""
+
+    def __init__(
+        self,
+        database: Database,
+        sources: Iterable[SourcePort],
+        *,
+        clock: Clock | None = None,
+        embedder: CountingEmbedder | None = None,
+        embed: Embed | None = None,
+        wrap_index: Callable[[Index], Index] = lambda index: index,
+        wrap_source: Callable[[SourcePort], SourcePort] = lambda source: source,
+        drafter: Drafter | None = None,
+    ) -> None:
+        self.clock = clock or ShiftedClock()
+        self.embedder = embedder or CountingEmbedder()
+        self.sources = {source.name: wrap_source(source) for source in sources}
+        self.outcomes: list[Outcome] = []
+        self.missed: list[tuple[str, int]] = []
+        self.queue: deque[tuple[Lane, tuple[int, ...]]] = deque()
+        inner = self.embedder.inner
+        self.ledger = Ledger(database, self.clock)
+        self.edition = self.ledger.sources.edition(inner.fingerprint, DIMENSIONS, inner.description)
+        self.index = wrap_index(EmbeddedIndex(database))
+        self.index.create(self.edition.name, DIMENSIONS)
+        self.drafter = drafter or Drafter(inner.max_tokens, inner.count_tokens, self.clock)
+        self.dispatcher = Dispatcher(self.ledger, lambda lane, ids: self.queue.append((lane, tuple(ids))))
+        self.reconciler = Reconciler(
+            self.ledger,
+            self.clock,
+            listener=self.outcomes.append,
+            send=self.dispatcher.send,
+            missed=lambda source, number: self.missed.append((source, number)),
+        )
+        self.refresher = Refresher(
+            self.ledger,
+            self.index,
+            embed or self.embedder.embed,
+            self.drafter,
+            self.sources,
+            self.clock,
+            listener=self.outcomes.append,
+            absent=lambda source, uris: self.reconciler.absent(self.sources[source], uris),
+        )
+        self.upkeep = Upkeep(self.ledger, self.index, self.clock)
+        self.work = PipelineWork(
+            self.ledger,
+            self.edition,
+            self.refresher,
+            self.dispatcher,
+            self.upkeep,
+            self.reconciler,
+            self.sources,
+        )
+        self.searcher = Searcher(
+            self.ledger, self.index, inner.embed_query, self.clock, on_demand=self.dispatcher.send
+        )
+
+    def recover(self) -> None:
+        """What a daemon does first: whoever held a lease, or had messages under way, is dead."""
+        self.ledger.claims.reap(all_leases=True)
+        self.ledger.claims.forget_messages()
+        self.ledger.sources.configure(
+            [SourceRow(source.name, source.kind, source.location) for source in self.sources.values()]
+        )
+        self.ledger.claims.reindex(self.edition, self.drafter.pipeline)
+
+    def scan(self, source: str = SOURCE) -> Listed:
+        """A complete listing, as the schedule asks for it."""
+        self.work.list_source(source)
+        return self.work.listed[source]
+
+    def look(self, *uris: str, subtrees: Sequence[str] = (), source: str = SOURCE) -> Listed | None:
+        """A look at what hints named, as the watcher does it. None where it became a listing."""
+        try:
+            return self.reconciler.look(self.sources[source], Batch(uris, tuple(subtrees), {}))
+        except SourceUnavailable:
+            self.work.list_source(source)
+            return None
+
+    def work_off(self) -> None:
+        """Carry out every message that waits, and those that they bring. A task's error ends the task."""
+        while self.queue:
+            lane, document_ids = self.queue.popleft()
+            attempt(lambda lane=lane, ids=document_ids: self.work.refresh(ids, lane))  # type: ignore[misc]
+
+    def settle(self, *, rounds: int = 40) -> None:
+        """Work until nothing is pending or all that is waits for a person; time passes as needed."""
+        for _ in range(rounds):
+            attempt(self.work.dispatch)
+            self.work_off()
+            if not self.open_documents():
+                return
+            self.advance(61.0)  # past every fault's delay, lost message and first backoffs
+        raise AssertionError(f"these never settled: {self.open_documents()}")
+
+    def sync(self, source: str = SOURCE) -> Listed:
+        listed = self.scan(source)
+        self.settle()
+        return listed
+
+    def advance(self, seconds: float) -> None:
+        assert isinstance(self.clock, ShiftedClock)
+        self.clock.shift_s += seconds
+
+    def sweep(self) -> None:
+        """Everything dead leaves the index."""
+        self.advance(120.0)
+        self.upkeep.sweep()
+
+    def open_documents(self) -> list[str]:
+        return [
+            f"{view.uri}: {view.error}" for view in self.ledger.views.documents(state="pending", limit=1000)
+        ]
+
+    def states(self) -> dict[str, str]:
+        """State by URI of everything that is not retired."""
+        return {view.uri: view.state for view in self.ledger.views.documents(limit=10_000)}
+
+    def document_ids(self) -> dict[str, int]:
+        return {view.uri: view.document_id for view in self.ledger.views.documents(limit=10_000)}
+
+    def passages(self) -> list[Passage]:
+        """Every live chunk, by URI and place, with the text that the index holds for it."""
+        rows = list(self.ledger.views.export())
+        texts = self.index.texts(self.edition.name, [row.chunk_id for row in rows])
+        return [(row.uri, row.start, row.end, row.heading_path, texts[row.chunk_id]) for row in rows]
+
+    def answers(self, question: str, top_k: int = 100) -> list[tuple[float, str, int, str]]:
+        """(score, URI, start, text) of what a search finds, in an order that ids do not decide."""
+        hits = self.searcher.search(SearchRequest(question, top_k=top_k)).hits
+        return sorted((-round(hit.score, 4), hit.uri, hit.start, hit.text) for hit in hits)
+
+    def results(self, result: Result) -> list[str]:
+        return [outcome.uri for outcome in self.outcomes if outcome.result is result]
+
+    def forget_outcomes(self) -> None:
+        self.outcomes.clear()
+        self.embedder.texts.clear()
+
+    def consistent(self) -> None:
+        """The index holds every live chunk, and nothing that the ledger does not know."""
+        held = {chunk_id for chunk_id, _ in self.index.ids(self.edition.name)}
+        assert held >= set(self.ledger.publications.live_chunks(self.edition))
+        assert held == self.ledger.publications.known_chunks(self.edition, sorted(held))
+
+
+def attempt(task: Callable[[], object]) -> None:
+    """As Celery runs a task: the project's own errors end it and nothing else."""
+    try:
+        task()
+    except HeadwaterError:
+        return
+
+
+def fresh_database(folder: Path) -> Database:
+    """A migrated database file in a folder, copied: a migration takes a quarter of a second."""
+    path = folder / "headwater.sqlite"
+    shutil.copy(_migrated(), path)
+    return Database.file(path)
+
+
+def from_scratch(
+    folder: Path, sources: Sequence[SourcePort], questions: Sequence[str]
+) -> tuple[list[Passage], Mapping[str, list[tuple[float, str, int, str]]]]:
+    """What an index made of these sources now, with nothing going wrong, holds and answers."""
+    folder.mkdir()
+    database = fresh_database(folder)
+    rig = Rig(database, sources)
+    rig.recover()
+    for source in sources:
+        rig.sync(source.name)
+    found = rig.passages(), {question: rig.answers(question) for question in questions}
+    database.close()
+    shutil.rmtree(folder)
+    return found
+
+
+@cache
+def _migrated() -> Path:
+    path = Path(mkdtemp(prefix="headwater-tests-")) / "migrated.sqlite"
+    database = Database.file(path)
+    Ledger(database, SystemClock())
+    database.close()
+    return path
