@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 
@@ -19,7 +20,7 @@ from ops.daemon import Daemon
 from ops.opening import data_file
 from ops.printing import Printing
 from ops.settings import Settings
-from ops.showing import counted, plain
+from ops.showing import counted, duration, plain
 
 STOP_S = 4.5
 BUSY_TICK_S = 0.5
@@ -96,12 +97,14 @@ def _greet(settings: Settings, daemon: Daemon, printing: Printing) -> None:
 
 
 def _tell(daemon: Daemon, printing: Printing, stop: Stop) -> None:
-    """Progress, readiness and sources' faults, until the stop."""
+    """The model, progress, readiness and sources' faults, until the stop."""
     ready, tick, faults = False, BUSY_TICK_S, dict[str, str | None]()
+    model = _ModelLines(daemon, printing)
     while not stop.wait(tick):
         try:
             remaining = daemon.bulk_remaining()
-            printing.backlog(remaining)
+            if model.tell():
+                printing.backlog(remaining)
             _tell_faults(daemon, printing, faults)
             if not ready and daemon.ready:
                 ready = True
@@ -109,6 +112,33 @@ def _tell(daemon: Daemon, printing: Printing, stop: Stop) -> None:
         except HeadwaterError:
             remaining = 1  # the ledger is away; the outcomes say so
         tick = IDLE_TICK_S if ready and not remaining else BUSY_TICK_S
+
+
+class _ModelLines:
+    """What becomes of loading the model, each turn once."""
+
+    def __init__(self, daemon: Daemon, printing: Printing) -> None:
+        self._batcher = daemon.parts.batcher
+        self._printing = printing
+        self._since = time.monotonic()
+        self._told = ""
+
+    def tell(self) -> bool:
+        """Whether the model is loaded: before that, nothing is indexed and there is no pace to show."""
+        if self._batcher.ready:
+            if self._told:
+                self._say(f"the embedding model is loaded, after {duration(time.monotonic() - self._since)}")
+                self._told = ""
+            return True
+        failure = self._batcher.load_failure
+        line = str(failure) if failure else "loading the embedding model; until then words alone are searched"
+        if line != self._told:
+            self._say(line)
+            self._told = line
+        return False
+
+    def _say(self, line: str) -> None:
+        self._printing.line(plain(line))
 
 
 def _tell_faults(daemon: Daemon, printing: Printing, told: dict[str, str | None]) -> None:
