@@ -2,21 +2,19 @@
 
 The state machine of a publication (one document in one edition)::
 
-                 want (a change was observed)
-      ┌──────────────────────────────────────────────┐
-      │                                              ▼
-    (none) ── want ──▶ PENDING ── publish ──▶ LIVE ── want, reindex, repair ──▶ PENDING
-                       │  ▲  ▲  │               │
-         fail, attempts│  │  │  │fail, release, │ retire, skip
-         ran out, or   │  │  │  │to_bulk, reap: │ (from any state)
-         terminal      │  │  │  └▶ PENDING      ▼
-                       ▼  │  │                WITHDRAWN
-                    FAILED┘  └── want (revival) ──┘
-                     replay, want
+    (none) ── want ──▶ PENDING ── publish ──▶ LIVE ── want, reindex, mark_repair ──▶ PENDING
+                       PENDING ── publish of what is outdated by now ──▶ PENDING, the published revision live
+                       PENDING ── release, to_bulk, isolate, fail, reap ──▶ PENDING, unclaimed
+                       PENDING ── fail (terminal, or attempts ran out), reap ──▶ FAILED (dead letter)
+                       FAILED ── replay, want ──▶ PENDING
+                       FAILED ── drop ──▶ LIVE if something is live, else WITHDRAWN
+                       any ── retire, skip ──▶ WITHDRAWN ── want (revival) ──▶ PENDING
 
 A PENDING publication is *claimed* while it has a lease; ``claim`` gives a new token. Each arrow that ends
-an attempt is conditional on that token. ``publish`` of an older generation than is wanted by then leaves
-the publication PENDING with the published revision live.
+an attempt is conditional on that token and spends it, so that an attempt ends once; only ``reap`` leaves
+the token, so that a slow worker may still publish until the next claim. An attempt is outdated by a newer
+edit, of which its failure says nothing, and by a repair mark it did not know of. HELD documents, and those
+of sources that are not configured, are neither sent nor claimed.
 
 The standing of a document::
 
@@ -29,5 +27,6 @@ The standing of a document::
 
 The state machine of a chunk: *staged* (neither born nor died) ── publish ──▶ *live* (born) ──
 publish, retire, skip ──▶ *dead* (died) ── swept ──▶ no row. A staged chunk that the publishing attempt
-does not want dies with it. A dead id never comes back.
+does not want dies with it. ``retire`` and ``skip`` take the birth tick of all of a document's chunks: no
+search, whenever it began, serves them again. A dead id never comes back.
 """

@@ -13,8 +13,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from ingestion.database import Database
-from ingestion.ledger.sql import read_counter, slices
-from ingestion.ledger.tables import chunks, documents, editions, publications, sources
+from ingestion.ledger.sql import configured, read_counter, slices
+from ingestion.ledger.tables import chunks, documents, editions, is_pending, publications, sources
 from ingestion.ledger.values import Admitted, Edition, Horizon
 from ingestion.records import PublicationState, Standing
 
@@ -111,14 +111,15 @@ class Fence:
     def behind(self, generation: int, names: Sequence[str] | None = None) -> int:
         """How many documents are still to be published before everything up to a generation is live.
 
-        Failed and held documents are not awaited.
+        Failed and held documents are not awaited, nor those of sources that are not configured.
         """
         condition = [
-            publications.c.state == PublicationState.PENDING,
+            is_pending,
             editions.c.state == "live",
             documents.c.standing == Standing.PRESENT,
             sa.func.coalesce(publications.c.live_generation, 0) < generation,
             publications.c.live_generation.is_distinct_from(documents.c.wanted),
+            configured,
         ]
         if names is not None:
             condition.append(documents.c.source.in_(names))

@@ -140,6 +140,7 @@ def test_documents_of_a_source_that_is_no_longer_configured_wait(desk: Desk) -> 
     assert desk.due() == []
     assert desk.claims.claim(desk.edition, [document_id]) == []
     assert sum(lane.pending for lane in desk.views.lanes()) == 0
+    assert desk.fence.behind(10**6) == 0
     desk.ledger.sources.configure([SourceRow(SOURCE, "files", "/notes")])
     assert desk.due() == [(document_id,)]
 
