@@ -17,6 +17,7 @@ import pytest
 from ingestion.errors import DocumentChanging, DocumentUnreadable
 from ingestion.records import Content
 from ingestion.sources.files import FilesSource
+from ingestion.sources.survey import GRANULARITY_S
 from ops.lock import running_daemon
 from tests.unit.ops.conftest import Run
 
@@ -33,8 +34,16 @@ def config(tmp_path: Path, handbook: Path) -> Path:
     return path
 
 
+def settle(folder: Path) -> None:
+    """Wait until no file is so young that its look counts as racy, and it is read once more."""
+    newest = max(path.stat().st_ctime for path in folder.iterdir())
+    while time.time() - newest <= GRANULARITY_S:
+        time.sleep(0.01)
+
+
 def test_sync_carries_out_what_it_finds(run: Run, handbook: Path) -> None:
     (handbook / "image.bin").write_bytes(b"\0\1\2")
+    settle(handbook)
     first = run("sync").output
     assert "3 documents" in first
     assert "handbook: 3 new or changed" in first
@@ -56,6 +65,7 @@ def test_sync_carries_out_what_it_finds(run: Run, handbook: Path) -> None:
 
 def test_a_dry_run_says_everything_and_writes_nothing(run: Run, handbook: Path, data: Path) -> None:
     (handbook / "image.bin").write_bytes(b"\0\1\2")
+    settle(handbook)
     output = run("sync --dry-run").output
     assert "index   handbook/leave.md  new" in output
     assert "skip    handbook/image.bin" in output
@@ -183,7 +193,8 @@ class Up:
 
 
 @pytest.fixture
-def up(data: Path, tmp_path: Path, config: Path) -> Iterator[Up]:
+def up(data: Path, tmp_path: Path, config: Path, handbook: Path) -> Iterator[Up]:
+    settle(handbook)
     daemon = Up(data, tmp_path / "up.log", tmp_path)
     yield daemon
     if daemon.process.poll() is None:
