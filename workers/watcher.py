@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from ingestion.clock import Clock
 from ingestion.errors import HeadwaterError, SourceUnavailable
 from ingestion.ledger.ledger import Ledger
+from ingestion.ledger.values import SourceState
 from ingestion.sources.files import FilesSource
 from ingestion.sources.settling import Dirty, Settling
 from ingestion.sources.watching import FileWatch
@@ -40,7 +41,7 @@ class _Watched:
     overflows: int = 0
     told: str | None = None  # the last complaint, so that it is not repeated
     unlisted: bool = False  # a look failed: list as soon as possible
-    listed_at: float = 0.0  # when a listing was last asked for here, on the monotonic clock
+    asked_at: float = 0.0  # when a listing was last asked for: only one begun later proves sight
 
 
 class Watcher:
@@ -70,7 +71,7 @@ class Watcher:
         """Set the watches, ask for a first listing of every source, then serve hints."""
         for watched in self._watched.values():
             watched.watch.start()
-            self._list_source(watched.source.name)
+            self._list(watched)
         self._thread.start()
 
     def stop(self) -> None:
@@ -126,29 +127,34 @@ class Watcher:
             return
         try:
             if batch.rescan:
-                self._list_source(watched.source.name)
+                self._list(watched)
             else:
                 self._reconciler.look(watched.source, batch)
         except SourceUnavailable:
-            self._list_source(watched.source.name)
-        except HeadwaterError as error:
+            self._list(watched)
+        except Exception as error:
             # What the hints named is not lost: a listing looks at everything once the cause is gone.
-            log.warning("%s: %s", watched.source.name, error)
             watched.unlisted = True
+            expected = isinstance(error, HeadwaterError)
+            log.warning("%s: %s", watched.source.name, error, exc_info=None if expected else error)
+
+    def _list(self, watched: _Watched) -> None:
+        watched.unlisted = False
+        watched.asked_at = self._clock.now()
+        self._list_source(watched.source.name)
 
     def _heartbeat(self) -> None:
         seeing: list[str] = []
+        states = {state.name: state for state in self._ledger.sources.all()}
         for name, watched in self._watched.items():
             if watched.watch.overflows > watched.overflows:
                 watched.overflows = watched.watch.overflows
                 self._overflowed(name)
             if not watched.watch.alive():
-                self._revive(watched)
+                self._revive(watched, states.get(name))
             elif watched.unlisted or self._must_poll(watched):
-                watched.unlisted = False
-                watched.listed_at = self._clock.monotonic()
-                self._list_source(name)
-            elif watched.watch.blind_reason is None and watched.settling.next_due() is None:
+                self._list(watched)
+            elif self._sees(watched, states.get(name)):
                 seeing.append(name)
             self._complain(watched)
         if seeing:
@@ -156,14 +162,18 @@ class Watcher:
 
     def _must_poll(self, watched: _Watched) -> bool:
         blind = watched.watch.blind_reason is not None
-        return blind and self._clock.monotonic() - watched.listed_at >= POLL_S
+        return blind and not 0.0 <= self._clock.now() - watched.asked_at < POLL_S
 
-    def _revive(self, watched: _Watched) -> None:
+    def _sees(self, watched: _Watched, state: SourceState | None) -> bool:
+        """Whether nothing can have changed unseen: watched, listed since the watch was set, nothing waiting."""
+        listed = state is not None and state.listed_at is not None and state.listed_at >= watched.asked_at
+        return listed and watched.watch.blind_reason is None and watched.settling.next_due() is None
+
+    def _revive(self, watched: _Watched, state: SourceState | None) -> None:
         """Set the watch again, and list whatever that brings: the source may be gone or be another."""
         came_back = watched.watch.restart()
-        state = self._ledger.sources.state(watched.source.name)
         if came_back or (state is not None and state.fault is None):
-            self._list_source(watched.source.name)
+            self._list(watched)
 
     def _complain(self, watched: _Watched) -> None:
         reason = watched.watch.blind_reason
