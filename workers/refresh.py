@@ -227,7 +227,7 @@ def _outcome(one: Revision, published: Published, staged_at: float) -> Outcome:
         embedded=one.embedded,
         reused=one.reused,
         dropped=published.dropped,
-        changed_at=claim.changed_at if claim.pending_since is None else claim.pending_since,
+        changed_at=claim.pending_since,  # None: no change was waiting, it was read again for our own reasons
         observed_at=claim.observed_at,
         claimed_at=claim.claimed_at,
         staged_at=staged_at,

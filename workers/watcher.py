@@ -165,7 +165,7 @@ class Watcher:
         return blind and not 0.0 <= self._clock.now() - watched.asked_at < POLL_S
 
     def _sees(self, watched: _Watched, state: SourceState | None) -> bool:
-        """Whether nothing can have changed unseen: watched, listed since the watch was set, nothing waiting."""
+        """Whether nothing can have changed unseen: watched, listed since, and nothing waiting."""
         listed = state is not None and state.listed_at is not None and state.listed_at >= watched.asked_at
         return listed and watched.watch.blind_reason is None and watched.settling.next_due() is None
 
