@@ -6,6 +6,7 @@ The real model is loaded once for the module, with every way out to the network 
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import socket
 import threading
@@ -45,8 +46,10 @@ def embedder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     made = make_embedder(request.param, digests=digests)
     described = (made.fingerprint, made.dimensions, made.max_tokens, made.count_tokens([LEAVE]))
     assert made.loaded == isinstance(made, HashingEmbedder)
+    spinning = os.environ.get("GOMP_SPINCOUNT")
     with no_network():
         made.load()
+    assert os.environ.get("GOMP_SPINCOUNT") == spinning  # set while torch is imported, and put back
     made.load()
     assert made.loaded
     assert described == (made.fingerprint, made.dimensions, made.max_tokens, made.count_tokens([LEAVE]))
