@@ -25,13 +25,13 @@ _WORD_GROUPS = re.compile(r"\s++(?=\S)")  # only those words' ends that _ends_a_
 # Possessive, and entered once for each stretch: a million dots must not be scanned a million times.
 _PROSE_SEAMS = (
     re.compile(r"(?<![.!?…])[.!?…]++[\"'”’»)\]*_`]*+\s++|[。！？]++[”’」』）]*+\s*+"),  # sentences
-    re.compile(r"(?:\r\n?|\n)\s*+"),  # lines
+    re.compile(r"(?>\r\n?|\n)\s*+"),  # lines
     re.compile(r"[,;:]\s++|[，；：、]\s*+"),  # phrases
     _WORD_GROUPS,
     _WORDS,
 )
 _LINE_SEAMS = (
-    re.compile(r"(?:\r\n?|\n)(?:[^\S\r\n]*+(?:\r\n?|\n))++"),  # stretches between blank lines
+    re.compile(r"(?>\r\n?|\n)(?:[^\S\r\n]*+(?>\r\n?|\n))++"),  # stretches between blank lines
     re.compile(r"\r\n?|\n"),  # lines
     _WORD_GROUPS,
     _WORDS,

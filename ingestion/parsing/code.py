@@ -11,9 +11,9 @@ import re
 from ingestion.parsing.outline import block_within
 from ingestion.records import Block, BlockKind, Parsed
 
-_BLANK_LINES = re.compile(r"(?:[^\S\r\n]*+(?:\r\n?|\n))*+")
+_BLANK_LINES = re.compile(r"(?:[^\S\r\n]*+(?>\r\n?|\n))*+")
 # Entered only behind a character that is no space, so that each blank stretch is scanned once.
-_RUN_END = re.compile(r"(?<=\S)[^\S\r\n]*+(?:\r\n?|\n)(?:[^\S\r\n]*+(?:\r\n?|\n))++(?=[^\s\])}])")
+_RUN_END = re.compile(r"(?<=\S)[^\S\r\n]*+(?>\r\n?|\n)(?:[^\S\r\n]*+(?>\r\n?|\n))++(?=[^\s\])}])")
 
 
 def parse_code(text: str) -> Parsed:

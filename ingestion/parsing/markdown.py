@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _LINES_ALWAYS_FINE = 50_000
 _MAX_LINES = 300_000
-_MIN_MEAN_LINE_CHARS = 16
+_MIN_MEAN_LINE_CHARS = 10
 _MAX_PIPES = 100_000
 
 _KINDS = {
@@ -94,7 +94,7 @@ def _leaves(text: str, starts: list[int], tokens: list[Token]) -> list[Block]:
                 outline.enter(int(token.tag[1:]), title)
         elif token.type == "front_matter":
             _enter_title(outline, token.content)
-        elif list_depth and kind is BlockKind.PARAGRAPH:
+        if list_depth and kind is BlockKind.PARAGRAPH:
             kind = BlockKind.LIST_ITEM
         first, last = token.map
         block = block_within(text, kind, starts[first], starts[min(last, len(starts) - 1)], outline.path)

@@ -10,7 +10,7 @@ import re
 from ingestion.records import Block, BlockKind, Parsed
 
 # Possessive throughout: a line of a million spaces must be looked at once, not once per space.
-_PARAGRAPH = re.compile(r"\S[^\r\n]*+(?:(?:\r\n?|\n)[^\S\r\n]*+\S[^\r\n]*+)*+")
+_PARAGRAPH = re.compile(r"\S[^\r\n]*+(?:(?>\r\n?|\n)[^\S\r\n]*+\S[^\r\n]*+)*+")
 
 
 def parse_plain(text: str) -> Parsed:

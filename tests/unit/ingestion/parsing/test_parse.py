@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import time
+
+import pytest
+
+from ingestion.errors import DocumentUnparsable, NotIndexable
+from ingestion.parsing import FORMATS, PARSER_VERSION, format_of, parse
+from ingestion.records import BlockKind
+
+SAMPLES = {
+    "a.md": "---\ntitle: T\n---\n# A\n\nx\n\n- item\n\n```\ncode\n```\n\n|a|\n|-|\n|b|\n\n## B\n\n> quote\n",
+    "a.rst": "Title\n=====\n\ntext::\n\n  literal\n\n* item\n",
+    "a.html": "<title>T</title><h1>A</h1><p>x<ul><li>item</ul><pre>code</pre><table><tr><td>a<td>b</table>",
+    "a.txt": "one\ntwo\n\nthree\n",
+    "a.py": "import x\n\n\ndef f():\n    a\n\n    b\n",
+}
+
+
+def test_a_change_of_what_is_parsed_needs_a_new_version() -> None:
+    parsed = [parse(text.encode(), uri) for uri, text in SAMPLES.items()]
+    digest = hashlib.sha256(repr([(p.text, list(p.blocks)) for p in parsed]).encode()).hexdigest()
+    assert (PARSER_VERSION, digest[:16]) == ("1", "0190c394ef82110b")
+
+
+@pytest.mark.parametrize(
+    ("uri", "media_type", "name"),
+    [
+        ("a/README.MD", None, "Markdown"),
+        ("a.rst", None, "reStructuredText"),
+        ("a.htm", None, "HTML"),
+        ("Makefile", None, "plain text"),
+        ("x.tar.py", None, "source code"),
+        ("page", "text/html; charset=utf-8", "HTML"),
+        ("page.md", "text/plain", "Markdown"),
+        ("page.md", "application/x-unknown", "Markdown"),
+        ("odd\udcff.md", None, "Markdown"),
+    ],
+)
+def test_the_format_comes_from_media_type_or_suffix(uri: str, media_type: str | None, name: str) -> None:
+    assert format_of(uri, media_type).name == name
+
+
+def test_no_suffix_belongs_to_two_formats() -> None:
+    suffixes = [suffix for form in FORMATS for suffix in form.suffixes]
+    assert len(suffixes) == len(set(suffixes))
+
+
+def test_a_page_may_declare_its_charset() -> None:
+    body = '<meta charset="koi8-r"><p>мир</p>'.encode("koi8-r")
+    parsed = parse(body, "a.html")
+    assert (parsed.text, parsed.encoding) == ("мир", "koi8-r")
+
+
+def test_a_source_may_declare_the_charset() -> None:
+    assert parse("мир".encode("koi8-r"), "a.txt", "text/plain; charset=koi8-r").text == "мир"
+
+
+@pytest.mark.parametrize("uri", [*SAMPLES, "a.unknown"])
+def test_an_empty_document_has_no_blocks(uri: str) -> None:
+    parsed = parse(b"", uri)
+    assert (parsed.text, list(parsed.blocks)) == ("", [])
+
+
+def test_a_binary_is_refused_whatever_its_suffix() -> None:
+    with pytest.raises(NotIndexable):
+        parse(b"\x89PNG\r\n\x1a\n", "notes.md")
+
+
+def test_a_parser_that_fails_is_reported_without_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(text: str) -> None:
+        raise RecursionError(text)
+
+    monkeypatch.setattr("lxml.etree.HTMLParser", lambda **_: fail("secret"))
+    with pytest.raises(DocumentUnparsable) as failed:
+        parse(b"<p>secret</p>", "a.html")
+    assert str(failed.value).startswith("Could not read a.html as HTML: its parser failed (RecursionError).")
+    assert "secret" not in str(failed.value)
+
+
+MARKS = [*"[>*`#-=|~<&\\!_a+.中", "\t", "\n", "\r", '"']
+LINES = [f"{mark}\n" for mark in "[>*`#-|<a"]
+MORE = ["a\n\n", "> - ", "- a\n", "```\n", "<!--\n"]
+TABLE = "a|" * 8 + "\n" + "-|" * 8 + "\n" + ("a|" * 8 + "\n") * 55_000
+
+
+@pytest.mark.parametrize(
+    ("uri", "units"),
+    [
+        ("a.md", [*MARKS, *LINES, *MORE, TABLE]),
+        ("a.rst", ["-", "=", "a", "-\n", "a\n\n", "::\n\n", "==\n"]),
+        ("a.html", [*MARKS, "<!--", "</", "<a "]),
+        ("a.txt", ["a", "a\n", "a\n\n", " ", "\n", "\r"]),
+        ("a.py", ["a", "a\n", "a\n\n", " ", "\n", "\r", " \n"]),
+    ],
+)
+def test_a_megabyte_of_anything_takes_less_than_two_seconds(uri: str, units: list[str]) -> None:
+    for unit in units:
+        body = ("x" + unit * (1_000_000 // len(unit)) + "x").encode()
+        start = time.process_time()
+        parse(body, uri)
+        assert time.process_time() - start < 2, unit[:20]
+
+
+def test_a_short_markdown_file_is_quick() -> None:
+    body = (
+        b"# Title\n\n"
+        + b"A line of text, as it stands in a note, of some length.\n" * 5
+        + b"\n- one\n- two\n" * 10
+    )
+    parse(body, "a.md")
+    start = time.process_time()
+    for _ in range(200):
+        parse(body, "a.md")
+    assert (time.process_time() - start) / 200 < 0.002  # 0.2 ms measured; the rest is for slow machines
+
+
+def test_importing_loads_no_parser() -> None:
+    heavy = "{'lxml', 'markdown_it', 'charset_normalizer', 'mdit_py_plugins'}"
+    script = f"import sys, ingestion.parsing; print(sorted({heavy} & set(sys.modules)))"
+    output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert output.strip() == "[]"
+
+
+def test_offsets_reproduce_the_kinds() -> None:
+    parsed = parse(SAMPLES["a.md"].encode(), "a.md")
+    tables = [block for block in parsed.blocks if block.kind is BlockKind.TABLE]
+    assert [parsed.text[block.start : block.end] for block in tables] == ["|a|\n|-|\n|b|"]
