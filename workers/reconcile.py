@@ -117,7 +117,7 @@ class Reconciler:
         if plan.empty:
             return
         for move in list(plan.moves):
-            if not self._ledger.documents.move(move.entry.document_id, move.seen):
+            if not self._ledger.documents.move(move.entry.document_id, move.seen, was=move.entry.uri):
                 # Retired or moved by somebody else since the survey: then it is a document of its own.
                 plan.moves.remove(move)
                 plan.wants.append(

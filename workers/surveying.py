@@ -12,6 +12,7 @@ from ingestion.lag import plausible_change
 from ingestion.ledger.documents import Change
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.values import Entry, SourceState
+from ingestion.parsing import format_of
 from ingestion.plan import Action, Evidence, decide, guard, is_blind, match_renames
 from ingestion.records import Gone, Listing, Root, Seen, Skipped, Standing
 from ingestion.sources.port import SourcePort
@@ -97,6 +98,7 @@ class Surveyor:
                 unchanged_share=plan.unchanged / held_before if held_before else None,
             ),
         )
+        _leave_held(plan)
         return plan, listing
 
     def part(self, source: SourcePort, batch: Batch) -> Plan:
@@ -125,6 +127,7 @@ class Surveyor:
         self._renames(plan, source)
         if plan.absences:
             plan.hold = self._guard_part(plan, source.root(), now)
+        _leave_held(plan)
         return plan
 
     def everything_missing(self, source: SourcePort, generation: int) -> Plan:
@@ -210,6 +213,8 @@ class Surveyor:
             {key: trait for key, trait in traits.items() if key in absent},
             [(uri, trait) for uri, trait in arrivals.items() if trait is not None],
         )
+        # Read as another format, the same bytes are other chunks.
+        pairs = {uri: key for uri, key in pairs.items() if format_of(uri) is format_of(absent[key].uri)}
         if not pairs:
             return
         seen = {want.change.seen.uri: want.change.seen for want in plan.wants}
@@ -242,6 +247,12 @@ def _last_look(entry: Entry | None, state: SourceState | None) -> float | None:
     if state is not None and state.listed_at is not None:
         moments.append(state.listed_at)
     return max(moments) - CLOCK_TICK_S if moments else None
+
+
+def _leave_held(plan: Plan) -> None:
+    """What is held waits for approval, however few absences a later look adds to it."""
+    if plan.hold is None:
+        plan.absences = [one for one in plan.absences if one[0].standing is not Standing.HELD]
 
 
 def _is_arrival(want: Want) -> bool:

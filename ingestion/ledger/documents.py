@@ -161,9 +161,9 @@ class Documents(Absences):
                 ],
             )
 
-    def move(self, document_id: int, seen: Seen) -> bool:
-        """A rename: the same document at another URI. False if it is not served any more, or if another
-        document lives there.
+    def move(self, document_id: int, seen: Seen, *, was: str | None = None) -> bool:
+        """A rename: the same document at another URI. False if it is not served any more, if another
+        document lives there, or if it is not at ``was`` any more: somebody saw a later rename.
 
         The token changes, so that an attempt under the old name publishes nothing. A tombstone at the
         new URI is absorbed.
@@ -175,7 +175,7 @@ class Documents(Absences):
                     documents.c.source, documents.c.uri, documents.c.wanted, documents.c.standing
                 ).where(documents.c.id == document_id)
             ).one_or_none()
-            if row is None or row.standing not in SERVED:
+            if row is None or row.standing not in SERVED or was not in (None, row.uri):
                 return False
             if not absorb(connection, row.source, seen.uri, document_id):
                 return False

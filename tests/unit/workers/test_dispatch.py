@@ -1,0 +1,115 @@
+"""Messages: a window of bulk work, edits at once, and lost ones again."""
+
+from __future__ import annotations
+
+from ingestion.records import Lane
+from ingestion.sources.memory import MemorySource
+from tests.rig import Rig, ShiftedClock
+from workers.dispatch import BATCH, FRESH_LIMIT, RESEND_S, WINDOW
+
+
+def put(source: MemorySource, number: int, prefix: str = "") -> None:
+    for n in range(number):
+        source.put(f"{prefix}{n:05}.md", f"words {prefix} {n}".encode())
+
+
+def sizes(rig: Rig) -> list[tuple[Lane, int]]:
+    return [(lane, len(ids)) for lane, ids in rig.queue]
+
+
+def test_bulk_work_is_sent_a_window_at_a_time(rig: Rig, source: MemorySource) -> None:
+    window = WINDOW * BATCH[Lane.BULK]
+    put(source, window + 100)
+    rig.scan()
+    assert sizes(rig) == [(Lane.BULK, BATCH[Lane.BULK])] * WINDOW
+    assert rig.dispatcher.dispatch(rig.edition, Lane.BULK) == 0  # the window is full
+    for _ in range(WINDOW - 1):
+        lane, ids = rig.queue.popleft()
+        rig.work.refresh(ids, lane)
+        assert rig.dispatcher.dispatch(rig.edition, Lane.BULK) == 0
+    lane, ids = rig.queue.popleft()
+    rig.work.refresh(ids, lane)
+    assert sizes(rig) == [(Lane.BULK, 100)]  # the last of a window brings the next one
+    rig.work_off()
+    assert len(rig.passages()) == window + 100
+
+
+def test_fresh_work_is_sent_at_once_in_small_messages(rig: Rig) -> None:
+    rig.dispatcher.send(range(70))
+    assert sizes(rig) == [(Lane.FRESH, 32), (Lane.FRESH, 32), (Lane.FRESH, 6)]
+    rig.dispatcher.send([])
+    assert len(rig.queue) == 3
+
+
+def test_a_lost_message_is_sent_again_when_it_is_overdue(
+    rig: Rig, source: MemorySource, clock: ShiftedClock
+) -> None:
+    put(source, 1)
+    rig.sync()
+    source.put("00000.md", b"edited")
+    rig.scan()
+    rig.queue.clear()  # lost
+    clock.shift_s += RESEND_S - 5.0
+    rig.work.dispatch()
+    assert sizes(rig) == []
+    clock.shift_s += 10.0
+    rig.work.dispatch()
+    assert sizes(rig) == [(Lane.FRESH, 1)]
+    rig.work_off()
+    assert rig.states() == {"00000.md": "live"}
+
+
+def test_a_lost_window_of_bulk_work_is_sent_again(
+    rig: Rig, source: MemorySource, clock: ShiftedClock
+) -> None:
+    put(source, 300)
+    rig.scan()
+    rig.queue.clear()
+    clock.shift_s += RESEND_S + 1.0
+    rig.work.dispatch()
+    assert sum(number for _, number in sizes(rig)) == 300
+
+
+def test_a_backlog_of_fresh_work_is_bounded_too(rig: Rig, source: MemorySource, clock: ShiftedClock) -> None:
+    put(source, FRESH_LIMIT + 10)
+    rig.sync()
+    put(source, FRESH_LIMIT + 10)
+    rig.scan()
+    rig.queue.clear()
+    rig.ledger.claims.forget_messages()
+    assert rig.dispatcher.dispatch(rig.edition, Lane.FRESH) == FRESH_LIMIT
+    assert rig.dispatcher.dispatch(rig.edition, Lane.FRESH) == 10
+
+
+def test_what_was_claimed_by_one_that_fell_silent_is_sent_again_alone(
+    rig: Rig, source: MemorySource, clock: ShiftedClock
+) -> None:
+    put(source, 3)
+    rig.scan()
+    rig.queue.clear()
+    ids = list(rig.document_ids().values())
+    assert len(rig.ledger.claims.claim(rig.edition, ids)) == 3
+    rig.work.dispatch()
+    assert sizes(rig) == []
+    clock.shift_s += 61.0
+    rig.work.dispatch()
+    assert sizes(rig) == [(Lane.BULK, 1)] * 3
+    rig.work_off()
+    assert set(rig.states().values()) == {"live"}
+
+
+def test_nothing_is_claimed_while_the_model_is_being_loaded(rig: Rig, source: MemorySource) -> None:
+    loaded = [False]
+    rig.work._able = lambda: loaded[0]
+    put(source, 3)
+    rig.scan()
+    rig.work_off()
+    assert len(rig.ledger.claims.claim(rig.edition, list(rig.document_ids().values()))) == 3
+    rig.ledger.claims.reap(all_leases=True)
+    rig.work.dispatch()
+    rig.work_off()
+    assert set(rig.states().values()) == {"pending"}
+    loaded[0] = True
+    rig.work.dispatch()  # no message has to run out first
+    rig.work_off()
+    assert set(rig.states().values()) == {"live"}

@@ -1,0 +1,95 @@
+"""What nobody waits for: sweeping, reaping, trimming; each step may be cut off and done again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from ingestion.errors import IndexUnavailable
+from ingestion.ledger.publishing import HISTORY
+from ingestion.sources.memory import MemorySource
+from tests.rig import Rig, ShiftedClock
+from workers.upkeep import SWEEP_AFTER_S, Upkeep
+
+
+def edited(rig: Rig, source: MemorySource) -> None:
+    """One live chunk, one dead one."""
+    source.put("a.md", b"the old words")
+    rig.sync()
+    source.put("a.md", b"the new words")
+    rig.sync()
+
+
+def test_dead_chunks_are_swept_after_any_search_has_ended(
+    rig: Rig, source: MemorySource, clock: ShiftedClock
+) -> None:
+    edited(rig, source)
+    assert rig.index.count(rig.edition.name) == 2
+    clock.shift_s += SWEEP_AFTER_S - 10.0
+    assert rig.upkeep.sweep() == 0
+    clock.shift_s += 20.0
+    assert rig.upkeep.sweep() == 1
+    assert rig.index.count(rig.edition.name) == 1
+    assert [text for *_, text in rig.passages()] == ["the new words"]
+    assert rig.upkeep.sweep() == 0
+
+
+@pytest.mark.parametrize("takes_effect", [True, False])
+def test_a_sweep_that_was_cut_off_is_done_again(
+    rig: Rig, source: MemorySource, clock: ShiftedClock, takes_effect: bool
+) -> None:
+    edited(rig, source)
+    inner = rig.index
+
+    class CutOff:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(inner, name)
+
+        def delete(self, edition: str, chunk_ids: Sequence[str]) -> None:
+            if takes_effect:
+                inner.delete(edition, chunk_ids)
+            raise IndexUnavailable("away")
+
+    clock.shift_s += SWEEP_AFTER_S + 1.0
+    with pytest.raises(IndexUnavailable):
+        Upkeep(rig.ledger, CutOff(), clock).sweep()
+    rig.consistent()
+    assert rig.upkeep.sweep() == 1
+    assert rig.index.count(rig.edition.name) == 1
+    rig.consistent()
+
+
+def test_a_dead_chunk_whose_text_returns_comes_under_a_new_id(
+    rig: Rig, source: MemorySource, clock: ShiftedClock
+) -> None:
+    edited(rig, source)
+    source.put("a.md", b"the old words")
+    rig.sync()
+    assert rig.embedder.texts == ["the old words", "the new words"]
+    (live,) = rig.ledger.publications.live_chunks(rig.edition)
+    rig.sweep()
+    assert [key for key, _ in rig.index.ids(rig.edition.name)] == [live]
+
+
+def test_silent_workers_lose_their_claims(rig: Rig, source: MemorySource, clock: ShiftedClock) -> None:
+    source.put("a.md", b"words")
+    rig.scan()
+    rig.ledger.claims.claim(rig.edition, list(rig.document_ids().values()))
+    assert rig.upkeep.reap() == 0
+    clock.shift_s += 61.0
+    assert rig.upkeep.reap() == 1
+    assert rig.upkeep.reap() == 0
+
+
+def test_the_history_of_a_document_is_bounded(rig: Rig, source: MemorySource) -> None:
+    for number in range(HISTORY + 5):
+        source.put("a.md", f"words {number}".encode())
+        rig.sync()
+    document_id = rig.document_ids()["a.md"]
+    assert len(rig.ledger.views.history(document_id)) == HISTORY + 5
+    assert rig.upkeep.trim() == 5
+    kept = rig.ledger.views.history(document_id)
+    assert len(kept) == HISTORY
+    assert kept[-1].generation == max(attempt.generation for attempt in kept)

@@ -1,0 +1,178 @@
+"""A real folder, a real watch: hints become looks, and a watch that died is set again."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ingestion.clock import SystemClock
+from ingestion.database import Database
+from ingestion.errors import LedgerUnavailable
+from ingestion.sources.files import FilesSource
+from tests.knowledge import eventually
+from tests.rig import SOURCE, Rig
+from workers import watcher as watching
+from workers.watcher import Watcher
+
+
+class Watched:
+    """A pipeline under a watcher. What is listed and sent is done here, in the watcher's thread."""
+
+    def __init__(self, root: Path, database: Database) -> None:
+        self.root = root
+        self.source = FilesSource(SOURCE, root, clock=SystemClock())
+        self.rig = Rig(database, [self.source], clock=SystemClock())
+        self.rig.recover()
+        self.listings = 0
+        self.overflows: list[str] = []
+        self._working = threading.Lock()
+        self.watcher = Watcher(
+            self.rig.ledger,
+            self.rig.reconciler,
+            [self.source],
+            SystemClock(),
+            list_source=self._list,
+            overflowed=self.overflows.append,
+        )
+
+    def _list(self, name: str) -> None:
+        self.rig.work.list_source(name)
+        self.listings += 1
+
+    def states(self) -> dict[str, str]:
+        with self._working:
+            self.rig.work.dispatch()
+            self.rig.work_off()
+        return self.rig.states()
+
+    def becomes(self, states: dict[str, str]) -> None:
+        eventually(lambda: self.states() == states, deadline_s=15.0)
+
+    def heartbeat(self) -> float:
+        state = self.rig.ledger.sources.state(SOURCE)
+        assert state is not None
+        return state.heartbeat_at or 0.0
+
+
+@pytest.fixture
+def watched(tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
+    monkeypatch.setattr(watching, "HEARTBEAT_S", 0.05)
+    root = tmp_path / "folder"
+    root.mkdir()
+    for name in ("a.md", "b.md"):
+        (root / name).write_text(f"words of {name}")
+    watched = Watched(root, database)
+    watched.watcher.start()
+    try:
+        watched.becomes({"a.md": "live", "b.md": "live"})
+        yield watched
+    finally:
+        watched.watcher.stop()
+
+
+def test_changes_are_looked_at_without_another_listing(watched: Watched) -> None:
+    (watched.root / "c.md").write_text("words of c")
+    (watched.root / "a.md").unlink()
+    watched.becomes({"b.md": "live", "c.md": "live"})
+    (watched.root / "c.md").rename(watched.root / "d.md")
+    watched.becomes({"b.md": "live", "d.md": "live"})
+    assert watched.listings == 1
+    assert watched.rig.missed == []
+
+
+def test_a_heartbeat_says_that_everything_before_it_was_seen(watched: Watched) -> None:
+    before = watched.heartbeat()
+    eventually(lambda: watched.heartbeat() > before)
+    assert watched.heartbeat() <= SystemClock().now() - watching.EVENT_DELAY_S
+
+
+def test_a_root_that_is_deleted_and_made_again(watched: Watched) -> None:
+    shutil.rmtree(watched.root)
+    watched.becomes({"a.md": "held", "b.md": "held"})
+    silent_at = watched.heartbeat()
+    watched.root.mkdir()
+    (watched.root / "a.md").write_text("words of a.md")
+    (watched.root / "b.md").write_text("changed words")
+    watched.becomes({"a.md": "live", "b.md": "live"})
+    assert watched.rig.embedder.texts.count("words of a.md") == 1
+    eventually(lambda: watched.heartbeat() > silent_at)
+    (watched.root / "c.md").write_text("words of c")
+    watched.becomes({"a.md": "live", "b.md": "live", "c.md": "live"})
+
+
+def test_a_look_that_failed_is_made_up_for_by_a_listing(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = watched.rig.reconciler.look
+    failures: list[object] = []
+
+    def away(*arguments: object) -> None:
+        failures.append(arguments)
+        monkeypatch.setattr(watched.rig.reconciler, "look", look)
+        raise LedgerUnavailable("the disk is full")
+
+    monkeypatch.setattr(watched.rig.reconciler, "look", away)
+    (watched.root / "c.md").write_text("words of c")
+    watched.becomes({"a.md": "live", "b.md": "live", "c.md": "live"})
+    assert len(failures) == 1
+
+
+def test_an_unforeseen_error_of_a_look_loses_nothing(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    failures: list[object] = []
+
+    def broken(*arguments: object) -> None:
+        failures.append(arguments)
+        raise ZeroDivisionError
+
+    with caplog.at_level(logging.WARNING):
+        monkeypatch.setattr(watched.rig.reconciler, "look", broken)
+        (watched.root / "c.md").write_text("words of c")
+        eventually(lambda: len(failures) > 0)
+        watched.becomes({"a.md": "live", "b.md": "live", "c.md": "live"})
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_folder_that_cannot_be_watched_is_listed_again_and_again(
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "HEARTBEAT_S", 0.05)
+    monkeypatch.setattr(watching, "POLL_S", 0.2)
+    monkeypatch.setattr("ingestion.sources.watching.unseen_changes", lambda _root: "a network mount")
+    root = tmp_path / "folder"
+    root.mkdir()
+    watched = Watched(root, database)
+    watched.watcher.start()
+    try:
+        assert watched.watcher.blind(SOURCE) == "a network mount"
+        before = watched.listings
+        eventually(lambda: watched.listings >= before + 3)
+        assert watched.heartbeat() == 0.0  # nobody can say that everything was seen
+        (root / "a.md").write_text("words of a")
+        watched.becomes({"a.md": "live"})
+    finally:
+        watched.watcher.stop()
+
+
+def test_a_root_that_is_not_there_at_the_start(
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "HEARTBEAT_S", 0.05)
+    root = tmp_path / "folder"
+    watched = Watched(root, database)
+    watched.watcher.start()
+    try:
+        assert watched.states() == {}
+        root.mkdir()
+        (root / "a.md").write_text("words of a")
+        watched.becomes({"a.md": "live"})
+        (root / "b.md").write_text("words of b")
+        watched.becomes({"a.md": "live", "b.md": "live"})
+    finally:
+        watched.watcher.stop()
