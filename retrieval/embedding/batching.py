@@ -15,7 +15,7 @@ import copy
 import logging
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -59,7 +59,8 @@ class MicroBatcher:
     """Embeds for every thread of the process. Starts its thread, and loads the model, when first used.
 
     ``texts_embedded`` and ``tokens_embedded`` (by lane), ``queries_embedded`` and ``embedding_s`` only
-    ever grow; they may be read from any thread.
+    ever grow; they may be read from any thread. ``on_embedded`` is told of each batch of passages that
+    went through the model: lane, texts, tokens, seconds.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class MicroBatcher:
         self.tokens_embedded = dict.fromkeys(Lane, 0)
         self.queries_embedded = 0
         self.embedding_s = 0.0
+        self.on_embedded: Callable[[Lane, int, int, float], None] | None = None
         self._clock = clock or SystemClock()
         self._pace = Pace(longest_batch_s)
         self._changed = threading.Condition()
@@ -279,6 +281,8 @@ class MicroBatcher:
         self.texts_embedded[lane] += len(batch)
         self.tokens_embedded[lane] += sum(tokens)
         self._pace.observe(max(tokens) * len(batch), seconds)
+        if self.on_embedded:
+            self.on_embedded(lane, len(batch), sum(tokens), seconds)
 
     def _fail(self, jobs: Sequence[_Job], error: Exception) -> None:
         with self._changed:

@@ -135,6 +135,21 @@ def test_each_text_gets_the_vector_it_would_get_alone(callers: ThreadPoolExecuto
     batcher.close()
 
 
+def test_each_batch_of_passages_is_told_and_no_query() -> None:
+    told: list[tuple[Lane, int, int, float]] = []
+    batcher = MicroBatcher(HashingEmbedder())
+    batcher.on_embedded = lambda *batch: told.append(batch)
+    texts = [f"passage {number}" for number in range(100)]
+    batcher.embed(texts, Lane.FRESH)
+    batcher.embed(["and one"], Lane.BULK)
+    batcher.embed_query("passage")
+    batcher.close()
+    assert sum(texts for lane, texts, _, _ in told if lane is Lane.FRESH) == 100
+    assert [texts for lane, texts, _, _ in told if lane is Lane.BULK] == [1]
+    assert sum(tokens for _, _, tokens, _ in told) == sum(HashingEmbedder().count_tokens([*texts, "and one"]))
+    assert sum(seconds for *_, seconds in told) <= batcher.embedding_s
+
+
 def test_no_texts_need_no_embedder(batcher: MicroBatcher, embedder: SteppedEmbedder) -> None:
     assert batcher.embed([], Lane.BULK).shape == (0, 16)
     assert not embedder.calls
