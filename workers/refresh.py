@@ -20,6 +20,7 @@ from ingestion.sources.port import SourcePort
 from retrieval.index.port import Index
 from workers.diffing import Diff, diff
 from workers.drafting import Draft, Drafter
+from workers.held import HeldClaims
 from workers.outcomes import Listener, Outcome, Result
 from workers.staging import Embed, Revision, Stager
 
@@ -72,19 +73,18 @@ class Refresher:
         claims = self._ledger.claims.claim(edition, document_ids)
         fresh: list[int] = []
         bulk: list[int] = []
-        open_claims = {claim.document_id: claim for claim in claims}
+        held = HeldClaims(self._ledger, claims, self._clock)
         try:
-            for group in self._groups(self._drafts(claims, open_claims)):
+            for group in self._groups(self._drafts(held)):
                 large = self._defer(group, lane)
                 bulk += large
                 going_on = [one for one in group if one.claim.document_id not in large]
-                fresh += self._carry_out(edition, going_on, lane)
-                for one in group:
-                    open_claims.pop(one.claim.document_id, None)
+                fresh += self._carry_out(edition, going_on, lane, held)
+                held.done(one.claim for one in group)
         except Transient as fault:
-            self._hand_back(list(open_claims.values()), fault)
+            self._hand_back(held.open, fault)
         except Exception as error:
-            self._isolate(list(open_claims.values()), error)
+            self._isolate(held.open, error)
         return Leftover(fresh, bulk)
 
     def hand_back_again(self) -> None:
@@ -93,9 +93,11 @@ class Refresher:
         if claims:
             self._release(claims, "The ledger could not be written.")
 
-    def _carry_out(self, edition: Edition, group: Sequence[Revision], lane: Lane) -> list[int]:
+    def _carry_out(
+        self, edition: Edition, group: Sequence[Revision], lane: Lane, held: HeldClaims
+    ) -> list[int]:
         """Stage and publish a group; returns the documents that a newer edit left pending."""
-        self._stager.stage(edition, group, lane)
+        self._stager.stage(edition, group, lane, keep=held.keep)
         staged_at = self._clock.now()
         complete = [one for one in group if one.complete]
         for one in group:
@@ -109,11 +111,13 @@ class Refresher:
                 self._listener(_outcome(one, result, staged_at))
         return [result.claim.document_id for result in published if result.pending]
 
-    def _drafts(self, claims: Sequence[Claim], open_claims: dict[int, Claim]) -> Iterator[Revision]:
+    def _drafts(self, held: HeldClaims) -> Iterator[Revision]:
         """Read, parse, chunk and diff, one by one; a document that fails leaves the others alone."""
+        claims = held.open
         manifests = self._ledger.publications.manifests(claims)
         gone: dict[str, list[str]] = {}
         for claim in claims:
+            held.keep()
             try:
                 draft = self._drafter.draft(claim, self._sources[claim.source])
             except DocumentGone:
@@ -127,7 +131,7 @@ class Refresher:
             else:
                 yield _revision(draft, manifests.get(claim.document_id, []))
                 continue
-            open_claims.pop(claim.document_id, None)
+            held.done([claim])
         for source, uris in gone.items():
             self._absent(source, uris)
 

@@ -80,8 +80,12 @@ class Stager:
         self._index = index
         self._embed = embed
 
-    def stage(self, edition: Edition, revisions: Sequence[Revision], lane: Lane) -> None:
+    def stage(
+        self, edition: Edition, revisions: Sequence[Revision], lane: Lane, *, keep: Callable[[], None]
+    ) -> None:
         """Stage everything that the revisions add, or note in ``error`` why one cannot be.
+
+        ``keep`` is called before each slice: it keeps the leases, also of documents not yet begun.
 
         Raises Transient errors of ledger, index and embedder: those concern all of them.
         """
@@ -100,11 +104,13 @@ class Stager:
         )
         reused = [piece for piece in pieces if piece.chunk.digest in vectors]
         for start in range(0, len(reused), SLICE_REUSED):
+            keep()
             some = reused[start : start + SLICE_REUSED]
             self._bring(edition, some, vectors)
             for piece in some:
                 piece.revision.reused += 1
         for some in _slices([piece for piece in pieces if piece.chunk.digest not in vectors]):
+            keep()
             self._bring(edition, some, self._embedded(some, lane))
 
     def _adopt(self, edition: Edition, pieces: Sequence[_Piece]) -> list[_Piece]:

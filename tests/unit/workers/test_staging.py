@@ -68,7 +68,7 @@ class Bench:
 
     def stage(self, revisions: dict[str, Revision], *, index: Any = None) -> None:
         stager = Stager(self.rig.ledger, index or self.rig.index, self.embed)
-        stager.stage(self.rig.edition, list(revisions.values()), Lane.FRESH)
+        stager.stage(self.rig.edition, list(revisions.values()), Lane.FRESH, keep=lambda: None)
 
     def publish(self, revisions: dict[str, Revision]) -> None:
         pipeline = self.rig.drafter.pipeline
