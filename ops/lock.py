@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ingestion.errors import AlreadyRunning
+from ingestion.errors import AlreadyRunning, Misconfigured
 
 LOCK_NAME = "daemon.lock"
 NOTE_NAME = "daemon.json"
@@ -36,10 +36,24 @@ class DaemonNote:
 
 
 @contextlib.contextmanager
+def writing_to(data: Path) -> Iterator[None]:
+    """What is written beside the data file. Raises Misconfigured where the folder does not let it be."""
+    try:
+        yield
+    except OSError as error:
+        raise Misconfigured(
+            f"The data folder {data} cannot be written to ({error.strerror or error}).",
+            hint="Give this user write permission there, free some space, or name another with --data.",
+        ) from error
+
+
+@contextlib.contextmanager
 def held(data: Path) -> Iterator[None]:
-    """Hold the data folder. Raises AlreadyRunning with the pid of who does."""
-    data.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(data / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    """Hold the data folder, made where it is missing. Raises AlreadyRunning with the pid of who does, and
+    Misconfigured for a folder that cannot be had."""
+    with writing_to(data):
+        data.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(data / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -52,9 +66,11 @@ def held(data: Path) -> Iterator[None]:
 
 
 def write_note(data: Path, note: DaemonNote) -> None:
+    """Say who holds the folder. Raises Misconfigured where that cannot be written."""
     temporary = data / f"{NOTE_NAME}.new"
-    temporary.write_text(json.dumps(asdict(note)))
-    temporary.replace(data / NOTE_NAME)
+    with writing_to(data):
+        temporary.write_text(json.dumps(asdict(note)))
+        temporary.replace(data / NOTE_NAME)
 
 
 def running_daemon(data: Path) -> DaemonNote | None:

@@ -6,18 +6,21 @@ import json
 import os
 from pathlib import Path
 
+from ops.lock import writing_to
 from ops.settings import Settings, SourceSettings
 
 NAME = "sources.json"
 
 
 def remember_sources(settings: Settings) -> None:
-    """Keep the sources in force. A later ``remember_sources`` replaces them."""
-    settings.daemon.data.mkdir(parents=True, exist_ok=True)
+    """Keep the sources in force. A later ``remember_sources`` replaces them. Raises Misconfigured where
+    they cannot be written."""
     path = settings.daemon.data / NAME
     temporary = path.with_name(f"{NAME}.{os.getpid()}.new")
-    temporary.write_text(json.dumps([source.model_dump(mode="json") for source in settings.sources]))
-    temporary.replace(path)
+    with writing_to(settings.daemon.data):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps([source.model_dump(mode="json") for source in settings.sources]))
+        temporary.replace(path)
 
 
 def with_remembered_sources(settings: Settings) -> Settings:

@@ -13,6 +13,7 @@ from ingestion.ledger.sources import SourceRow
 from ingestion.ledger.values import Edition
 from ingestion.records import Lane
 from ingestion.sources.files import FilesSource
+from ops.lock import writing_to
 from ops.opening import data_file
 from ops.settings import Settings, SourceSettings
 from retrieval.embedding.batching import MicroBatcher
@@ -52,7 +53,8 @@ def open_parts(settings: Settings, *, clock: Clock | None = None) -> Parts:
     """Open or make the knowledge base. Raises Misconfigured and its kind; loads no model."""
     clock = clock or SystemClock()
     embedder = make_embedder(settings.embedding.model, settings.embedding.runtime)
-    settings.daemon.data.mkdir(parents=True, exist_ok=True)
+    with writing_to(settings.daemon.data):
+        settings.daemon.data.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(Database.file(data_file(settings)), clock)
     edition = ledger.sources.edition(embedder.fingerprint, embedder.dimensions, embedder.description)
     index = EmbeddedIndex(ledger.database)
