@@ -11,7 +11,7 @@ from ingestion.ledger.ledger import Ledger
 from ops import backlog
 from ops.backlog import SourceBacklog
 from ops.findings import Finding, note, ok, wrong
-from ops.opening import data_file, open_ledger
+from ops.opening import data_file, open_ledger, size_bytes
 from ops.settings import Settings
 from ops.showing import counted, duration, plain, size
 
@@ -42,7 +42,7 @@ def data(settings: Settings, now: float) -> Iterator[Finding]:
 
 
 def _integrity(path: Path) -> Finding:
-    """SQLite's own check, on a connection that cannot write."""
+    """SQLite's own check, on a connection that cannot write. Only damage is a reason to give a file up."""
     remedy = "Stop the daemon, move the file away and start again: it is made again from the sources."
     try:
         connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=5)
@@ -51,10 +51,12 @@ def _integrity(path: Path) -> Finding:
         finally:
             connection.close()
     except sqlite3.Error as error:
+        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            remedy = "This user must be allowed to read and write it and its folder."
         return wrong("data file", f"{plain(str(path))} cannot be read ({error}).", remedy)
     if answer != "ok":
         return wrong("data file", f"{plain(str(path))} is damaged: {plain(str(answer))}.", remedy)
-    return ok("data file", f"{plain(str(path))}, {size(path.stat().st_size)}, sound")
+    return ok("data file", f"{plain(str(path))}, {size(size_bytes(path))}, sound")
 
 
 def _contents(settings: Settings, ledger: Ledger, now: float) -> Iterator[Finding]:

@@ -20,6 +20,18 @@ def data_file(settings: Settings) -> Path:
     return settings.daemon.data / DATA_FILE
 
 
+def size_bytes(path: Path) -> int:
+    """What a data file takes on the disk, its log and what its processes share included."""
+    return sum(_size_bytes(path.with_name(path.name + suffix)) for suffix in ("", "-wal", "-shm"))
+
+
+def _size_bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
 def require_data(settings: Settings) -> Path:
     """The data file. Raises Misconfigured where there is none yet."""
     path = data_file(settings)

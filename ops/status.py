@@ -6,7 +6,6 @@ answers, hangs or does not run.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from ingestion.clock import Clock
@@ -15,7 +14,7 @@ from ingestion.ledger.ledger import Ledger
 from ops import backlog
 from ops.backlog import SourceBacklog
 from ops.lock import DaemonNote, running_daemon
-from ops.opening import data_file
+from ops.opening import data_file, size_bytes
 from ops.settings import Settings
 from ops.version import version
 from retrieval.api.representation import rfc3339, source_json
@@ -81,15 +80,7 @@ def _held(source: SourceBacklog, ledger: Ledger) -> Json:
 
 def _data(settings: Settings) -> Json:
     path = data_file(settings)
-    parts = (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm"))
-    return {"file": str(path), "size_bytes": sum(_size_bytes(part) for part in parts)}
-
-
-def _size_bytes(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
+    return {"file": str(path), "size_bytes": size_bytes(path)}
 
 
 def _model(settings: Settings, ledger: Ledger) -> Json:

@@ -12,7 +12,9 @@ from ingestion.clock import SystemClock
 from ops import doctor_data, doctor_machine
 from ops.doctor import examine, is_wrong
 from ops.findings import Finding, Verdict
+from ops.opening import size_bytes
 from ops.settings import Settings, load
+from ops.showing import size
 from tests.unit.ops.books import Books
 from tests.unit.ops.conftest import Run
 
@@ -126,6 +128,20 @@ def test_a_damaged_data_file(settings: Settings, filed: Books, data: Path) -> No
     assert verdict(settings, "data file") is Verdict.WRONG
     (data / "headwater.sqlite").write_bytes(b"not one of ours" * 100)
     assert "cannot be read" in found(settings, "data file")[0].what
+
+
+def test_a_data_file_that_may_not_be_read_is_not_to_be_moved_away(settings: Settings, data: Path) -> None:
+    (data / "headwater.sqlite").mkdir()  # no user may read that, not even root
+    (finding,) = found(settings, "data file")
+    assert finding.verdict is Verdict.WRONG
+    assert "allowed to read and write" in finding.remedy
+    assert "move" not in finding.remedy
+
+
+def test_the_size_of_the_data_counts_what_is_in_its_log(settings: Settings, filed: Books, data: Path) -> None:
+    filed.want("handbook", *(f"{number}.md" for number in range(2000)))
+    assert (data / "headwater.sqlite").stat().st_size < size_bytes(data / "headwater.sqlite")
+    assert size(size_bytes(data / "headwater.sqlite")) in found(settings, "data file")[0].what
 
 
 def test_data_of_a_newer_version(settings: Settings, filed: Books, data: Path) -> None:
