@@ -207,6 +207,9 @@ class InotifyTree:
             self._touched[place] = Touch.SETTLED
         else:
             self._touched.pop(old, None)
+            before = self._moved.get(old)
+            if before is not None and before != place:  # a name that is used again for the next file
+                self._touched.setdefault(before, Touch.SETTLED)
             self._moved[old] = place
         return old
 

@@ -306,6 +306,23 @@ def test_a_backup_by_renaming_is_no_rename_of_the_file(root: Path, notes: Notes,
     assert notes.last("a.old") is Touch.SETTLED
 
 
+def test_one_temporary_name_used_for_many_files(root: Path, notes: Notes, watch: FileWatch) -> None:
+    """A script that writes new.md and renames it, again and again, within one read of the queue."""
+    notes.gate.clear()
+    (root / "a.md").write_text("two")
+    notes.until_last("a.md", Touch.SETTLED)  # the reader is held: the rest comes at once
+    for number in range(20):
+        (root / "new.md").write_text(f"{number}")
+        (root / "new.md").rename(root / f"{number}.md")
+    (root / "sub").rename(root / "1st")
+    (root / "sub").mkdir()
+    (root / "sub" / "other.md").write_text("text")
+    (root / "sub").rename(root / "2nd")
+    notes.gate.set()
+    for place in (*(f"{number}.md" for number in range(20)), "1st/b.md", "2nd/other.md"):
+        notes.until_covered(place)
+
+
 def test_links_permissions_and_times(root: Path, tmp_path: Path, notes: Notes, watch: FileWatch) -> None:
     os.link(root / "a.md", root / "hard.md")
     notes.until_last("hard.md", Touch.WRITING)
