@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
-from ingestion.errors import HeadwaterError
+from ingestion.errors import HeadwaterError, Transient
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.values import Edition
 from ingestion.records import Lane
@@ -56,7 +56,11 @@ class PipelineWork:
         if not self._able():
             self._postponed = True
             return
-        leftover = self._refresher.refresh(self._edition, document_ids, lane)
+        try:
+            leftover = self._refresher.refresh(self._edition, document_ids, lane)
+        except Transient:  # nothing could be claimed, and the message is used up
+            self._postponed = True
+            raise
         self._dispatcher.send(leftover.fresh)
         if leftover.bulk or lane is Lane.BULK:
             self._dispatcher.dispatch(self._edition, Lane.BULK)
@@ -66,8 +70,8 @@ class PipelineWork:
         self._refresher.hand_back_again()
         self._upkeep.reap()
         if self._postponed and self._able():
-            self._postponed = False
             self._ledger.claims.forget_messages()
+            self._postponed = False
         for lane in Lane:
             self._dispatcher.dispatch(self._edition, lane)
         for name in list(self._unlisted):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from ingestion.errors import LedgerUnavailable
 from ingestion.records import Lane
 from ingestion.sources.memory import MemorySource
 from tests.rig import Rig, ShiftedClock
@@ -113,3 +116,24 @@ def test_nothing_is_claimed_while_the_model_is_being_loaded(rig: Rig, source: Me
     rig.work.dispatch()  # no message has to run out first
     rig.work_off()
     assert set(rig.states().values()) == {"live"}
+
+
+def test_messages_that_met_no_ledger_are_sent_again_when_it_is_back(
+    rig: Rig, source: MemorySource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_args: object) -> None:
+        raise LedgerUnavailable("the disk is full")
+
+    put(source, 1)
+    rig.sync()
+    source.put("00000.md", b"edited")
+    rig.look("00000.md")
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.ledger.claims, "claim", away)
+        rig.work_off()
+        patch.setattr(rig.ledger.claims, "forget_messages", away)
+        with pytest.raises(LedgerUnavailable):
+            rig.work.dispatch()
+    rig.work.dispatch()  # the message would count as lost only a minute later
+    rig.work_off()
+    assert rig.states() == {"00000.md": "live"}
