@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Mapping, Sequence
 
 from ingestion.errors import HeadwaterError, Transient
@@ -49,6 +50,9 @@ class PipelineWork:
         self._sources = sources
         self._able = able
         self._postponed = False
+        self._lock = threading.Lock()
+        self._listing: set[str] = set()
+        self._asked: set[str] = set()  # to be listed, again where that is under way
         self._unlisted: set[str] = set()
         self.listed: dict[str, Listed] = {}  # the last listing of each source by this process
 
@@ -87,7 +91,35 @@ class PipelineWork:
         self._upkeep.audit(self._edition)
 
     def list_source(self, name: str) -> None:
-        """Look at a whole source; if the ledger cannot be written now, at the next dispatch."""
+        """Look at a whole source; if the ledger cannot be written now, at the next dispatch.
+
+        One at a time: whoever asks while it is being looked at has it looked at once more after that, by
+        the same thread. A folder that takes longer to list than the time between two asks would otherwise
+        take one thread after the other, those of the edits.
+        """
+        with self._lock:
+            self._asked.add(name)
+            if name in self._listing:
+                return
+            self._listing.add(name)
+        try:
+            while self._is_asked(name):
+                self._list(name)
+        except BaseException:
+            with self._lock:
+                self._listing.discard(name)
+                self._unlisted |= {name} & self._asked  # somebody else's ask is not lost
+            raise
+
+    def _is_asked(self, name: str) -> bool:
+        with self._lock:
+            asked = name in self._asked
+            self._asked.discard(name)
+            if not asked:
+                self._listing.discard(name)
+            return asked
+
+    def _list(self, name: str) -> None:
         try:
             self.listed[name] = self._reconciler.list_source(self._sources[name], watched=True)
         except HeadwaterError as error:
