@@ -262,13 +262,17 @@ class Program:
         """
         wanted = expected(folder, below)
         ends = time.monotonic() + deadline_s
-        while (found := self.passages(below)) != wanted or self.pending():
+        while True:
+            began = time.monotonic()
+            found, pending = self.passages(below), self.pending()
+            if found == wanted and not pending:
+                return
             code = self._running().poll()
             assert code is None, f"the program ended with {code}"
-            if time.monotonic() > ends:
+            if began > ends:
                 assert found == wanted
-                raise AssertionError(f"{self.pending()} documents are still pending")
-            time.sleep(POLL_S)
+                raise AssertionError(f"{pending} documents are still pending")
+            time.sleep(max(POLL_S, time.monotonic() - began))  # looking must not starve what is looked at
 
     def _running(self) -> subprocess.Popen[bytes]:
         assert self._process is not None, "it does not run"
