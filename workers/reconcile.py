@@ -128,8 +128,7 @@ class Reconciler:
             self._report(Result.RENAMED, move.entry, move.seen.uri, detail, move.seen.observed_at)
         self._want(plan, bulk=bulk)
         self._ledger.documents.touch(plan.touches)
-        self._ledger.documents.skip(plan.source, plan.skips)
-        for one in plan.skips:
+        for one in self._ledger.documents.skip(plan.source, plan.skips, observed_before=plan.observed_before):
             self._listener(
                 Outcome(
                     Result.SKIPPED,

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from ingestion.ledger.absence import Absences
 from ingestion.ledger.entries import SERVED
-from ingestion.ledger.sql import advance, inserting, record_attempts
+from ingestion.ledger.sql import advance, among, inserting, record_attempts, slices
 from ingestion.ledger.tables import documents, editions, publications
 from ingestion.ledger.tombstones import absorb, event, withdraw
 from ingestion.records import Lane, PublicationState, Seen, Skipped, Standing
@@ -24,6 +24,11 @@ _OBSERVED = (
     sa.select(documents.c.id, documents.c.wanted)
     .where(documents.c.wanted.between(sa.bindparam("first"), sa.bindparam("last")))
     .order_by(documents.c.wanted)
+)
+_OBSERVED_SINCE = sa.select(documents.c.uri).where(
+    documents.c.source == sa.bindparam("in_source"),
+    documents.c.uri.in_(among("uris")),
+    documents.c.observed >= sa.bindparam("generation"),
 )
 _NOW_PENDING = (
     sa.select(
@@ -139,12 +144,22 @@ class Documents(Absences):
                 ],
             )
 
-    def skip(self, source: str, skipped: Sequence[Skipped]) -> None:
-        """Documents that are there and are not to be indexed: what was served of them is withdrawn."""
+    def skip(
+        self, source: str, skipped: Sequence[Skipped], *, observed_before: int | None = None
+    ) -> list[Skipped]:
+        """Documents that are there and are not to be indexed: what was served of them is withdrawn.
+
+        ``observed_before``: a generation; documents observed at or after it are left alone, because
+        somebody looked later. Returns the others.
+        """
         if not skipped:
-            return
+            return []
         now = self._clock.now()
         with self._database.write() as connection:
+            later = _observed_since(connection, source, skipped, observed_before)
+            skipped = [one for one in skipped if one.uri not in later]
+            if not skipped:
+                return []
             last = advance(connection, "generation", len(skipped))
             first = last - len(skipped) + 1
             rows = [_skipped(source, one, first + number) for number, one in enumerate(skipped)]
@@ -160,6 +175,7 @@ class Documents(Absences):
                     for one in (reasons[row.wanted],)
                 ],
             )
+        return list(skipped)
 
     def move(self, document_id: int, seen: Seen, *, was: str | None = None) -> bool:
         """A rename: the same document at another URI. False if it is not served any more, if another
@@ -215,6 +231,18 @@ def _changed(source: str, change: Change, generation: int) -> dict[str, Any]:
         "observed_at": seen.observed_at,
         "retired_at": None,
     }
+
+
+def _observed_since(
+    connection: sa.Connection, source: str, skipped: Sequence[Skipped], generation: int | None
+) -> set[str]:
+    if generation is None:
+        return set()
+    found: set[str] = set()
+    for some in slices(skipped):
+        values = {"in_source": source, "uris": [one.uri for one in some], "generation": generation}
+        found |= set(connection.execute(_OBSERVED_SINCE, values).scalars())
+    return found
 
 
 def _skipped(source: str, skipped: Skipped, generation: int) -> dict[str, Any]:

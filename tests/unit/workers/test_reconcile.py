@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ingestion.clock import SystemClock
 from ingestion.database import Database
 from ingestion.errors import LedgerUnavailable
-from ingestion.records import Lane
+from ingestion.records import Lane, Listing
 from ingestion.sources.files import FilesSource
 from ingestion.sources.memory import MemorySource
+from ingestion.sources.port import SourcePort
 from tests.rig import SOURCE, Rig, ShiftedClock
 from workers.outcomes import Result
 from workers.reconcile import BURST, JUST_NOW_S
@@ -164,6 +167,42 @@ def test_a_listing_that_the_ledger_refused_is_made_up_for(
     monkeypatch.setattr(rig.ledger.documents, "want", want)
     rig.settle()
     assert set(rig.states().values()) == {"live"}
+
+
+def test_what_a_listing_saw_too_large_stays_once_somebody_saw_it_shrunk(
+    database: Database, source: MemorySource, clock: ShiftedClock
+) -> None:
+    class Late:
+        """A source of which a listing arrives only after ``meanwhile``."""
+
+        def __init__(self, inner: SourcePort) -> None:
+            self._inner = inner
+            self.meanwhile: Callable[[], None] = lambda: None
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._inner, name)
+
+        def list(self) -> Listing:
+            listing = self._inner.list()
+            self.meanwhile()
+            return listing
+
+    def shrink() -> None:
+        source.put("0000.md", b"small again")
+        rig.look("0000.md")
+        rig.settle()
+        rig.forget_outcomes()
+
+    late = Late(source)
+    rig = Rig(database, [late], clock=clock)
+    rig.recover()
+    put(source, 2)
+    rig.sync()
+    source.put("0000.md", b"x" * (source.max_bytes + 1))
+    late.meanwhile = shrink
+    rig.scan()
+    assert rig.states()["0000.md"] == "live"
+    assert rig.results(Result.SKIPPED) == []
 
 
 def test_a_preview_writes_nothing(rig: Rig, source: MemorySource) -> None:
