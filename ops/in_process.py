@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from celery import Celery
-from celery.beat import EmbeddedService
+from celery.beat import EmbeddedService, Scheduler
 
 from ingestion.records import Lane
 from workers.app import UPKEEP_QUEUE, Work, make_app, send_refresh
@@ -23,6 +23,7 @@ log = logging.getLogger("headwater.in_process")
 # a time for each source. Bulk work has threads of its own, so it never stands before an edit.
 FRESH_THREADS = 4
 BULK_THREADS = 2
+SET_BACK_S = 5.0
 
 
 class _Worker:
@@ -49,6 +50,22 @@ class _Worker:
         self._thread.join()
 
 
+class SteadyScheduler(Scheduler):  # type: ignore[misc]  # Celery has no types
+    """Celery's own reckons with the time of day: a clock that is set back would stop it for as long."""
+
+    _latest = 0.0
+
+    def tick(self, *args: Any, **options: Any) -> Any:
+        """Run what is due; returns the seconds until it is worth a look again."""
+        now = self.app.now()
+        if now.timestamp() < self._latest - SET_BACK_S:
+            for entry in self.schedule.values():
+                entry.last_run_at = now
+            self._heap = None  # made again from the entries
+        self._latest = now.timestamp()
+        return super().tick(*args, **options)
+
+
 class InProcess:
     """Workers, beat and the way to send to them, for one ``Work``."""
 
@@ -63,7 +80,7 @@ class InProcess:
             _Worker(app(), "fresh", [Lane.FRESH.value, UPKEEP_QUEUE], FRESH_THREADS),
             _Worker(app(), "bulk", [Lane.BULK.value], BULK_THREADS),
         ]
-        self._beat: Any = EmbeddedService(self._sender, thread=True, scheduler_cls="celery.beat:Scheduler")
+        self._beat: Any = EmbeddedService(self._sender, thread=True, scheduler_cls=SteadyScheduler)
         self._beat.daemon = True
 
     def start(self) -> None:

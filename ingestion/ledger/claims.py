@@ -25,6 +25,7 @@ from ingestion.records import Lane, PublicationState
 FIRST_DELAY_S = 2.0
 LONGEST_DELAY_S = 600.0
 FAULT_DELAY_S = 2.0
+SET_BACK_S = 5.0  # a clock that is behind itself by more was set back
 
 _OPEN = (
     sa.select(publications.c.document_id)
@@ -83,7 +84,18 @@ _BOOST = (
     .values(lane=Lane.FRESH, sent_at=sa.bindparam("now"))
     .returning(publications.c.document_id)
 )
-_FORGET_MESSAGES = sa.update(publications).where(is_pending).values(sent_at=0.0)
+_FORGET_MESSAGES = (
+    sa.update(publications)
+    .where(is_pending)
+    .values(
+        sent_at=0.0,
+        # No delay reaches so far: it counts from before the machine's clock was set back.
+        not_before=sa.case(
+            (publications.c.not_before > sa.bindparam("now") + LONGEST_DELAY_S, 0.0),
+            else_=publications.c.not_before,
+        ),
+    )
+)
 _OF_CLAIM = sa.update(publications).where(
     publications.c.document_id == sa.bindparam("key"),
     publications.c.edition_id == sa.bindparam("edition"),
@@ -105,6 +117,7 @@ class Claims(Reopening):
     def __init__(self, database: Database, clock: Clock, *, lease_s: float) -> None:
         super().__init__(database, clock)
         self.lease_s = lease_s
+        self._latest = 0.0
 
     def take_due(
         self, edition: Edition, lane: Lane, *, limit: int, batch: int, resend_s: float
@@ -115,7 +128,11 @@ class Claims(Reopening):
         Documents whose batch once ended with a crash come one by one, so that a poisonous one takes no
         other with it.
         """
-        values = {**self._sent(edition, lane, resend_s), "now": self._clock.now(), "at_most": limit}
+        now = self._clock.now()
+        if now < self._latest - SET_BACK_S:
+            self.forget_messages()
+        self._latest = now
+        values = {**self._sent(edition, lane, resend_s), "now": now, "at_most": limit}
         with self._database.read() as connection:
             if connection.execute(_DUE, {**values, "at_most": 1}).first() is None:
                 return []  # the usual case takes no write lock
@@ -201,9 +218,9 @@ class Claims(Reopening):
             return list(connection.execute(_BOOST, values).scalars())
 
     def forget_messages(self) -> None:
-        """The broker is new and empty: everything pending is to be sent again."""
+        """The broker is new and empty, or the clock was set back: everything pending is to be sent again."""
         with self._database.write() as connection:
-            connection.execute(_FORGET_MESSAGES)
+            connection.execute(_FORGET_MESSAGES, {"now": self._clock.now()})
 
     def _sent(self, edition: Edition, lane: Lane, resend_s: float) -> dict[str, object]:
         # Above zero in any case: zero is what was never sent.

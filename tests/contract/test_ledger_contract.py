@@ -189,6 +189,15 @@ def test_a_lease_is_renewed_by_renew_and_by_staging(desk: Desk) -> None:
         assert desk.claims.reap() == 0
 
 
+def test_a_clock_that_is_set_back_delays_nothing(desk: Desk) -> None:
+    sent, failed = desk.want("a.md", "b.md", sent=True)
+    desk.claims.fail(desk.claim(failed), "tried", terminal=False)
+    assert desk.due() == []
+    desk.clock.at -= 3600.0
+    assert desk.due() == [(sent, failed)]
+    assert desk.claim(failed).attempts == 1
+
+
 def test_an_expired_lease_does_not_void_a_token_but_the_next_claim_does(desk: Desk) -> None:
     first, second = desk.want("a.md", "b.md")
     slow, slower = desk.claim(first), desk.claim(second)
