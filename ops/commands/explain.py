@@ -93,7 +93,7 @@ def _attempt(attempt: AttemptView) -> Iterator[str]:
     )
     times = ", ".join(f"{stage} {milliseconds(seconds)}" for stage, seconds in split.items())
     chunks = (
-        f", {attempt.chunks:,} chunks ({attempt.embedded:,} embedded, {attempt.reused:,} reused)"
+        f", {counted(attempt.chunks, 'chunk')} ({attempt.embedded:,} embedded, {attempt.reused:,} reused)"
         if attempt.chunks
         else ""
     )

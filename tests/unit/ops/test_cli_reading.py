@@ -90,6 +90,7 @@ def test_explain_tells_every_attempt_with_its_stages(
     (document_id,) = filed.want("handbook", "leave.md")
     clock.at += 0.5
     filed.publish(document_id, texts=2)
+    filed.publish(filed.want("handbook", "short.md")[0], texts=1)
     clock.at += 60
     filed.want("handbook", "leave.md")
     filed.fail(document_id, "The parser found no text.")
@@ -97,12 +98,13 @@ def test_explain_tells_every_attempt_with_its_stages(
     by_uri = run("explain handbook/leave.md").output
     assert "failed: dead letter" in by_uri
     assert "live: generation 1, 2 chunks, published" in by_uri
-    assert "wanted: generation 2" in by_uri
+    assert "wanted: generation 3" in by_uri
     assert "last error: The parser found no text." in by_uri
     assert "headwater dead replay" in by_uri
     assert "generation 1  published, fresh lane, 2 chunks (2 embedded, 0 reused)" in by_uri
     assert "detect 0.0 ms, queue 500 ms, process 250 ms, publish 0.0 ms, total 750 ms" in by_uri
-    assert "generation 2  dead" in by_uri
+    assert "generation 3  dead" in by_uri
+    assert ", 1 chunk (1 embedded, 0 reused)" in run("explain handbook/short.md").output
     assert run("explain", handbook / "leave.md").output.splitlines()[0] == "handbook/leave.md"
     assert run("explain handbook/../handbook/leave.md").output.splitlines()[0] == "handbook/leave.md"
 
