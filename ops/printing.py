@@ -80,8 +80,11 @@ class Printing:
     def _count(self, outcome: Outcome) -> None:
         if outcome.lane is not Lane.BULK or outcome.result not in _ENDS or self._is_own(outcome):
             return
+        began_at = self._clock.monotonic() - _worked_s(outcome)
         if self._bulk is None:
-            self._bulk = _Bulk(self._clock.monotonic())
+            self._bulk = _Bulk(began_at)
+        # Documents of one batch are told at its end, and the first batch may be the only one.
+        self._bulk.started_at = min(self._bulk.started_at, began_at)
         self._bulk.documents += 1
         self._bulk.chunks += outcome.chunks
         self._bulk.embedded += outcome.embedded
@@ -138,6 +141,10 @@ class Printing:
         if bulk.dead:
             words.append(f"{counted(bulk.dead, 'dead letter')} (see: headwater dead)")
         return ", ".join(words)
+
+
+def _worked_s(outcome: Outcome) -> float:
+    return 0.0 if outcome.claimed_at is None else max(0.0, outcome.finished_at - outcome.claimed_at)
 
 
 def _words(outcome: Outcome) -> str:

@@ -102,11 +102,12 @@ def _tell(daemon: Daemon, printing: Printing, stop: Stop) -> None:
     model = _ModelLines(daemon, printing)
     while not stop.wait(tick):
         try:
+            now_ready = not ready and daemon.ready  # asked first: the summary comes before it
             remaining = daemon.bulk_remaining()
             if model.tell():
                 printing.backlog(remaining)
             _tell_faults(daemon, printing, faults)
-            if not ready and daemon.ready:
+            if now_ready:
                 ready = True
                 _tell_ready(daemon, printing)
         except HeadwaterError:

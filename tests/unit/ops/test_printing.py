@@ -135,6 +135,15 @@ def test_bulk_work_is_summed_up(lines: Lines) -> None:
     assert len(lines.lines) == 2
 
 
+def test_a_first_index_of_one_batch_took_as_long_as_the_batch(lines: Lines) -> None:
+    for number in range(3):
+        lines.say(
+            Result.PUBLISHED, lane=Lane.BULK, document_id=number, chunks=1, embedded=1, claimed_at=START - 2.0
+        )
+    lines.printing.backlog(0)
+    assert lines.lines == ["indexed 3 documents in 2.18 s: 3 chunks, 3 embedded"]
+
+
 def test_an_edit_is_told_while_bulk_work_goes_on(lines: Lines) -> None:
     lines.printing.backlog(1000)
     assert lines.say(Result.PUBLISHED, chunks=3, embedded=1, changed_at=START)
