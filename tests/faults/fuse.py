@@ -56,6 +56,12 @@ class Fuse:
         self._deadly = deadly
         self._lit = False
 
+    def arm(self, number: int, moment: Moment, *, deadly: bool) -> None:
+        """Go off once, that many calls from now."""
+        self._numbers = frozenset([len(self.calls) + number])
+        self._moment = moment
+        self._deadly = deadly
+
     @contextlib.contextmanager
     def lit(self) -> Iterator[None]:
         self._lit = True
