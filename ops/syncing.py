@@ -235,8 +235,8 @@ def foresee(parts: Parts, name: str) -> Foreseen:
         return Foreseen(name, fault=str(fault))
     decisions = [("move", move.seen.uri, f"was {move.entry.uri}") for move in plan.moves]
     decisions += [("skip", one.uri, one.reason) for one in plan.skips]
-    absent = "hold" if plan.hold else "retire"
-    decisions += [(absent, entry.uri, plan.hold or evidence) for entry, evidence in plan.absences]
+    decisions += [("hold", entry.uri, plan.hold or "") for entry, _ in plan.held]
+    decisions += [("retire", entry.uri, evidence) for entry, evidence in plan.retired]
     tokens: dict[str, int] = {}
     for want in plan.wants:
         uri = want.change.seen.uri

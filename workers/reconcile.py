@@ -163,21 +163,19 @@ class Reconciler:
                 self._send(document_ids)
 
     def _judge_absences(self, plan: Plan) -> None:
-        if not plan.absences:
-            return
-        entries = {entry.document_id: entry for entry, _ in plan.absences}
-        if plan.hold:
-            newly = self._ledger.documents.hold(
-                list(entries), plan.hold, observed_before=plan.observed_before
-            )
-            if newly:
-                self._report_held(plan, newly)
-            return
-        evidence = {entry.document_id: why for entry, why in plan.absences}
+        entries = {entry.document_id: entry for entry, _ in plan.retired}
+        evidence = {entry.document_id: why for entry, why in plan.retired}
         retired = self._ledger.documents.retire(evidence, observed_before=plan.observed_before)
         for document_id in retired:
             entry = entries[document_id]
             self._report(Result.RETIRED, entry, entry.uri, evidence[document_id], None)
+        newly = self._ledger.documents.hold(
+            [entry.document_id for entry, _ in plan.held],
+            plan.hold or "",
+            observed_before=plan.observed_before,
+        )
+        if newly:
+            self._report_held(plan, newly)
 
     def _report_held(self, plan: Plan, newly: int) -> None:
         detail = (
@@ -215,7 +213,7 @@ class Reconciler:
             if want.change.changed_at < want.change.seen.observed_at - JUST_NOW_S
             and not (want.entry is not None and want.entry.racy)
         ]
-        number = len(overdue) + len(plan.moves) + (0 if plan.hold else len(plan.absences))
+        number = len(overdue) + len(plan.moves) + len(plan.retired)
         if number:
             self._missed(plan.source, number)
 
@@ -225,8 +223,8 @@ class Reconciler:
             generation,
             wanted=len(plan.wants),
             moved=len(plan.moves),
-            retired=0 if plan.hold else len(plan.absences),
-            held=len(plan.absences) if plan.hold else 0,
+            retired=len(plan.retired),
+            held=len(plan.held),
             skipped=len(plan.skips),
             unchanged=plan.unchanged,
             fault=fault,

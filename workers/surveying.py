@@ -44,7 +44,8 @@ class Move:
 class Plan:
     """What follows from one survey of a source.
 
-    ``absences`` are to be held for the reason ``hold``, or retired if there is none.
+    ``absences`` are to be held for the reason ``hold``, or retired if there is none; those ``unpublished``
+    are retired in any case: nothing of them is searchable, and if they come back they are new again.
     ``observed_before``: absences observed at or after this generation are left alone.
     """
 
@@ -55,8 +56,19 @@ class Plan:
     skips: list[Skipped] = field(default_factory=list)
     touches: dict[int, Seen] = field(default_factory=dict)
     absences: list[tuple[Entry, str]] = field(default_factory=list)
+    unpublished: set[int] = field(default_factory=set)
     hold: str | None = None
     unchanged: int = 0
+
+    @property
+    def held(self) -> list[tuple[Entry, str]]:
+        """The absences that must be approved."""
+        return [one for one in self.absences if self.hold and one[0].document_id not in self.unpublished]
+
+    @property
+    def retired(self) -> list[tuple[Entry, str]]:
+        """The absences that need no approval."""
+        return [one for one in self.absences if not self.hold or one[0].document_id in self.unpublished]
 
     @property
     def empty(self) -> bool:
@@ -89,7 +101,7 @@ class Surveyor:
         self._renames(plan, source)
         held_before = sum(entry.standing is not Standing.RETIRED for entry in entries.values())
         plan.hold = guard(
-            len(plan.absences),
+            self._guarded(plan),
             Evidence(
                 root=listing.root,
                 known_device=self._device(source.name),
@@ -223,10 +235,16 @@ class Surveyor:
         plan.wants = [want for want in plan.wants if want.change.seen.uri not in pairs]
         plan.absences = [one for one in plan.absences if one[0].document_id not in moved]
 
+    def _guarded(self, plan: Plan) -> int:
+        """How many absences would take something out of the answers; notes the others in the plan."""
+        ids = [entry.document_id for entry, _ in plan.absences if entry.standing is Standing.PRESENT]
+        plan.unpublished = set(ids) - self._ledger.documents.published(ids)
+        return len(plan.absences) - len(plan.unpublished)
+
     def _guard_part(self, plan: Plan, root: Root, now: float) -> str | None:
         held_before = self._ledger.documents.count_served(plan.source)
         return guard(
-            len(plan.absences),
+            self._guarded(plan),
             Evidence(
                 root=root,
                 known_device=self._device(plan.source),

@@ -39,6 +39,9 @@ _DIGESTS = sa.select(publications.c.document_id, publications.c.digest).where(
     publications.c.state == PublicationState.LIVE,
     publications.c.digest.is_not(None),
 )
+_PUBLISHED = sa.select(publications.c.document_id).where(
+    publications.c.document_id.in_(among("ids")), publications.c.live_generation.is_not(None)
+)
 _COUNT = (
     sa.select(sa.func.count()).select_from(documents).where(documents.c.source == sa.bindparam("in_source"))
 )
@@ -95,6 +98,14 @@ class Entries:
         with self._database.read() as connection:
             for some in slices(document_ids):
                 found |= {row[0]: row[1] for row in connection.execute(_DIGESTS, {"ids": some})}
+        return found
+
+    def published(self, document_ids: Sequence[int]) -> set[int]:
+        """Those of the documents of which some revision is live, in whatever edition."""
+        found: set[int] = set()
+        with self._database.read() as connection:
+            for some in slices(document_ids):
+                found |= set(connection.execute(_PUBLISHED, {"ids": some}).scalars())
         return found
 
     def count_served(self, source: str) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ingestion.database import Database
+from ingestion.plan import GUARD_DOCUMENTS
 from ingestion.records import Gone, Observation
 from ingestion.sources.memory import MemorySource
 from ingestion.sources.port import SourcePort
@@ -320,3 +321,21 @@ def test_evidence_is_kept_with_the_tombstone(rig: Rig, source: MemorySource) -> 
     evidence = source.look(uris[0])
     assert isinstance(evidence, Gone)
     assert (view.uri, view.reason) == (uris[0], evidence.evidence)
+
+
+def test_what_was_never_searchable_needs_no_approval(rig: Rig, source: MemorySource) -> None:
+    """A folder renamed, or a first note given its name, while the model is still being loaded."""
+    for n in range(GUARD_DOCUMENTS + 5):
+        source.put(f"drafts/{n}.md", f"words {n}".encode())
+    rig.scan()  # pending, nothing live
+    for n in range(GUARD_DOCUMENTS + 5):
+        source.rename(f"drafts/{n}.md", f"notes/{n}.md")
+    assert rig.scan().held == 0
+    rig.settle()
+    assert set(rig.states()) == {f"notes/{n}.md" for n in range(GUARD_DOCUMENTS + 5)}
+    source.put("late.md", b"pending beside what is live")
+    rig.look("late.md")
+    for uri in [*rig.states()]:
+        source.delete(uri)
+    listed = rig.scan()
+    assert (listed.retired, listed.held) == (1, GUARD_DOCUMENTS + 5)
