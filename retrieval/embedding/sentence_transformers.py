@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 _CHARACTERS_PER_TOKEN = 4  # English; good enough for sorting, and free
-# Beyond 2,048 padded tokens a CPU embeds fewer texts per second, as its caches overflow; a GPU wants more.
-_CPU_BATCH_TOKENS = 2_048
+# A CPU's caches hold about that many: 770 tokens a call took 5 % less processor time than 1,800, 300 took
+# 6 % more. A GPU wants more.
+_CPU_BATCH_TOKENS = 1_024
 _GPU_BATCH_TOKENS = 65_536
 # How long torch's threads spin at a barrier, in libgomp's units; 100 times less than its default.
 _SPIN_COUNT = "3000"

@@ -7,7 +7,7 @@ import pytest
 from retrieval.embedding.pace import Pace
 
 
-@pytest.mark.parametrize("tokens_per_s", [2_000, 9_000, 50_000])
+@pytest.mark.parametrize("tokens_per_s", [8_000, 20_000, 100_000])
 def test_batches_settle_at_the_time_they_may_take(tokens_per_s: int) -> None:
     pace = Pace(0.08)
     for _ in range(20):
@@ -25,10 +25,17 @@ def test_an_embedder_without_a_model_gets_large_batches_but_not_endless_ones() -
 
 
 def test_one_batch_that_was_held_up_changes_little() -> None:
-    pace = Pace(0.08)
+    pace = Pace(0.12)
     before = pace.batch_tokens
     pace.observe(800, 30.0)
     assert before * 0.65 < pace.batch_tokens < before
+
+
+def test_a_slow_machine_still_gets_batches() -> None:
+    pace = Pace(0.08)
+    for _ in range(20):
+        pace.observe(int(pace.batch_tokens), 2.0)
+    assert pace.batch_tokens == 512
 
 
 def test_no_time_at_all_is_no_fault() -> None:
