@@ -98,7 +98,7 @@ class Watcher:
         return watched
 
     def _run(self) -> None:
-        next_heartbeat = self._clock.monotonic()
+        next_heartbeat, told = self._clock.monotonic(), ""
         while True:
             with self._changed:
                 if self._stopping:
@@ -112,6 +112,11 @@ class Watcher:
                 if self._clock.monotonic() >= next_heartbeat:
                     next_heartbeat = self._clock.monotonic() + HEARTBEAT_S
                     self._heartbeat()
+                    told = ""
+            except HeadwaterError as error:  # a full disk would fail each heartbeat: told once
+                if str(error) != told:
+                    log.warning("the watcher waits: %s", error)
+                told = str(error)
             except Exception:
                 log.exception("the watcher goes on after an error")
 

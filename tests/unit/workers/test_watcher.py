@@ -6,6 +6,7 @@ import logging
 import shutil
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -176,3 +177,26 @@ def test_a_root_that_is_not_there_at_the_start(
         watched.becomes({"a.md": "live", "b.md": "live"})
     finally:
         watched.watcher.stop()
+
+
+def test_a_ledger_that_is_away_is_told_once_and_without_a_trace(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    heartbeat, asked = watched.rig.ledger.sources.heartbeat, threading.Semaphore(0)
+
+    def beaten_since(before: float) -> bool:
+        return watched.heartbeat() > before
+
+    def away(*_args: object) -> None:
+        asked.release()
+        raise LedgerUnavailable("The disk is full.")
+
+    for _ in range(2):
+        caplog.clear()
+        monkeypatch.setattr(watched.rig.ledger.sources, "heartbeat", away)
+        for _ in range(3):
+            assert asked.acquire(timeout=15.0)
+        monkeypatch.setattr(watched.rig.ledger.sources, "heartbeat", heartbeat)
+        told = [one for one in caplog.records if "The disk is full." in one.message]
+        assert [(one.levelno, one.exc_info) for one in told] == [(logging.WARNING, None)]
+        eventually(partial(beaten_since, watched.heartbeat()))
