@@ -60,6 +60,8 @@ _MOVE = (
     .values(
         uri=sa.bindparam("new_uri"),
         fingerprint=sa.bindparam("look"),
+        # Another one where the content showed the rename.
+        identity=sa.func.coalesce(sa.bindparam("look_identity"), documents.c.identity),
         size_bytes=sa.bindparam("size"),
         racy=sa.bindparam("raced"),
         standing=Standing.PRESENT,
@@ -199,6 +201,7 @@ class Documents(Absences):
                 "key": document_id,
                 "new_uri": seen.uri,
                 "look": seen.fingerprint,
+                "look_identity": seen.identity,
                 "size": seen.size_bytes,
                 "raced": seen.racy,
                 "at": seen.observed_at,

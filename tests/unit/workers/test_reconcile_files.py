@@ -160,6 +160,9 @@ def test_a_rename_that_copies_is_known_by_its_content(folder: Folder) -> None:
     (folder.root / "alpha.md").unlink()
     folder.notice("alpha.md", "delta.md")
     assert folder.rig.document_ids()["delta.md"] == before
+    (folder.root / "delta.md").rename(folder.root / "last.md")  # known by its look again
+    folder.notice("last.md")
+    assert folder.rig.document_ids()["last.md"] == before
     assert folder.rig.embedder.texts == []
 
 
