@@ -69,7 +69,7 @@ class Program:
     ) -> None:
         """``words`` are arguments of up; ``prefix`` is a command that runs it."""
         self.data = data
-        self.words = [*map(str, words), "--data", str(data), "--port", "0"]
+        self.words = ["--data", str(data), "--port", "0", *map(str, words)]
         self.log = data.parent / f"{data.name}.log"
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("HEADWATER_")},
@@ -80,9 +80,9 @@ class Program:
         self._process: subprocess.Popen[bytes] | None = None
         self._http: httpx.Client | None = None
         self._began = 0
-        started.append(self)
 
     def __enter__(self) -> Program:
+        started.append(self)
         return self
 
     def __exit__(
