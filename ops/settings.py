@@ -7,7 +7,6 @@ plain: nothing below ``ops`` reads a setting, the environment or this module.
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
 import os
 import re
@@ -39,6 +38,7 @@ from ops.settings_layers import (
 )
 from ops.settings_sources import faults_between, with_names, without_data
 from ops.toml_places import Place, dotted
+from retrieval.api.keys import hash_key
 
 Fault = tuple[Place, str]
 
@@ -47,18 +47,7 @@ _HASHED = re.compile(r"sha256:[0-9a-f]{64}")
 _HOST = re.compile(r"[^\s/@]+")
 _NAME = re.compile(r"[^\W_][\w.-]{0,63}")
 _KEY_HINT = 'Make a key with: python3 -c "import secrets; print(secrets.token_urlsafe(32))"'
-_HASH_HINT = (
-    'Make the hash of a key with: python3 -c "import getpass, hashlib; '
-    "print('sha256:' + hashlib.sha256(getpass.getpass('Key: ').encode()).hexdigest())\""
-)
-
-
-def hash_key(key: str) -> str:
-    """How an API key is stored and compared: ``sha256:`` and 64 hex digits.
-
-    Unsalted and fast: meant for keys that a generator made, not for passwords.
-    """
-    return "sha256:" + hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+_HASH_HINT = "Make the hash of a key with: headwater hash-key"
 
 
 def _default_data() -> Path:

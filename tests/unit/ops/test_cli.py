@@ -141,7 +141,7 @@ def test_what_a_terminal_cannot_show_is_escaped(tmp_path: Path, data: Path, file
 
 
 def test_a_key_is_hashed_from_a_pipe() -> None:
-    from ops.settings import hash_key
+    from retrieval.api.keys import hash_key
 
     key = "a-key-that-is-long-enough"
     result = CliRunner().invoke(headwater, ["hash-key"], input=key + "\n")

@@ -249,7 +249,7 @@ def test_sources_of_up_are_known_to_other_commands_and_two_signals_end_it(
 def test_a_daemon_that_wants_a_key_and_one_that_hangs(
     data: Path, tmp_path: Path, config: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ops.settings import hash_key
+    from retrieval.api.keys import hash_key
 
     key = "a-key-that-is-long-enough"
     config.write_text(config.read_text() + f'[api]\nkeys = ["{hash_key(key)}"]\n')
