@@ -22,7 +22,7 @@ from ops.printing import Printing
 from ops.settings import Settings
 from ops.showing import counted, duration, plain
 
-STOP_S = 4.5
+STOP_S = 4.0
 BUSY_TICK_S = 0.5
 IDLE_TICK_S = 2.0
 

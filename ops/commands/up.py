@@ -42,11 +42,12 @@ def command(
             "There is nothing to keep searchable. Name a folder: headwater up ~/notes; "
             "or put [[sources]] into headwater.toml."
         )
-    from ops.running import run  # the rooms are imported only once the settings are right
+    from ops.running import end_now, run  # the rooms are imported only once the settings are right
 
     clock = SystemClock()
     meter = meter_for(sys.stdout, _write, clock.monotonic)
     run(settings, Printing(meter, clock), started=lambda: remember_sources(settings))
+    end_now(0)  # everything is closed; the interpreter's own end waits for a model that is being imported
 
 
 def _write(line: str) -> None:
