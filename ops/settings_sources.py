@@ -59,9 +59,20 @@ def faults_between(sources: Sequence[Any], data: str) -> Iterator[tuple[Place, s
             continue
         if data and _inside(data, source["root"]) == "":
             yield ("sources", number, "root"), "is the data folder (daemon.data); move one of the two."
+        if not _is_unicode(source["root"]):
+            yield ("sources", number, "root"), "is no UTF-8; rename the folder, or give a link to it."
         for earlier in range(number):
             if _text(sources[earlier], "root"):
                 yield from _overlap(sources, earlier, number)
+
+
+def _is_unicode(path: str) -> bool:
+    """Bytes that are no UTF-8 arrive as lone surrogates, which neither the ledger nor JSON can hold."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _overlap(sources: Sequence[Any], earlier: int, later: int) -> Iterator[tuple[Place, str]]:
