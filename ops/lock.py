@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from ingestion.errors import AlreadyRunning, Misconfigured
 
 LOCK_NAME = "daemon.lock"
 NOTE_NAME = "daemon.json"
+TRIES = 8
+PAUSE_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +58,22 @@ def held(data: Path) -> Iterator[None]:
         data.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(data / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise _taken(data) from error
+        if not any(_locked(descriptor) for _ in range(TRIES)):
+            raise _taken(data)
         yield
         (data / NOTE_NAME).unlink(missing_ok=True)
     finally:
         os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    """Whether the lock is ours now. Not to have it may mean no more than that somebody asks who has it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        time.sleep(PAUSE_S)
+        return False
+    return True
 
 
 def write_note(data: Path, note: DaemonNote) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,27 @@ def test_a_folder_is_held_by_one_who_says_where_it_answers(tmp_path: Path) -> No
             pass
     assert running_daemon(data) is None
     assert not (data / NOTE_NAME).exists()
+
+
+def test_who_only_asks_keeps_nobody_from_starting(tmp_path: Path) -> None:
+    """As ``status`` in a loop does, beside a daemon that is being started again."""
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            running_daemon(tmp_path)
+
+    with held(tmp_path):
+        pass
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        for _ in range(100):
+            with held(tmp_path):
+                stop.wait(0.001)
+    finally:
+        stop.set()
+        asking.join()
 
 
 @pytest.mark.parametrize("command", ["up", "sync"])
