@@ -158,7 +158,9 @@ class Searcher:
 
         found = find(self._ledger, self._index, asked, keep, watch)
         self._demand.want(awaited)
-        return found, fresh_as_of(searched, oldest_pending)
+        as_of = fresh_as_of(searched, oldest_pending)
+        # A clock that was set back leaves proofs of sight from the future.
+        return found, None if as_of is None else min(as_of, self._clock.now())
 
     def _find_awaited(
         self,

@@ -112,6 +112,18 @@ def test_a_pending_revision_marks_the_hit_and_holds_the_watermark_back() -> None
     bench.searcher.close()
 
 
+def test_no_answer_is_from_the_future_when_the_clock_is_set_back() -> None:
+    clock = SetClock()
+    bench = Bench(clock=clock)
+    bench.knowledge.write("leave.md", ["annual leave is thirty days"])
+    bench.knowledge.listing()
+    clock.time -= 3600.0
+    response = bench.searcher.search(SearchRequest("annual leave"))
+    (hit,) = response.hits
+    assert (response.fresh_as_of, hit.age_s) == (clock.time, 0.0)
+    bench.searcher.close()
+
+
 def test_a_dead_letter_marks_the_hit_and_does_not_pin_the_watermark(bench: Bench) -> None:
     bench.knowledge.write("leave.md", ["annual leave is thirty days"])
     bench.knowledge.fail(bench.knowledge.observe("leave.md"))
