@@ -177,6 +177,8 @@ def _assembled(pieces: list[_Piece]) -> Parsed:
     """One text of all pieces, and their blocks; rows that follow one another make one table."""
     if any(piece.in_main and piece.kind is not BlockKind.HEADING for piece in pieces):
         pieces = [piece for piece in pieces if piece.in_main]
+    if _title_is_said_again(pieces):
+        pieces = pieces[1:]
     outline = Outline()
     parts: list[str] = []
     blocks: list[Block] = []
@@ -196,6 +198,15 @@ def _assembled(pieces: list[_Piece]) -> Parsed:
             blocks.append(Block(piece.kind, start, length, outline.path))
         previous = piece
     return Parsed("".join(parts), blocks)
+
+
+def _title_is_said_again(pieces: list[_Piece]) -> bool:
+    """Most pages head their text with their title: it would make a passage without a word in it."""
+    if len(pieces) < 2:
+        return False
+    title, heading = pieces[:2]
+    both_head = title.kind is heading.kind is BlockKind.HEADING
+    return both_head and title.level == DOCUMENT_TITLE and title.text.split() == heading.text.split()
 
 
 def _same_table(one: _Piece, other: _Piece) -> bool:

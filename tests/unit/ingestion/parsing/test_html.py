@@ -47,6 +47,13 @@ def test_headings_and_the_title_give_the_paths() -> None:
     ]
 
 
+@pytest.mark.parametrize("title", ["Travel rules", "Travel\n rules"])
+def test_a_title_that_the_first_heading_repeats_is_no_block_of_its_own(title: str) -> None:
+    parsed = parse_html(f"<title>{title}</title><h1>Travel rules</h1><p>x</p>")
+    assert shown(parsed) == [("heading", "Travel rules"), ("paragraph", "x")]
+    assert {block.heading_path for block in parsed.blocks} == {("Travel rules",)}
+
+
 def test_what_is_not_main_text_is_dropped() -> None:
     html = (
         "<style>a</style><script>if (a < b) {}</script><header>h</header><nav><p>n</p></nav><p>kept</p>"
