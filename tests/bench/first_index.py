@@ -12,8 +12,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from tests.bench.common import REAL, begin, book, row, service, workplace, write_all
-from tests.bench.direct import Direct
+from tests.bench._common import REAL, begin, book, row, service, workplace, write_all
+from tests.bench._direct import Direct
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
     python -m tests.bench.kill9 [--model hashing]
 
-The program runs with an embedder that notes each text before it embeds it (``tests.bench.counted``).
+The program runs with an embedder that notes each text before it embeds it (``tests.bench._counted``).
 Targets: issue 3, figure 5: at most 64 texts twice, the same chunks as an index that nobody disturbed.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from tests.bench.common import (
+from tests.bench._common import (
     HASHING,
     REAL,
     Service,
@@ -27,9 +27,9 @@ from tests.bench.common import (
     workplace,
     write_all,
 )
-from tests.bench.counted import LINE_BYTES, NOTES
+from tests.bench._counted import LINE_BYTES, NOTES
 
-COMMAND = (sys.executable, "-m", "tests.bench.counted")
+COMMAND = (sys.executable, "-m", "tests.bench._counted")
 MOST_TWICE = 64
 SHARES = (0.1, 0.5, 0.9)
 LARGE_CHUNKS = 2000

@@ -14,7 +14,7 @@ import statistics
 import time
 from pathlib import Path
 
-from tests.bench.common import (
+from tests.bench._common import (
     HASHING,
     REAL,
     Service,

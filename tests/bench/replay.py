@@ -25,7 +25,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tests.bench.common import (
+from tests.bench._common import (
     HISTORY,
     REAL,
     Service,
@@ -40,7 +40,7 @@ from tests.bench.common import (
     workplace,
     write_all,
 )
-from tests.bench.direct import Direct
+from tests.bench._direct import Direct
 
 DEADLINE_S = 120.0
 PAUSE_S = 0.5  # between two commits: they are measured one by one

@@ -23,7 +23,7 @@ from ingestion.records import Lane, Seen
 from ops.settings import load
 from ops.wiring import Parts, configure_sources, open_parts
 from retrieval.index.port import IndexedChunk
-from tests.bench.common import (
+from tests.bench._common import (
     HASHING,
     REAL,
     Service,

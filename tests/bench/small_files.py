@@ -3,7 +3,7 @@
     python -m tests.bench.small_files [--files 20000]
 
 Files of 600 bytes, one chunk each, hashing embedder. The floor, in the same run and like the program from
-the start of its process, is ``small_files_floor``: the same reading, parsing, chunking and embedding, and
+the start of its process, is ``_small_files_floor``: the same reading, parsing, chunking and embedding, and
 the same rows in one transaction. Targets: issue 3, figure 3.
 """
 
@@ -16,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.bench.common import (
+from tests.bench._common import (
     ROOT,
     Service,
     begin,
@@ -60,7 +60,7 @@ def main(number: int) -> None:
 def floor(folder: Path, data: Path) -> float:
     began = time.perf_counter()
     subprocess.run(
-        [sys.executable, "-m", "tests.bench.small_files_floor", str(folder), str(data)],
+        [sys.executable, "-m", "tests.bench._small_files_floor", str(folder), str(data)],
         check=True,
         cwd=ROOT,
         timeout=300,

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.bench.common import HEADWATER, REAL, begin, row, service, small_files, workplace, write_all
+from tests.bench._common import HEADWATER, REAL, begin, row, service, small_files, workplace, write_all
 
 TIMES = 7
 FILES = 200

@@ -1,7 +1,7 @@
 """The floor of a first index: reads, parses, chunks and embeds with the program's code, one file after the
 other, and writes the same rows in one transaction. No watching, no claims, no second look, no service.
 
-    python -m tests.bench.small_files_floor FOLDER DATA
+    python -m tests.bench._small_files_floor FOLDER DATA
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ops.wiring import Parts, open_parts
 from retrieval.index.embedded_schema import read_space, read_state, write_state
 from retrieval.index.embedded_write import Writing
 from retrieval.index.port import IndexedChunk
-from tests.bench.common import HASHING
+from tests.bench._common import HASHING
 from workers.drafting import Drafter
 
 AT_ONCE = 512  # texts a call of the embedder

@@ -11,7 +11,7 @@ from ingestion.parsing import parse
 from ingestion.records import Chunk
 from retrieval.embedding.models import find_model
 from retrieval.embedding.sentence_transformers import SentenceTransformersEmbedder
-from tests.bench.common import REAL
+from tests.bench._common import REAL
 
 BATCHES = (8, 16, 32)
 

@@ -1,6 +1,6 @@
 """The program with every text that it embeds noted in a file: what survives a kill -9.
 
-    HEADWATER_BENCH_NOTES=FILE python -m tests.bench.counted up ...
+    HEADWATER_BENCH_NOTES=FILE python -m tests.bench._counted up ...
 
 The digest of a text is appended before the model gets it, so that one that a kill interrupts counts too.
 """
