@@ -69,6 +69,9 @@ def decode(body: bytes, declared: str | None = None) -> tuple[str, str]:
         if body.startswith(mark):
             text = body[len(mark) :].decode(encoding, errors="replace")
             return text.replace("\0", "\ufffd"), encoding
+    _refuse_formats(body)
+    if (wide := _wide_without_mark(body)) is not None:
+        return body.decode(wide, errors="replace").replace("\0", "\ufffd"), wide
     _refuse_binary(body)
     try:
         return body.decode(), "utf-8"
@@ -82,10 +85,27 @@ def declared_charset(head: bytes) -> str | None:
     return found[1].decode("ascii") if found else None
 
 
-def _refuse_binary(body: bytes) -> None:
+def _refuse_formats(body: bytes) -> None:
     for offset, magic, name in _MAGIC:
         if body.startswith(magic, offset):
             raise NotIndexable(f"binary: {name}")
+
+
+def _wide_without_mark(body: bytes) -> str | None:
+    """UTF-16 that lacks its mark, as some programs of Windows write it: of mostly Latin letters, whose
+    other byte is NUL, and without a control character, which numbers of two bytes would soon give."""
+    sample = body[:_SAMPLE_BYTES]
+    for encoding, high in (("utf-16-le", sample[1::2]), ("utf-16-be", sample[0::2])):
+        nuls = high.count(0)
+        if len(body) % 2 or 2 * nuls <= len(high) or sample.count(0) != nuls:
+            continue
+        text = sample.decode(encoding, errors="replace")
+        if not any(ord(letter) < 32 and letter not in "\t\n\f\r" for letter in text):
+            return encoding
+    return None
+
+
+def _refuse_binary(body: bytes) -> None:
     if b"\0" in body:
         raise NotIndexable("binary: contains NUL bytes")
     sample = body[:_SAMPLE_BYTES]

@@ -12,6 +12,26 @@ def test_a_byte_order_mark_decides_and_is_left_out(encoding: str) -> None:
     assert text == "Grüße, 世界"
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("text", ["Grüße aus Köln\r\n\tund “Bonn”", "words " * 10_000])
+def test_utf16_of_latin_letters_needs_no_mark(text: str, encoding: str) -> None:
+    assert decode(text.encode(encoding)) == (text, encoding)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"".join(number.to_bytes(2, "little") for number in range(200)),  # numbers of two bytes
+        "odd".encode("utf-16-le") + b"x",
+        "an end\0".encode("utf-16-le"),
+        "日本語のテキストです".encode("utf-16-le") + b"a\0",
+    ],
+)
+def test_nuls_that_are_not_those_of_utf16_are_binary(body: bytes) -> None:
+    with pytest.raises(NotIndexable, match="NUL"):
+        decode(body)
+
+
 def test_utf8_without_a_mark() -> None:
     assert decode("naïve 😀".encode()) == ("naïve 😀", "utf-8")
 
