@@ -6,6 +6,8 @@ what was staged is adopted by the next attempt.
 
 from __future__ import annotations
 
+import os
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -90,7 +92,7 @@ class Stager:
         Raises Transient errors of ledger, index and embedder: those concern all of them.
         """
         pieces = [
-            _Piece(revision, one.chunk, one.chunk_id or str(uuid.uuid4()), one.chunk_id is not None)
+            _Piece(revision, one.chunk, one.chunk_id or _new_id(), one.chunk_id is not None)
             for revision in revisions
             for one in revision.diff.added
         ]
@@ -192,6 +194,16 @@ class Stager:
         for piece in pieces:
             if piece.revision.claim.document_id in lost:
                 piece.revision.error = superseded(piece.revision.claim)
+
+
+def _new_id() -> str:
+    """A UUID of version 7 (RFC 9562): 74 random bits, so that not even a restored ledger mints it again.
+
+    Its beginning is the time, so that the rows of a slice lie side by side under every key that holds
+    it; with random ids a first index wrote half as much again.
+    """
+    fields = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
+    return str(uuid.UUID(int=fields & ~(0xF << 76 | 0x3 << 62) | 0x7 << 76 | 0x2 << 62))
 
 
 def superseded(claim: Claim) -> HeadwaterError:
