@@ -178,9 +178,10 @@ class Reconciler:
             self._report_held(plan, newly)
 
     def _report_held(self, plan: Plan, newly: int) -> None:
+        are_not = "document is not there" if newly == 1 else "documents are not there"
         detail = (
-            f"{newly} documents are not there, and {plan.hold}. They stay searchable. If they are really "
-            f"gone, run: headwater approve {plan.source}"
+            f"{newly} {are_not}, and {plan.hold}. What is held stays searchable. If it is really gone, run: "
+            f"headwater approve {plan.source}"
         )
         log.warning("%s: %s", plan.source, detail)
         self._listener(
