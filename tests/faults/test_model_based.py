@@ -29,13 +29,15 @@ from hypothesis.stateful import (
 )
 
 from ingestion.clock import SystemClock
+from ingestion.errors import Interrupted
 from ingestion.records import Lane
 from ingestion.sources.files import FilesSource
 from ingestion.sources.paths import uri_of
 from retrieval.embedding.port import Vectors
-from retrieval.index.port import Index
+from retrieval.index.port import Index, IndexedChunk
 from tests.faults.fuse import Died, Fuse, Fused, FusedDatabase, FusedEmbedder, Moment
 from tests.rig import SOURCE, CountingEmbedder, Rig, ShiftedClock, attempt, fresh_database, from_scratch
+from workers.audit import audit
 
 QUESTIONS = ("common words", "word3 word5", "Heading")
 FOLDERS = ("", "sub/", "sub/deep/", "other/")
@@ -67,6 +69,8 @@ class Histories(RuleBasedStateMachine):
         self.hints: list[tuple[str, bool]] = []  # (place, whether it is a subtree)
         self.all_hinted = False
         self.embedded_again: list[str] = []
+        self.damaged = False
+        self.unknown_vector = self.embedder.inner.embed_query("common words")
         self.process()
 
     def teardown(self) -> None:
@@ -198,12 +202,33 @@ class Histories(RuleBasedStateMachine):
             self.start()
         self.all_hinted = False
 
+    @rule(slices=st.integers(0, 2))
+    def stop_gently(self, slices: int) -> None:
+        """The process is asked to stop, and hands back what it holds before the next slice is embedded."""
+        self.slices_left = slices
+        attempt(lambda: self.rig.work.list_source(SOURCE))
+        self.rig.work_off()
+        self.process()
+        self.start()
+
+    @rule(pick=picks)
+    def damage_the_index(self, pick: int) -> None:
+        """It forgets a chunk and remembers one that nobody knows; an audit is due."""
+        rows = list(self.rig.ledger.views.export())
+        if rows:
+            row = rows[pick % len(rows)]
+            forgotten = IndexedChunk("unknown", SOURCE, "no digest", "", "common words", self.unknown_vector)
+            self.rig.index.delete(self.rig.edition.name, [row.chunk_id])
+            self.rig.index.upsert(self.rig.edition.name, [forgotten])
+            self.damaged = True
+
     # What must then be so.
 
     @rule()
     def settle(self) -> None:
         self.rig.scan()
         self.rig.settle()
+        self.mend()
         self.check()
         self.hints.clear()
         self.all_hinted = True
@@ -223,7 +248,40 @@ class Histories(RuleBasedStateMachine):
         self._look(self.hints[1::2])
         self.hints.clear()
         self.rig.settle()
+        self.mend()
         self.check()
+
+    @precondition(lambda self: self.has_files)
+    @rule(by_listing=st.booleans())
+    def vanish_and_return(self, by_listing: bool) -> None:
+        """As when a disk is unmounted: everything is held, answers stay, and its return costs nothing."""
+        self.settle()
+        before, texts = self.rig.passages(), len(self.embedder.texts)
+        away = self.place / "away"
+        self.root.rename(away)
+        self.root.mkdir()
+        self._notice_everything(by_listing)
+        assert set(self.rig.states().values()) == {"held"}
+        assert self.rig.passages() == before
+        self.root.rmdir()
+        away.rename(self.root)
+        self._notice_everything(by_listing)
+        self.rig.settle()
+        assert set(self.rig.states().values()) == {"live"}
+        assert self.rig.passages() == before
+        assert len(self.embedder.texts) == texts
+
+    def _notice_everything(self, by_listing: bool) -> None:
+        if by_listing:
+            self.rig.scan()
+        else:
+            self._look([(uri, False) for uri in self.rig.states()])
+
+    def mend(self) -> None:
+        if self.damaged:
+            audit(self.rig.ledger, self.rig.index, self.rig.edition)
+            self.rig.settle()
+            self.damaged = False
 
     def check(self) -> None:
         """What is held is not there; once that is approved, nothing differs from an index made now."""
@@ -255,6 +313,7 @@ class Histories(RuleBasedStateMachine):
             wrap_index=lambda index: cast("Index", Fused(index, self.fuse, "index")),
         )
         database.fuse = self.fuse
+        self.slices_left = -1  # without end
         self.hints.clear()
         self.all_hinted = False
 
@@ -263,6 +322,9 @@ class Histories(RuleBasedStateMachine):
         self.rig.scan()
 
     def _embed(self, passages: Sequence[str], lane: Lane, tokens: Sequence[int]) -> Vectors:
+        if self.slices_left == 0:
+            raise Interrupted("stopping")
+        self.slices_left -= 1
         digests = {sha256(passage.encode()).hexdigest(): passage for passage in passages}
         held = self.rig.index.vectors_by_digest(self.rig.edition.name, list(digests))
         self.embedded_again += [digests[digest] for digest in held]
