@@ -9,6 +9,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from celery import Celery
@@ -19,27 +20,42 @@ from workers.app import UPKEEP_QUEUE, Work, make_app, send_refresh
 
 log = logging.getLogger("headwater.in_process")
 
-# Upkeep shares the fresh lane's threads: its tasks are short, except listings, of which there is one at
-# a time for each source. Bulk work has threads of its own, so it never stands before an edit.
-FRESH_THREADS = 4
-BULK_THREADS = 2
+
+@dataclass(frozen=True, slots=True)
+class _Role:
+    """A worker's queue, threads, and how often it looks into the queue: an empty look costs 50 µs."""
+
+    queue: str
+    threads: int
+    poll_s: float
+
+
+# Each lane has threads of its own, so that bulk work, or the listing of a slow mount, never stands before
+# an edit. A hop costs half a poll: 12 ms where somebody waits, more where nobody does.
+ROLES = (
+    _Role(Lane.FRESH.value, threads=4, poll_s=0.02),
+    _Role(Lane.BULK.value, threads=2, poll_s=0.1),
+    _Role(UPKEEP_QUEUE, threads=3, poll_s=0.05),
+)
 SET_BACK_S = 5.0
 
 
 class _Worker:
     """One worker of its own application: workers that share one would share their choice of queues."""
 
-    def __init__(self, app: Celery, name: str, queues: Sequence[str], threads: int) -> None:
+    def __init__(self, app: Celery, role: _Role) -> None:
         self._controller = app.WorkController(
             pool="threads",
-            concurrency=threads,
-            queues=list(queues),
-            hostname=f"{name}@localhost",
+            concurrency=role.threads,
+            queues=[role.queue],
+            hostname=f"{role.queue}@localhost",
             without_gossip=True,
             without_mingle=True,
             without_heartbeat=True,
         )
-        self._thread = threading.Thread(target=self._controller.start, name=f"worker-{name}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._controller.start, name=f"worker-{role.queue}", daemon=True
+        )
 
     def start(self) -> None:
         self._thread.start()
@@ -70,16 +86,10 @@ class InProcess:
     """Workers, beat and the way to send to them, for one ``Work``."""
 
     def __init__(self, work: Work, *, scans: dict[str, float]) -> None:
-        def app() -> Celery:
-            return make_app(work, scans=scans)
-
-        self._sender = app()
+        self._sender = make_app(work, scans=scans)
         # Pool threads look tasks up in the process's default application, whoever received the message.
         self._sender.set_default()
-        self._workers = [
-            _Worker(app(), "fresh", [Lane.FRESH.value, UPKEEP_QUEUE], FRESH_THREADS),
-            _Worker(app(), "bulk", [Lane.BULK.value], BULK_THREADS),
-        ]
+        self._workers = [_Worker(make_app(work, scans=scans, poll_s=role.poll_s), role) for role in ROLES]
         self._beat: Any = EmbeddedService(self._sender, thread=True, scheduler_cls=SteadyScheduler)
         self._beat.daemon = True
 

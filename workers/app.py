@@ -48,8 +48,13 @@ class Work(Protocol):
         """Look at a whole source."""
 
 
-def make_app(work: Work, *, scans: dict[str, float], broker: str = IN_PROCESS) -> Celery:
-    """The application around ``work``. ``scans``: seconds between complete listings, by source."""
+def make_app(
+    work: Work, *, scans: dict[str, float], broker: str = IN_PROCESS, poll_s: float = 0.02
+) -> Celery:
+    """The application around ``work``. ``scans``: seconds between complete listings, by source.
+
+    ``poll_s``: how often a worker looks into a queue of the in-process broker, which cannot wake it.
+    """
     app = Celery("headwater", broker=broker, set_as_current=False)
     app.conf.update(
         task_ignore_result=True,
@@ -63,8 +68,8 @@ def make_app(work: Work, *, scans: dict[str, float], broker: str = IN_PROCESS) -
         worker_redirect_stdouts=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_connection_retry_on_startup=True,
-        # The default polls once a second; a hop then costs that. 12 ms this way, 1 % of a core idle.
-        broker_transport_options={"polling_interval": 0.02} if broker == IN_PROCESS else {},
+        # The default is once a second; a hop then costs that.
+        broker_transport_options={"polling_interval": poll_s} if broker == IN_PROCESS else {},
         beat_max_loop_interval=5,
         beat_schedule=_schedule(scans),
     )

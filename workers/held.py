@@ -12,7 +12,7 @@ RENEWALS = 4  # a lease is renewed this many times before it would run out
 
 
 class HeldClaims:
-    """Claims that are still open. Used by one thread."""
+    """Claims that are still open. ``keep`` may be called from any thread."""
 
     def __init__(self, ledger: Ledger, claims: Sequence[Claim], clock: Clock) -> None:
         self._ledger = ledger

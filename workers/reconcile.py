@@ -88,9 +88,12 @@ class Reconciler:
         )
         return self._listed(plan, self._ledger.fence.generation(), "; ".join(listing.faults) or None)
 
-    def look(self, source: SourcePort, batch: Batch) -> Listed:
-        """Look at what hints named. Raises SourceUnavailable: then the source must be listed."""
-        plan = self._surveyor.part(source, batch)
+    def look(self, source: SourcePort, batch: Batch, noticed_at: float | None = None) -> Listed:
+        """Look at what hints named, the first of them at ``noticed_at`` (None: just now).
+
+        Raises SourceUnavailable: then the source must be listed.
+        """
+        plan = self._surveyor.part(source, batch, self._clock.now() if noticed_at is None else noticed_at)
         self._carry_out(plan, bulk=False)
         return self._listed(plan, self._ledger.fence.generation(), None)
 
@@ -107,7 +110,7 @@ class Reconciler:
 
     def _unavailable(self, source: SourcePort, generation: int, fault: SourceUnavailable) -> Listed:
         self._ledger.sources.set_fault(source.name, str(fault))
-        plan = Plan(source.name, generation)
+        plan = Plan(source.name, generation, self._clock.now())
         if not source.root().present:
             plan = self._surveyor.everything_missing(source, generation)
             self._judge_absences(plan)
@@ -168,7 +171,7 @@ class Reconciler:
         retired = self._ledger.documents.retire(evidence, observed_before=plan.observed_before)
         for document_id in retired:
             entry = entries[document_id]
-            self._report(Result.RETIRED, entry, entry.uri, evidence[document_id], None)
+            self._report(Result.RETIRED, entry, entry.uri, evidence[document_id], plan.noticed_at)
         newly = self._ledger.documents.hold(
             [entry.document_id for entry, _ in plan.held],
             plan.hold or "",
@@ -188,9 +191,8 @@ class Reconciler:
             Outcome(Result.HELD, plan.source, "", 0, 0, Lane.FRESH, self._clock.now(), detail=detail)
         )
 
-    def _report(self, result: Result, entry: Entry, uri: str, detail: str, seen_at: float | None) -> None:
+    def _report(self, result: Result, entry: Entry, uri: str, detail: str, noticed: float) -> None:
         now = self._clock.now()
-        noticed = now if seen_at is None else seen_at
         self._listener(
             Outcome(
                 result,

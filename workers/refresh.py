@@ -67,6 +67,7 @@ class Refresher:
         self._listener = listener
         self._absent = absent
         self._unreleased: list[Claim] = []
+        self._under_way: set[HeldClaims] = set()
 
     def refresh(self, edition: Edition, document_ids: Sequence[int], lane: Lane) -> Leftover:
         """Claim what is due of these documents and publish what their sources now hold."""
@@ -74,6 +75,7 @@ class Refresher:
         fresh: list[int] = []
         bulk: list[int] = []
         held = HeldClaims(self._ledger, claims, self._clock)
+        self._under_way.add(held)
         try:
             for group in self._groups(self._drafts(held)):
                 large = self._defer(group, lane)
@@ -85,7 +87,14 @@ class Refresher:
             self._hand_back(held.open, fault)
         except Exception as error:
             self._isolate(held.open, error)
+        finally:
+            self._under_way.discard(held)
         return Leftover(fresh, bulk)
+
+    def keep_claims(self) -> None:
+        """Keep the leases of what is under way, however long one document takes to parse."""
+        for held in list(self._under_way):
+            held.keep()
 
     def hand_back_again(self) -> None:
         """Claims that could not even be handed back, because the ledger was away, are handed back now."""

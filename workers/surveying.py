@@ -51,6 +51,7 @@ class Plan:
 
     source: str
     observed_before: int
+    noticed_at: float  # of the first event, or of the listing's start
     wants: list[Want] = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)
     skips: list[Skipped] = field(default_factory=list)
@@ -86,8 +87,8 @@ class Surveyor:
         """A complete listing, begun at a generation. Raises SourceUnavailable."""
         listing = source.list()
         entries = self._ledger.documents.entries(source.name)
-        plan = Plan(source.name, observed_before=generation)
-        self._judge(plan, source, listing.sightings, entries, listing.started_at)
+        plan = Plan(source.name, generation, listing.started_at)
+        self._judge(plan, source, listing.sightings, entries)
         seen = {sighting.uri for sighting in listing.sightings}
         missing = [
             entry
@@ -113,9 +114,9 @@ class Surveyor:
         _leave_held(plan)
         return plan, listing
 
-    def part(self, source: SourcePort, batch: Batch) -> Plan:
+    def part(self, source: SourcePort, batch: Batch, noticed_at: float) -> Plan:
         """Look at what hints named. Raises SourceUnavailable."""
-        plan = Plan(source.name, observed_before=self._ledger.fence.generation() + 1)
+        plan = Plan(source.name, self._ledger.fence.generation() + 1, noticed_at)
         observations: dict[str, Seen | Skipped] = {}
         missing: dict[str, Entry] = {}
         for prefix in batch.subtrees:
@@ -132,19 +133,18 @@ class Surveyor:
                 observations[uri] = observation
         entries = self._ledger.documents.find(source.name, [*observations, *absent])
         missing |= {uri: entries[uri] for uri in absent if uri in entries}
-        now = self._clock.now()
-        self._judge(plan, source, list(observations.values()), entries, now)
+        self._judge(plan, source, list(observations.values()), entries)
         self._absences(plan, source, [entry for uri, entry in missing.items() if uri not in observations])
         self._find_partners(plan, source)
         self._renames(plan, source)
         if plan.absences:
-            plan.hold = self._guard_part(plan, source.root(), now)
+            plan.hold = self._guard_part(plan, source.root(), self._clock.now())
         _leave_held(plan)
         return plan
 
     def everything_missing(self, source: SourcePort, generation: int) -> Plan:
         """The place itself is gone: nothing of it may be retired unasked."""
-        plan = Plan(source.name, observed_before=generation)
+        plan = Plan(source.name, generation, self._clock.now())
         entries = self._ledger.documents.below(source.name, "")
         reason = source.root().reason
         plan.absences = [(entry, reason) for entry in entries]
@@ -157,7 +157,6 @@ class Surveyor:
         source: SourcePort,
         sightings: Iterable[Seen | Skipped],
         entries: Mapping[str, Entry],
-        noticed: float,
     ) -> None:
         state = self._ledger.sources.state(source.name)
         for sighting in sightings:
@@ -172,7 +171,7 @@ class Surveyor:
                 plan.unchanged += 1
             else:
                 changed_at = plausible_change(
-                    sighting.changed_at, _last_look(entry, state), sighting.observed_at, noticed
+                    sighting.changed_at, _last_look(entry, state), sighting.observed_at, plan.noticed_at
                 )
                 plan.wants.append(Want(Change(sighting, changed_at), entry, decision.reason))
 

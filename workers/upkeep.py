@@ -13,6 +13,7 @@ from workers.audit import Audited, audit
 log = logging.getLogger("headwater.upkeep")
 
 SWEEP_AFTER_S = 60.0  # longer than any search may take
+TOMBSTONES_S = 30 * 86_400.0  # so long a document that comes back keeps its id
 
 
 class Upkeep:
@@ -45,9 +46,11 @@ class Upkeep:
             )
         return reaped
 
-    def trim(self) -> int:
-        """Keep the last attempts of each document only."""
-        return self._ledger.publications.trim_history()
+    def trim(self) -> None:
+        """Keep the last attempts of each document only, and tombstones for a month."""
+        self._ledger.publications.trim_history()
+        while self._ledger.documents.prune(self._clock.now() - TOMBSTONES_S):
+            pass  # short transactions: edits pass between them
 
     def audit(self, edition: Edition) -> Audited:
         """Compare ledger and index, and have mended what differs."""

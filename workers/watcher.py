@@ -134,7 +134,8 @@ class Watcher:
             if batch.rescan:
                 self._list(watched)
             else:
-                self._reconciler.look(watched.source, batch)
+                waited_s = 0.0 if batch.since is None else self._clock.monotonic() - batch.since
+                self._reconciler.look(watched.source, batch, self._clock.now() - waited_s)
         except SourceUnavailable:
             self._list(watched)
         except Exception as error:

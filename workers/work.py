@@ -72,6 +72,7 @@ class PipelineWork:
     def dispatch(self) -> None:
         """Send what is due; also what could not be done earlier because the ledger was away."""
         self._refresher.hand_back_again()
+        self._refresher.keep_claims()
         self._upkeep.reap()
         if self._postponed and self._able():
             self._ledger.claims.forget_messages()

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from ingestion.ledger.entries import ENTRY, Entries, as_entries
 from ingestion.ledger.sql import advance, among, record_attempts, slices
 from ingestion.ledger.tables import documents
-from ingestion.ledger.tombstones import event, retire
+from ingestion.ledger.tombstones import event, prune, retire
 from ingestion.ledger.values import Entry
 from ingestion.records import Standing
 
@@ -85,6 +85,11 @@ class Absences(Entries):
             if approved:
                 retire(connection, approved, self._clock.now(), unasked=False)
         return list(approved)
+
+    def prune(self, retired_before: float, *, at_most: int = 1000) -> int:
+        """Forget tombstones from before a moment whose chunks are swept; returns how many."""
+        with self._database.write() as connection:
+            return prune(connection, retired_before, at_most)
 
 
 def _among(

@@ -53,6 +53,15 @@ _WITHDRAW = (
         failed_at=None,
     )
 )
+_OLD = (
+    sa.select(documents.c.id)
+    .where(
+        documents.c.standing == Standing.RETIRED,
+        documents.c.retired_at < sa.bindparam("before"),
+        ~sa.exists().where(chunks.c.document_id == documents.c.id),
+    )
+    .limit(sa.bindparam("at_most"))
+)
 _AT = sa.select(documents.c.id, documents.c.standing).where(
     documents.c.source == sa.bindparam("in_source"),
     documents.c.uri == sa.bindparam("at_uri"),
@@ -119,3 +128,13 @@ def event(
         "finished_at": now,
         "detail": detail,
     }
+
+
+def prune(connection: sa.Connection, before: float, at_most: int) -> int:
+    """Remove tombstones from before a moment that hold no chunk any more, with their history."""
+    old = list(connection.execute(_OLD, {"before": before, "at_most": at_most}).scalars())
+    for some in slices(old):
+        for table in (attempts, publications):
+            connection.execute(sa.delete(table).where(table.c.document_id.in_(some)))
+        connection.execute(sa.delete(documents).where(documents.c.id.in_(some)))
+    return len(old)

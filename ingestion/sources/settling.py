@@ -46,6 +46,8 @@ class Batch:
     uris: tuple[str, ...]
     subtrees: tuple[str, ...]
     moved: Mapping[str, str]
+    since: float | None = field(default=None, compare=False)
+    """When the first of its hints was added, on the clock that ``Settling`` is given."""
 
     @property
     def rescan(self) -> bool:
@@ -57,6 +59,7 @@ class Batch:
 class _Waiting:
     first: float
     due: float
+    gone: bool
 
 
 class Settling:
@@ -86,22 +89,34 @@ class Settling:
                 self._moved.pop(place, None)  # there again: its rename is not a rename any more
             # The new end of a move waits for nothing, or the old one would be looked at without it.
             at_once = touch is Touch.SETTLED or place in arrived or place in self._moved
-            self._schedule(place, now, now if at_once else self._later(place, touch, now))
+            due = now if at_once else self._later(place, touch, now)
+            self._schedule(place, now, due, gone=touch is Touch.GONE and not at_once)
 
     def due(self, now: float) -> Batch | None:
         """Everything whose time has come, removed; None if nothing."""
-        places: list[str] = []
+        ready: dict[str, _Waiting] = {}
         while (next_due := self.next_due()) is not None and next_due <= now:
             _, place = heapq.heappop(self._order)
-            del self._waiting[place]
-            places.append(place)
-        if not places:
+            ready[place] = self._waiting.pop(place)
+        self._keep_deletions_together(ready, now)
+        if not ready:
             return None
-        ready = set(places)
         moved = {old: new for old, new in self._moved.items() if old in ready or new in ready}
         for old in moved:
             del self._moved[old]
-        return _batch(places, moved)
+        return _batch(ready, moved, min(waiting.first for waiting in ready.values()))
+
+    def _keep_deletions_together(self, ready: dict[str, _Waiting], now: float) -> None:
+        """While more places are still disappearing, those that are gone wait for them: a tree that is being
+        removed must be judged as one."""
+        last = max((waiting.due for waiting in self._waiting.values() if waiting.gone), default=None)
+        if last is None:
+            return
+        for place, waiting in list(ready.items()):
+            patient_until = waiting.first + self._patience_s
+            if waiting.gone and patient_until > now:
+                del ready[place]
+                self._put(place, _Waiting(waiting.first, min(last, patient_until), gone=True))
 
     def next_due(self) -> float | None:
         """When ``due`` will next have something, or None while nothing waits."""
@@ -122,15 +137,17 @@ class Settling:
             now + (self._confirm_s if touch is Touch.GONE else self._quiet_s), first + self._patience_s
         )
 
-    def _schedule(self, place: str, now: float, due: float) -> None:
+    def _schedule(self, place: str, now: float, due: float, *, gone: bool = False) -> None:
         known = self._waiting.get(place)
-        if known is not None and known.due == due:
-            return
-        self._waiting[place] = _Waiting(known.first if known else now, due)
-        heapq.heappush(self._order, (due, place))
+        if known is None or known.due != due or known.gone != gone:
+            self._put(place, _Waiting(known.first if known else now, due, gone))
+
+    def _put(self, place: str, waiting: _Waiting) -> None:
+        self._waiting[place] = waiting
+        heapq.heappush(self._order, (waiting.due, place))
 
 
-def _batch(places: Iterable[str], moved: dict[str, str]) -> Batch:
+def _batch(places: Iterable[str], moved: dict[str, str], since: float) -> Batch:
     ends = {*moved, *moved.values()}
     subtrees = {place for place in places if not place or place.endswith("/")}
 
@@ -138,7 +155,7 @@ def _batch(places: Iterable[str], moved: dict[str, str]) -> Batch:
         return place in ends or not any(above in subtrees for above in _above(place))
 
     uris = tuple(place for place in places if place not in subtrees and alone(place))
-    return Batch(uris, tuple(sorted(place for place in subtrees if alone(place))), moved)
+    return Batch(uris, tuple(sorted(place for place in subtrees if alone(place))), moved, since)
 
 
 def _above(place: str) -> Iterable[str]:

@@ -184,3 +184,27 @@ def test_every_hint_is_covered_by_a_batch_after_it_in_time(steps: list[tuple[Dir
     take()
     assert not open_since
     assert settling.next_due() is None
+
+
+def test_places_that_disappear_one_after_another_are_judged_together() -> None:
+    settling = Settling()
+    for number in range(10):
+        settling.add(Dirty({f"{number}.md": Touch.GONE}), 10.0 + number * 0.1)
+    assert settling.due(10.0 + CONFIRM_S) is None
+    batch = settling.due(10.9 + CONFIRM_S)
+    assert sorted(uris(batch)) == [f"{number}.md" for number in range(10)]
+    assert batch is not None
+    assert batch.since == 10.0
+    assert settling.next_due() is None
+
+
+def test_a_deletion_does_not_wait_for_others_for_ever() -> None:
+    settling = Settling()
+    first_seen = None
+    for number in range(100):
+        now = 10.0 + number * 0.1
+        settling.add(Dirty({f"{number}.md": Touch.GONE}), now)
+        if first_seen is None and "0.md" in uris(settling.due(now)):
+            first_seen = now
+    assert first_seen is not None
+    assert first_seen <= 10.0 + PATIENCE_S + 0.1

@@ -310,7 +310,7 @@ def test_one_temporary_name_used_for_many_files(root: Path, notes: Notes, watch:
     """A script that writes new.md and renames it, again and again, within one read of the queue."""
     notes.gate.clear()
     (root / "a.md").write_text("two")
-    notes.until_last("a.md", Touch.SETTLED)  # the reader is held: the rest comes at once
+    notes.until_covered("a.md")  # the reader is held: the rest comes at once
     for number in range(20):
         (root / "new.md").write_text(f"{number}")
         (root / "new.md").rename(root / f"{number}.md")
