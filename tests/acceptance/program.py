@@ -65,17 +65,18 @@ class Program:
         *words: str | Path,
         model: str = "hashing",
         prefix: Sequence[str] = (),
-        environment: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
     ) -> None:
-        """``words`` are arguments of up; ``prefix`` is a command that runs it."""
+        """``words`` are arguments of up; ``prefix`` is a command that runs it, in ``cwd`` (else beside
+        the data folder)."""
         self.data = data
         self.words = ["--data", str(data), "--port", "0", *map(str, words)]
         self.log = data.parent / f"{data.name}.log"
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("HEADWATER_")},
             "HEADWATER_EMBEDDING__MODEL": model,
-            **(environment or {}),
         }
+        self._cwd = cwd or data.parent
         self._prefix = [*prefix, sys.executable, "-m", "ops.cli"]
         self._process: subprocess.Popen[bytes] | None = None
         self._http: httpx.Client | None = None
@@ -106,7 +107,7 @@ class Program:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                cwd=self.data.parent,
+                cwd=self._cwd,
                 env=self.environment,
             )
         return self
@@ -241,7 +242,7 @@ class Program:
             capture_output=True,
             text=True,
             timeout=deadline_s,
-            cwd=self.data.parent,
+            cwd=self._cwd,
             env=self.environment,
         )
 
