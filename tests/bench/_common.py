@@ -83,14 +83,16 @@ class Service:
         """As the function of this name, with the end of the log in the error."""
 
         def alive() -> Found | None:
-            if self.process.poll() is not None:
-                raise TimeoutError(f"the program ended while waiting for: {what}\n{tail(self.log)}")
-            return look()
+            try:
+                return look()
+            except httpx.TransportError as error:
+                raise TimeoutError(f"no answer ({error}) while waiting for: {what}") from error
 
         try:
             return until(alive, deadline_s, what, pause_s)
         except TimeoutError as error:
-            raise TimeoutError(f"{error}\n{tail(self.log)}") from None
+            ended = f"; it ended with {self.process.poll()}" if self.process.poll() is not None else ""
+            raise TimeoutError(f"{error}{ended}\n{tail(self.log)}") from None
 
     def metric(self, name: str) -> float:
         """The sum of a metric over its labels."""
@@ -154,7 +156,7 @@ def service(
             stderr=subprocess.STDOUT,
             cwd=data,
             env={
-                **os.environ,
+                **as_a_user(),
                 "HEADWATER_EMBEDDING__MODEL": model,
                 "PYTHONPATH": str(ROOT),
                 **(environ or {}),
@@ -162,19 +164,29 @@ def service(
         )
     one = Service(process, log, started)
     try:
-        one.client.base_url = one.until(lambda: _address(data, process.pid), 60, "an address", pause_s=0.002)
+        one.client.base_url = one.until(lambda: _address(data, process), 60, "an address", pause_s=0.002)
         yield one
     finally:
         one.stop()
 
 
-def _address(data: Path, pid: int) -> str | None:
+def _address(data: Path, process: subprocess.Popen[bytes]) -> str | None:
     """Where the daemon answers, by the note that it leaves; a note of a killed one is not its."""
+    if process.poll() is not None:
+        raise TimeoutError("the program did not start")
     try:
         note = json.loads((data / "daemon.json").read_text())
     except (OSError, ValueError):
         return None
-    return f"http://{note['host']}:{note['port']}" if note["pid"] == pid else None
+    return f"http://{note['host']}:{note['port']}" if note["pid"] == process.pid else None
+
+
+def as_a_user() -> dict[str, str]:
+    """This environment, with the interpreter's cache of compiled modules as it is by default.
+
+    Without it, as in some containers, every start compiles the libraries again: half a second.
+    """
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def headwater(*arguments: str, environ: Mapping[str, str] | None = None) -> str:
@@ -185,7 +197,7 @@ def headwater(*arguments: str, environ: Mapping[str, str] | None = None) -> str:
         capture_output=True,
         timeout=120,
         cwd=tempfile.gettempdir(),
-        env={**os.environ, **(environ or {})},
+        env={**as_a_user(), **(environ or {})},
     )
     return done.stdout.decode("utf-8", "replace")
 

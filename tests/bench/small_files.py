@@ -19,6 +19,7 @@ from pathlib import Path
 from tests.bench._common import (
     ROOT,
     Service,
+    as_a_user,
     begin,
     edit_lag,
     row,
@@ -63,6 +64,7 @@ def floor(folder: Path, data: Path) -> float:
         [sys.executable, "-m", "tests.bench._small_files_floor", str(folder), str(data)],
         check=True,
         cwd=ROOT,
+        env=as_a_user(),
         timeout=300,
     )
     return time.perf_counter() - began

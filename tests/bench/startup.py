@@ -15,7 +15,17 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.bench._common import HEADWATER, REAL, begin, row, service, small_files, workplace, write_all
+from tests.bench._common import (
+    HEADWATER,
+    REAL,
+    as_a_user,
+    begin,
+    row,
+    service,
+    small_files,
+    workplace,
+    write_all,
+)
 
 TIMES = 7
 FILES = 200
@@ -59,7 +69,7 @@ def fresh(place: Path) -> Path:
 
 def run(command: Sequence[str]) -> float:
     began = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=60)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=60, env=as_a_user())
     return time.perf_counter() - began
 
 
