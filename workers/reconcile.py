@@ -123,9 +123,10 @@ class Reconciler:
             if not self._ledger.documents.move(move.entry.document_id, move.seen, was=move.entry.uri):
                 # Retired or moved by somebody else since the survey: then it is a document of its own.
                 plan.moves.remove(move)
-                plan.wants.append(
-                    Want(Change(move.seen, move.seen.observed_at), None, "not a rename any more")
-                )
+                if all(want.change.seen.uri != move.seen.uri for want in plan.wants):
+                    plan.wants.append(
+                        Want(Change(move.seen, move.seen.observed_at), None, "not a rename any more")
+                    )
                 continue
             detail = f"was {move.entry.uri}"
             self._report(Result.RENAMED, move.entry, move.seen.uri, detail, move.seen.observed_at)

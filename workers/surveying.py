@@ -137,6 +137,7 @@ class Surveyor:
         self._absences(plan, source, [entry for uri, entry in missing.items() if uri not in observations])
         self._find_partners(plan, source)
         self._renames(plan, source)
+        self._told_renames(plan, batch.moved)
         if plan.absences:
             plan.hold = self._guard_part(plan, source.root(), self._clock.now())
         _leave_held(plan)
@@ -213,6 +214,22 @@ class Surveyor:
                     plan, absent, by_content, {seen.uri: _digest(source, seen.uri) for seen in same_size}
                 )
 
+    def _told_renames(self, plan: Plan, moved: Mapping[str, str]) -> None:
+        """Renames that the system told of, of documents whose last edit is not published yet.
+
+        Neither look nor content can be that of the published revision. As two documents, the old one
+        would be gone before the new one is live: it moves instead, and is read again.
+        """
+        arrivals = {want.change.seen.uri: want.change.seen for want in _arrivals(plan)}
+        told: dict[int, Move] = {}
+        for entry, _ in plan.absences:
+            uri = _new_place(entry.uri, moved)
+            if uri in arrivals and entry.standing in _SERVED and format_of(uri) is format_of(entry.uri):
+                told[entry.document_id] = Move(entry, arrivals.pop(uri))
+        served = self._ledger.documents.published(list(told))
+        plan.moves += [move for key, move in told.items() if key in served]
+        plan.absences = [one for one in plan.absences if one[0].document_id not in served]
+
     def _match(
         self,
         plan: Plan,
@@ -270,6 +287,16 @@ def _leave_held(plan: Plan) -> None:
     """What is held waits for approval, however few absences a later look adds to it."""
     if plan.hold is None:
         plan.absences = [one for one in plan.absences if one[0].standing is not Standing.HELD]
+
+
+def _new_place(uri: str, moved: Mapping[str, str]) -> str:
+    """Where what was there has gone, renames of folders and renames after renames included."""
+    for _ in range(len(moved)):
+        old = next((old for old in moved if uri == old or (old.endswith("/") and uri.startswith(old))), None)
+        if old is None:
+            break
+        uri = moved[old] + uri[len(old) :]
+    return uri
 
 
 def _is_arrival(want: Want) -> bool:

@@ -13,6 +13,7 @@ from ingestion.clock import SystemClock
 from ingestion.database import Database
 from ingestion.sources.files import FilesSource
 from ingestion.sources.paths import uri_of
+from ingestion.sources.settling import Batch
 from tests.rig import SOURCE, Rig, from_scratch
 from workers.outcomes import Result
 
@@ -189,6 +190,36 @@ def test_an_edit_and_a_rename_at_once(folder: Folder) -> None:
     folder.notice("alpha.md", "delta.md")
     assert folder.texts()["delta.md"] == "changed words"
     assert "alpha.md" not in folder.rig.states()
+
+
+@pytest.mark.parametrize("moved", [{"a/x.md": "b/y.md"}, {"a/": "b/", "b/x.md": "b/y.md"}])
+def test_a_rename_before_an_edit_is_published_leaves_no_gap(folder: Folder, moved: dict[str, str]) -> None:
+    """Its live passages are served under the new name until the edit is published there."""
+    folder.write("a/x.md", "old words")
+    folder.notice("a/x.md")
+    document_id = folder.rig.document_ids()["a/x.md"]
+    folder.write("a/x.md", "changed words")
+    folder.rig.look("a/x.md")
+    (folder.root / "a").rename(folder.root / "b")
+    (folder.root / "b/x.md").rename(folder.root / "b/y.md")
+    folder.rig.reconciler.look(folder.rig.sources[SOURCE], Batch(("a/x.md", "b/y.md"), (), moved))
+    assert folder.texts()["b/y.md"] == "old words"
+    assert folder.rig.document_ids()["b/y.md"] == document_id
+    assert "a/x.md" not in folder.rig.states()
+    folder.rig.settle()
+    assert folder.texts()["b/y.md"] == "changed words"
+    assert folder.rig.document_ids()["b/y.md"] == document_id
+
+
+def test_a_document_never_published_is_new_under_its_new_name(folder: Folder) -> None:
+    folder.write("a.md", "new words")
+    folder.rig.look("a.md")
+    (folder.root / "a.md").rename(folder.root / "b.md")
+    batch = Batch(("a.md", "b.md"), (), {"a.md": "b.md"})
+    folder.rig.reconciler.look(folder.rig.sources[SOURCE], batch)
+    folder.rig.settle()
+    assert folder.texts()["b.md"] == "new words"
+    assert folder.rig.results(Result.RENAMED) == []
 
 
 def test_a_rename_onto_an_existing_file_keeps_the_replaced_document(folder: Folder) -> None:
