@@ -23,18 +23,23 @@ log = logging.getLogger("headwater.in_process")
 
 @dataclass(frozen=True, slots=True)
 class _Role:
-    """A worker's queue, threads, and how often it looks into the queue: an empty look costs 50 µs."""
+    """A worker's queue, threads, and how often it looks into the queue: an empty look costs 50 µs.
+
+    ``ahead``: messages that it holds for each thread, the one under way included.
+    """
 
     queue: str
     threads: int
     poll_s: float
+    ahead: int = 1
 
 
 # Each lane has threads of its own, so that bulk work, or the listing of a slow mount, never stands before
-# an edit. A hop costs half a poll: 12 ms where somebody waits, more where nobody does.
+# an edit. A hop costs half a poll: 12 ms where somebody waits, more where nobody does; bulk work holds its
+# next messages already, or it would wait for a poll after each (a first index took 17 s instead of 13).
 ROLES = (
     _Role(Lane.FRESH.value, threads=4, poll_s=0.02),
-    _Role(Lane.BULK.value, threads=2, poll_s=0.1),
+    _Role(Lane.BULK.value, threads=2, poll_s=0.1, ahead=4),
     _Role(UPKEEP_QUEUE, threads=3, poll_s=0.05),
 )
 SET_BACK_S = 5.0
@@ -48,6 +53,7 @@ class _Worker:
             pool="threads",
             concurrency=role.threads,
             queues=[role.queue],
+            prefetch_multiplier=role.ahead,
             hostname=f"{role.queue}@localhost",
             without_gossip=True,
             without_mingle=True,

@@ -14,7 +14,7 @@ from ingestion.records import Lane
 
 RESEND_S = 60.0  # a message not acted on for this long counts as lost
 BATCH = {Lane.FRESH: 32, Lane.BULK: 128}  # documents a message
-WINDOW = 4  # bulk messages on their way at once: a backlog of a million documents floods no queue
+WINDOW = 8  # bulk messages on their way at once: a backlog of a million documents floods no queue
 FRESH_LIMIT = 1024
 
 SendMessage = Callable[[Lane, Sequence[int]], None]
