@@ -87,7 +87,7 @@ class Book:
                 (one.text, line) for one in added for line in one.text.splitlines() if line not in before
             ]
             if lines:
-                passage, line = max(lines, key=lambda pair: len(pair[1]))
+                passage, line = max(lines, key=lambda pair: len(pair[1].split()))  # prose, no paths
                 passages.append(Passage(path, passage, line[:500]))
             self.files[path], self.digests[path] = text, {one.digest for one in chunks}
         for path in commit.delete:
