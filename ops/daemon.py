@@ -102,6 +102,7 @@ class Daemon:
             listener=listener,
             missed=self.metrics.scan_missed,
             stopping=self._raise_if_stopping,
+            absent=lambda source, uris: self._watcher.doubt(source, uris),
         )
 
     def _begin(self, undo: contextlib.ExitStack) -> None:
@@ -110,9 +111,7 @@ class Daemon:
         self._tasks = InProcess(self._pipeline.work, scans=scans)
         parts.batcher.on_embedded = self.metrics.embedded
         parts.batcher.start_loading()
-        self._tasks.start()
-        undo.callback(self._tasks.stop)
-        watcher = Watcher(
+        self._watcher = Watcher(
             parts.ledger,
             self._pipeline.reconciler,
             list(parts.sources.values()),
@@ -120,8 +119,10 @@ class Daemon:
             list_source=self._tasks.list_source,
             overflowed=self.metrics.overflow,
         )
-        watcher.start()
-        undo.callback(watcher.stop)
+        self._tasks.start()
+        undo.callback(self._tasks.stop)
+        self._watcher.start()
+        undo.callback(self._watcher.stop)
         # Callers that wait for a vector must be let go before the workers are waited for.
         undo.callback(parts.batcher.close)
 

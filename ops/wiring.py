@@ -24,7 +24,7 @@ from workers.dispatch import Dispatcher, SendMessage
 from workers.drafting import Drafter
 from workers.outcomes import Listener
 from workers.reconcile import Missed, Reconciler
-from workers.refresh import Refresher
+from workers.refresh import Absent, Refresher
 from workers.upkeep import Upkeep
 from workers.work import PipelineWork
 
@@ -106,8 +106,12 @@ def make_pipeline(
     listener: Listener,
     missed: Missed,
     stopping: Callable[[], None] = lambda: None,
+    absent: Absent | None = None,
 ) -> Pipeline:
-    """``stopping`` is called before each slice that is embedded, and raises to end an attempt early."""
+    """``stopping`` is called before each slice that is embedded, and raises to end an attempt early.
+
+    ``absent`` is told what workers did not find; without one it is judged at once.
+    """
     dispatcher = Dispatcher(parts.ledger, send_message)
     reconciler = Reconciler(parts.ledger, parts.clock, listener=listener, send=dispatcher.send, missed=missed)
 
@@ -126,7 +130,7 @@ def make_pipeline(
         parts.sources,
         parts.clock,
         listener=listener,
-        absent=lambda source, uris: reconciler.absent(parts.sources[source], uris),
+        absent=absent or (lambda source, uris: reconciler.absent(parts.sources[source], uris)),
     )
     upkeep = Upkeep(parts.ledger, parts.index, parts.clock)
     work = PipelineWork(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ingestion.clock import Clock
@@ -17,7 +17,7 @@ from ingestion.errors import HeadwaterError, SourceUnavailable
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.values import SourceState
 from ingestion.sources.files import FilesSource
-from ingestion.sources.settling import Dirty, Settling
+from ingestion.sources.settling import Dirty, Settling, Touch
 from ingestion.sources.watching import FileWatch
 from workers.reconcile import Reconciler
 
@@ -85,6 +85,13 @@ class Watcher:
     def blind(self, name: str) -> str | None:
         """Why changes of a source may come without a hint, or None."""
         return self._watched[name].watch.blind_reason
+
+    def doubt(self, name: str, uris: Sequence[str]) -> None:
+        """Somebody did not find these: look once it is clear whether they were only renamed."""
+        watched = self._watched[name]
+        with self._changed:
+            watched.settling.add(Dirty(dict.fromkeys(uris, Touch.GONE)), self._clock.monotonic())
+            self._changed.notify()
 
     def _watching(self, source: FilesSource) -> _Watched:
         watched: _Watched

@@ -123,9 +123,10 @@ class PipelineWork:
     def _list(self, name: str) -> None:
         try:
             self.listed[name] = self._reconciler.list_source(self._sources[name], watched=True)
-        except HeadwaterError as error:
+        except Exception as error:
             self._unlisted.add(name)
-            log.warning("%s could not be listed and will be: %s", name, error)
+            unexpected = None if isinstance(error, HeadwaterError) else error
+            log.warning("%s could not be listed and will be: %s", name, error, exc_info=unexpected)
         else:
             self._unlisted.discard(name)
             self._dispatcher.dispatch(self._edition, Lane.BULK)

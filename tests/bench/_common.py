@@ -39,15 +39,19 @@ Found = TypeVar("Found")
 
 
 def until(look: Callable[[], Found | None], deadline_s: float, what: str, pause_s: float = 0.01) -> Found:
-    """The first truthy answer. Raises TimeoutError."""
-    ends = time.monotonic() + deadline_s
+    """The first truthy answer. Raises TimeoutError.
+
+    The longer it takes the rarer it looks: a look takes the cores from what it waits for.
+    """
+    started = time.monotonic()
+    ends = started + deadline_s
     while True:
         found = look()
         if found:
             return found
         if time.monotonic() > ends:
             raise TimeoutError(f"not within {deadline_s:.0f} s: {what}")
-        time.sleep(pause_s)
+        time.sleep(max(pause_s, min(0.1, 0.1 * (time.monotonic() - started))))
 
 
 @dataclass

@@ -108,7 +108,7 @@ class Documents:
 
     def until_published(self, commit: Commit) -> None:
         """Every document of the commit, one after the other; nothing is polled that is known to be done."""
-        self._settle(commit, lambda look, what: self._one.until(look, DEADLINE_S, what, pause_s=0.01))
+        self._settle(commit, lambda look, what: self._one.until(look, DEADLINE_S, what, pause_s=0.02))
         self._learn()
 
     def _settle(self, commit: Commit, wait: Any) -> None:

@@ -200,3 +200,11 @@ def test_a_ledger_that_is_away_is_told_once_and_without_a_trace(
         told = [one for one in caplog.records if "The disk is full." in one.message]
         assert [(one.levelno, one.exc_info) for one in told] == [(logging.WARNING, None)]
         eventually(partial(beaten_since, watched.heartbeat()))
+
+
+def test_what_a_worker_did_not_find_may_have_been_renamed(watched: Watched) -> None:
+    before = watched.rig.document_ids()
+    watched.watcher.doubt(SOURCE, ["a.md", "b.md"])
+    (watched.root / "a.md").rename(watched.root / "z.md")
+    watched.becomes({"b.md": "live", "z.md": "live"})
+    assert watched.rig.document_ids() == {"b.md": before["b.md"], "z.md": before["a.md"]}
