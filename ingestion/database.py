@@ -144,9 +144,9 @@ def translated(error: sa.exc.DBAPIError, path: Path | None) -> HeadwaterError:
 
 def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # SQLAlchemy's begin event issues the BEGIN
+    connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}").close()
+    _use_log(connection)
     for pragma in (
-        f"busy_timeout={BUSY_TIMEOUT_MS}",
-        "journal_mode=WAL",
         f"journal_size_limit={LOG_BYTES}",
         "synchronous=NORMAL",
         "foreign_keys=ON",
@@ -154,6 +154,20 @@ def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
         "secure_delete=FAST",  # some builds overwrite all that is freed: ten times the time of a DROP
     ):
         connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _use_log(connection: sqlite3.Connection) -> None:
+    """WAL mode. Two that turn a new file into one at once do not wait for each other: SQLite asks no busy
+    handler there, so the loser tries again."""
+    ends = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").close()
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > ends:
+                raise
+            time.sleep(0.005)
 
 
 def _fail_if_busy(connection: sqlite3.Connection, _record: object) -> None:
