@@ -40,7 +40,7 @@ class _Role:
 ROLES = (
     _Role(Lane.FRESH.value, threads=4, poll_s=0.02),
     _Role(Lane.BULK.value, threads=2, poll_s=0.1, ahead=4),
-    _Role(UPKEEP_QUEUE, threads=3, poll_s=0.05),
+    _Role(UPKEEP_QUEUE, threads=3, poll_s=0.2),
 )
 SET_BACK_S = 5.0
 

@@ -20,7 +20,7 @@ log = logging.getLogger("headwater.tasks")
 
 IN_PROCESS = "memory://localhost/"
 UPKEEP_QUEUE = "upkeep"
-DISPATCH_EVERY_S = 1.0
+DISPATCH_EVERY_S = 2.0
 SWEEP_EVERY_S = 20.0
 TRIM_EVERY_S = 3600.0
 AUDIT_EVERY_S = 6 * 3600.0
