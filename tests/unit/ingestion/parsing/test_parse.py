@@ -97,12 +97,13 @@ TABLE = "a|" * 8 + "\n" + "-|" * 8 + "\n" + ("a|" * 8 + "\n") * 55_000
         ("a.py", ["a", "a\n", "a\n\n", " ", "\n", "\r", " \n"]),
     ],
 )
-def test_a_megabyte_of_anything_takes_less_than_two_seconds(uri: str, units: list[str]) -> None:
+def test_a_megabyte_of_anything_ends(uri: str, units: list[str]) -> None:
     for unit in units:
         body = ("x" + unit * (1_000_000 // len(unit)) + "x").encode()
         start = time.process_time()
         parse(body, uri)
-        assert time.process_time() - start < 2, unit[:20]
+        # Two seconds when quiet; what grows with the square of the size takes minutes.
+        assert time.process_time() - start < 20, unit[:20]
 
 
 def test_a_short_markdown_file_is_quick() -> None:
