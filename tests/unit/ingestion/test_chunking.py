@@ -211,7 +211,7 @@ def test_hostile_texts_are_cut_in_linear_time_and_into_few_chunks(text: str) -> 
     parsed = Parsed(text, parse_plain(text).blocks)
     start = time.process_time()
     made = chunk(parsed, max_tokens=256, count_tokens=count_words)
-    assert time.process_time() - start < 40  # 2 s measured
+    assert time.process_time() - start < 8  # 2 s measured
     assert len(made) < 3 * len(text) / (254 * 4)
     assert_all_fit(made)
 

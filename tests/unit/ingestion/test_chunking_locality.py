@@ -81,7 +81,7 @@ def test_five_thousand_paragraphs_are_cut_in_well_under_a_second() -> None:
     parsed = parse_markdown("\n\n".join(document("long", random.Random(3))))
     start = time.process_time()
     chunk(parsed, max_tokens=MAX_TOKENS, count_tokens=count_words)
-    assert time.process_time() - start < 4  # 0.1 s measured
+    assert time.process_time() - start < 0.8  # 0.1 s measured
 
 
 @functools.cache

@@ -100,4 +100,4 @@ def test_time_is_linear(content: str) -> None:
     }[content]
     start = time.process_time()
     cut([7] * len(digests), boundary_keys([0] * len(digests), digests), LIMIT)
-    assert time.process_time() - start < 20  # 0.5 s measured
+    assert time.process_time() - start < 4  # 0.5 s measured

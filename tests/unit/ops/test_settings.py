@@ -351,4 +351,4 @@ def test_importing_reads_nothing_and_is_quick() -> None:
         subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
         for _ in range(3)
     ]
-    assert min(float(run.stdout) for run in runs) < 2.0  # 0.25 s measured
+    assert min(float(run.stdout) for run in runs) < 0.6

@@ -95,7 +95,7 @@ def test_no_text_gives_no_blocks(html: str) -> None:
 def test_hostile_markup_takes_no_time_and_no_stack(html: str) -> None:
     start = time.process_time()
     parsed = parse_html(html)
-    assert time.process_time() - start < 20  # 1 s measured; what is quadratic takes minutes
+    assert time.process_time() - start < 2
     assert "found" in parsed.text
 
 

@@ -116,7 +116,7 @@ def test_a_short_markdown_file_is_quick() -> None:
     start = time.process_time()
     for _ in range(200):
         parse(body, "a.md")
-    assert (time.process_time() - start) / 200 < 0.02  # 0.2 ms measured; the rest is for slow machines
+    assert (time.process_time() - start) / 200 < 0.002  # 0.2 ms measured; the rest is for slow machines
 
 
 def test_importing_loads_no_parser() -> None:

@@ -78,4 +78,4 @@ def test_twenty_thousand_texts_take_about_a_second_of_one_core() -> None:
     embedder = HashingEmbedder()
     started = time.process_time()
     embedder.embed_documents(texts)
-    assert time.process_time() - started < 20.0  # 0.7 s measured; slower machines are let through
+    assert time.process_time() - started < 3.0  # 0.7 s measured; slower machines are let through
