@@ -97,13 +97,10 @@ TABLE = "a|" * 8 + "\n" + "-|" * 8 + "\n" + ("a|" * 8 + "\n") * 55_000
         ("a.py", ["a", "a\n", "a\n\n", " ", "\n", "\r", " \n"]),
     ],
 )
-def test_a_megabyte_of_anything_ends(uri: str, units: list[str]) -> None:
+def test_a_megabyte_of_anything_takes_less_than_two_seconds(uri: str, units: list[str]) -> None:
     for unit in units:
         body = ("x" + unit * (1_000_000 // len(unit)) + "x").encode()
-        start = time.process_time()
-        parse(body, uri)
-        # Two seconds when quiet; what grows with the square of the size takes minutes.
-        assert time.process_time() - start < 20, unit[:20]
+        assert any(_parse_s(body, uri) < 2 for _ in range(3)), unit[:20]  # other threads count too
 
 
 def test_a_short_markdown_file_is_quick() -> None:
@@ -130,3 +127,10 @@ def test_offsets_reproduce_the_kinds() -> None:
     parsed = parse(SAMPLES["a.md"].encode(), "a.md")
     tables = [block for block in parsed.blocks if block.kind is BlockKind.TABLE]
     assert [parsed.text[block.start : block.end] for block in tables] == ["|a|\n|-|\n|b|"]
+
+
+def _parse_s(body: bytes, uri: str) -> float:
+    """Processor time of one parse, in seconds."""
+    start = time.process_time()
+    parse(body, uri)
+    return time.process_time() - start
