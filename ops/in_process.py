@@ -17,32 +17,28 @@ from celery.beat import EmbeddedService, Scheduler
 
 from ingestion.records import Lane
 from workers.app import UPKEEP_QUEUE, Work, make_app, send_refresh
+from workers.in_memory import end_waits
 
 log = logging.getLogger("headwater.in_process")
 
 
 @dataclass(frozen=True, slots=True)
 class _Role:
-    """A worker's queue, threads, and how often it looks into the queue: an empty look costs 50 µs.
-
-    ``ahead``: messages that it holds for each thread, the one under way included.
-    """
+    """A worker's queue and threads."""
 
     queue: str
     threads: int
-    poll_s: float
-    ahead: int = 1
 
 
 # Each lane has threads of its own, so that bulk work, or the listing of a slow mount, never stands before
-# an edit. A hop costs half a poll: 12 ms where somebody waits, more where nobody does; bulk work holds its
-# next messages already, or it would wait for a poll after each (a first index took 17 s instead of 13).
+# an edit.
 ROLES = (
-    _Role(Lane.FRESH.value, threads=4, poll_s=0.02),
-    _Role(Lane.BULK.value, threads=2, poll_s=0.1, ahead=4),
-    _Role(UPKEEP_QUEUE, threads=3, poll_s=0.2),
+    _Role(Lane.FRESH.value, threads=4),
+    _Role(Lane.BULK.value, threads=2),
+    _Role(UPKEEP_QUEUE, threads=3),
 )
 SET_BACK_S = 5.0
+END_WAITS_S = 0.02
 
 
 class _Worker:
@@ -53,7 +49,7 @@ class _Worker:
             pool="threads",
             concurrency=role.threads,
             queues=[role.queue],
-            prefetch_multiplier=role.ahead,
+            prefetch_multiplier=1,
             hostname=f"{role.queue}@localhost",
             without_gossip=True,
             without_mingle=True,
@@ -95,7 +91,7 @@ class InProcess:
         self._sender = make_app(work, scans=scans)
         # Pool threads look tasks up in the process's default application, whoever received the message.
         self._sender.set_default()
-        self._workers = [_Worker(make_app(work, scans=scans, poll_s=role.poll_s), role) for role in ROLES]
+        self._workers = [_Worker(make_app(work, scans=scans), role) for role in ROLES]
         self._beat: Any = EmbeddedService(self._sender, thread=True, scheduler_cls=SteadyScheduler)
         self._beat.daemon = True
 
@@ -117,7 +113,9 @@ class InProcess:
         for thread in stopping:
             thread.start()
         for thread in stopping:
-            thread.join()
+            while thread.is_alive():
+                end_waits()  # a consumer that sleeps does not see that its worker is closing
+                thread.join(END_WAITS_S)
 
 
 def _quietly(stop: Callable[[], None]) -> Callable[[], None]:

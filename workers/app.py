@@ -19,6 +19,7 @@ from ingestion.records import Lane
 log = logging.getLogger("headwater.tasks")
 
 IN_PROCESS = "memory://localhost/"
+IN_PROCESS_TRANSPORT = "workers.in_memory:Transport"
 UPKEEP_QUEUE = "upkeep"
 DISPATCH_EVERY_S = 2.0
 SWEEP_EVERY_S = 20.0
@@ -48,13 +49,8 @@ class Work(Protocol):
         """Look at a whole source."""
 
 
-def make_app(
-    work: Work, *, scans: dict[str, float], broker: str = IN_PROCESS, poll_s: float = 0.02
-) -> Celery:
-    """The application around ``work``. ``scans``: seconds between complete listings, by source.
-
-    ``poll_s``: how often a worker looks into a queue of the in-process broker, which cannot wake it.
-    """
+def make_app(work: Work, *, scans: dict[str, float], broker: str = IN_PROCESS) -> Celery:
+    """The application around ``work``. ``scans``: seconds between complete listings, by source."""
     app = Celery("headwater", broker=broker, set_as_current=False)
     app.conf.update(
         task_ignore_result=True,
@@ -68,8 +64,7 @@ def make_app(
         worker_redirect_stdouts=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_connection_retry_on_startup=True,
-        # The default is once a second; a hop then costs that.
-        broker_transport_options={"polling_interval": poll_s} if broker == IN_PROCESS else {},
+        broker_transport=IN_PROCESS_TRANSPORT if broker == IN_PROCESS else None,
         beat_max_loop_interval=5,
         beat_schedule=_schedule(scans),
     )

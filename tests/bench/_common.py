@@ -38,10 +38,18 @@ REAL = "all-MiniLM-L6-v2"
 Found = TypeVar("Found")
 
 
-def until(look: Callable[[], Found | None], deadline_s: float, what: str, pause_s: float = 0.01) -> Found:
+def until(
+    look: Callable[[], Found | None],
+    deadline_s: float,
+    what: str,
+    pause_s: float = 0.01,
+    *,
+    pause_share: float = 0.1,
+) -> Found:
     """The first truthy answer. Raises TimeoutError.
 
-    The longer it takes the rarer it looks: a look takes the cores from what it waits for.
+    The longer it takes the rarer it looks, each ``pause_share`` of the time so far: a look takes the cores
+    from what it waits for.
     """
     started = time.monotonic()
     ends = started + deadline_s
@@ -51,7 +59,7 @@ def until(look: Callable[[], Found | None], deadline_s: float, what: str, pause_
             return found
         if time.monotonic() > ends:
             raise TimeoutError(f"not within {deadline_s:.0f} s: {what}")
-        time.sleep(max(pause_s, min(0.1, 0.1 * (time.monotonic() - started))))
+        time.sleep(max(pause_s, min(0.1, pause_share * (time.monotonic() - started))))
 
 
 @dataclass
@@ -104,16 +112,6 @@ class Service:
         return sum(
             float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name}{{", f"{name} "))
         )
-
-    def documents(self, after: int = 0) -> list[dict[str, Any]]:
-        """Every document that is not retired, or those with higher ids than ``after``."""
-        found: list[dict[str, Any]] = []
-        cursor: str | None = str(after)
-        while cursor is not None:
-            page = self.get(f"/v1/documents?limit=1000&cursor={cursor}")
-            found += page["documents"]
-            cursor = page["next_cursor"]
-        return found
 
     def processor_s(self) -> float:
         spent = psutil.Process(self.process.pid).cpu_times()

@@ -6,9 +6,9 @@ Each commit is written as git does it, files beside the old ones and renamed, an
 Its lag runs from the last write or deletion until a search returns a passage that the commit added.
 The floor, in the same run, is one direct encode of the commit's new chunks with the same model.
 
-Looking must not disturb: a search costs an embedding on the same cores. So the ledger's view of the
-commit's documents is polled every 10 ms until the last one is published; then one search confirms it, and
-its time counts. That everything else the commit added is found too is checked after the clock has stopped.
+Looking must not disturb: a search costs an embedding on the same cores. So the commit's documents are looked
+up in the data file every 3 ms until the last one is published; then one search confirms it, and its time
+counts. That everything else the commit added is found too is checked after the clock has stopped.
 Targets: issue 3, figure 1.
 """
 
@@ -19,12 +19,17 @@ import gzip
 import json
 import statistics
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
+from ingestion.clock import SystemClock
+from ingestion.database import Database
+from ingestion.ledger.ledger import Ledger
+from ingestion.ledger.views import DocumentView
+from ops.opening import DATA_FILE
 from tests.bench._common import (
     HISTORY,
     REAL,
@@ -37,12 +42,14 @@ from tests.bench._common import (
     save,
     service,
     spread,
+    until,
     workplace,
     write_all,
 )
 from tests.bench._direct import Direct
 
 DEADLINE_S = 120.0
+LOOK_S = 0.003
 PAUSE_S = 0.5  # between two commits: they are measured one by one
 
 
@@ -97,54 +104,64 @@ class Book:
 
 
 class Documents:
-    """The ledger's view of the documents a commit touches: published up to what generation."""
+    """The ledger's view of the documents a commit touches: published up to what generation.
 
-    def __init__(self, one: Service) -> None:
-        self._one = one
+    Read from the data file: a look over HTTP takes a core, and the interpreter, from what it waits for.
+    """
+
+    def __init__(self, data: Path) -> None:
+        self._views = Ledger(Database.file(data / DATA_FILE), SystemClock()).views
         self._ids: dict[str, int] = {}
         self._generations: dict[int, int] = {}
         self._last = 0
-        self._learn()
+        self.learn()
 
     def until_published(self, commit: Commit) -> None:
         """Every document of the commit, one after the other; nothing is polled that is known to be done."""
-        self._settle(commit, lambda look, what: self._one.until(look, DEADLINE_S, what, pause_s=0.02))
-        self._learn()
-
-    def _settle(self, commit: Commit, wait: Any) -> None:
         for path in commit.write:
             known = self._ids.get(path)
             if known is None:
-                wait(lambda path=path: self._appeared(path, commit), f"{path} of {commit.name}")
+                self._until(partial(self._appeared, path, commit), f"{path} of {commit.name}")
             else:
-                wait(lambda known=known: self._moved_on(known), f"{path} of {commit.name}")
+                self._until(partial(self._moved_on, known), f"{path} of {commit.name}")
         for path in commit.delete:
             if path in self._ids:
-                wait(lambda path=path: self._left(path), f"the end of {path} of {commit.name}")
+                self._until(partial(self._left, path), f"the end of {path} of {commit.name}")
 
-    def _learn(self) -> None:
-        for view in self._one.documents():
-            self._ids[view["uri"]] = view["document_id"]
-            self._generations[view["document_id"]] = view["generation"] or 0
-            self._last = max(self._last, view["document_id"])
+    def learn(self) -> None:
+        """Take what is there now as known."""
+        for view in self._pages():
+            self._ids[view.uri] = view.document_id
+            self._generations[view.document_id] = view.generation or 0
+            self._last = max(self._last, view.document_id)
 
-    def _view(self, document_id: int) -> dict[str, Any]:
-        view: dict[str, Any] = self._one.get(f"/v1/documents/{document_id}")
+    def _until(self, look: Callable[[], bool], what: str) -> None:
+        until(look, DEADLINE_S, what, LOOK_S, pause_share=0.01)
+
+    def _pages(self) -> Iterator[DocumentView]:
+        after = 0
+        while page := self._views.documents(after=after, limit=1000):
+            yield from page
+            after = page[-1].document_id
+
+    def _view(self, document_id: int) -> DocumentView:
+        view = self._views.document(document_id)
+        assert view is not None
         return view
 
     def _moved_on(self, document_id: int) -> bool:
         view = self._view(document_id)
-        return bool(view["state"] == "live" and view["generation"] > self._generations[document_id])
+        return view.state == "live" and (view.generation or 0) > self._generations[document_id]
 
     def _appeared(self, path: str, commit: Commit) -> bool:
         """As a new document, or as one that was renamed."""
-        new = self._one.documents(self._last)
+        new = self._views.documents(after=self._last, limit=1000)
         moved = [self._view(self._ids[old]) for old in commit.delete if old in self._ids]
-        return any(view["uri"] == path and view["state"] == "live" for view in [*new, *moved])
+        return any(view.uri == path and view.state == "live" for view in [*new, *moved])
 
     def _left(self, path: str) -> bool:
         view = self._view(self._ids[path])
-        gone = bool(view["state"] == "retired" or view["uri"] != path)
+        gone = view.state == "retired" or view.uri != path
         if gone:
             del self._ids[path]
         return gone
@@ -167,7 +184,7 @@ def main(number: int) -> None:
         with service([folder], data, model=REAL) as one:
             row("first index, from the start of the process", f"{one.until_ready(900):.1f} s")
             before = one.metric("headwater_texts_embedded_total")
-            measured = replay(one, folder, known, number)
+            measured = replay(one, folder, Documents(data), known, number)
             embedded = one.metric("headwater_texts_embedded_total") - before
         show(measured, embedded)
         with service([folder], place / "scratch", model=REAL) as scratch:
@@ -177,8 +194,8 @@ def main(number: int) -> None:
         row(f"{len(replayed)} live chunks against an index from scratch", same, "equal")
 
 
-def replay(one: Service, folder: Path, known: Book, number: int) -> Measured:
-    documents, measured = Documents(one), Measured()
+def replay(one: Service, folder: Path, documents: Documents, known: Book, number: int) -> Measured:
+    measured = Measured()
     for commit in islice(commits(), number):
         texts, passages = known.apply(commit)
         lag = apply(one, folder, documents, commit, passages)
@@ -210,6 +227,7 @@ def apply(one: Service, folder: Path, documents: Documents, commit: Commit, pass
     missing = [passage.uri for passage in passages if not found(one, passage)]
     if missing:
         raise AssertionError(f"published, and not found by a search: {missing}")
+    documents.learn()
     return lag
 
 
