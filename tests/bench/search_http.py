@@ -2,9 +2,8 @@
 
     python -m tests.bench.search_http [CHUNKS ...] [--busy-model all-MiniLM-L6-v2]
 
-The chunks (seeded clustered vectors, a hundred words of a Zipf-distributed vocabulary) are written straight
-through ledger and index, ten a document, under files that the program then finds unchanged. Times are those
-of the client, over one connection kept alive, minus what the service says it spent embedding the question.
+The chunks are those of ``_prepared``. Times are those of the client, over one connection kept alive, minus
+what the service says it spent embedding the question.
 The floor is ``/healthz`` over the same connection. Recall of the vector part is measured by
 ``search_index``. Targets: issue 3, figure 4.
 """
@@ -14,15 +13,9 @@ from __future__ import annotations
 import argparse
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from ingestion.ledger.documents import Change
-from ingestion.ledger.values import Look, Placed, Publishing, Staging
-from ingestion.records import Lane, Seen
-from ops.settings import load
-from ops.wiring import Parts, configure_sources, open_parts
-from retrieval.index.port import IndexedChunk
 from tests.bench._common import (
     HASHING,
     REAL,
@@ -35,10 +28,8 @@ from tests.bench._common import (
     workplace,
     write_all,
 )
-from tests.bench.search_index import make_corpus
+from tests.bench._prepared import prepare
 
-PER_DOCUMENT = 10
-DOCUMENTS_AT_ONCE = 50
 SEARCHES = 200
 BUSY_FILES = {HASHING: 20_000, REAL: 6_000}
 BUSY_MOST_S = 60.0
@@ -55,54 +46,6 @@ def main(sizes: Sequence[int], busy_models: Sequence[str]) -> None:
                 if model != HASHING:
                     questions = prepare(place / model, size, model)
                 during_first_index(place if model == HASHING else place / model, size, model, questions)
-
-
-def prepare(place: Path, size: int, model: str) -> Sequence[str]:
-    """An index of so many chunks in ``place``/data over ``place``/held; returns questions."""
-    held = place / "held"
-    write_all(held, {f"{key // 100:04d}/{key}.md": f"{key}\n" for key in range(size // PER_DOCUMENT)})
-    settings = load(
-        None,
-        arguments={"sources": [held], "daemon.data": place / "data", "embedding.model": model},
-        environ={},
-    )
-    parts = open_parts(settings)
-    configure_sources(parts)
-    corpus = make_corpus(size)
-    sightings = [one for one in parts.sources["held"].list().sightings if isinstance(one, Seen)]
-    groups = list(slices(corpus.chunks, PER_DOCUMENT))
-    documents = list(zip(sightings, groups, strict=True))
-    for start in range(0, len(documents), DOCUMENTS_AT_ONCE):
-        publish(parts, documents[start : start + DOCUMENTS_AT_ONCE])
-    parts.close()
-    return corpus.questions
-
-
-def publish(parts: Parts, documents: Sequence[tuple[Seen, Sequence[IndexedChunk]]]) -> None:
-    """What a worker does between claim and publish, without reading anything."""
-    ledger, edition = parts.ledger, parts.edition
-    changes = [Change(seen, seen.observed_at) for seen, _ in documents]
-    claims = ledger.claims.claim(edition, ledger.documents.want("held", changes, Lane.BULK, sent=True))
-    chunks = {seen.uri: group for seen, group in documents}
-    looks = {seen.uri: seen for seen, _ in documents}
-    publishings: list[Publishing] = []
-    stagings: list[Staging] = []
-    indexed: list[IndexedChunk] = []
-    for claim in claims:
-        placed = [
-            Placed(one.chunk_id, ordinal, ordinal * 1000, (ordinal + 1) * 1000, ("Notes",))
-            for ordinal, one in enumerate(chunks[claim.uri])
-        ]
-        stagings += [
-            Staging(claim, at, one.digest) for at, one in zip(placed, chunks[claim.uri], strict=True)
-        ]
-        indexed += chunks[claim.uri]
-        seen = looks[claim.uri]
-        look = Look(seen.fingerprint, seen.identity, seen.size_bytes, seen.observed_at, False)
-        publishings.append(Publishing(claim, claim.uri, parts.drafter.pipeline, look, added=placed))
-    ledger.publications.stage(stagings)
-    parts.index.upsert(edition.name, indexed)
-    ledger.publications.publish(publishings)
 
 
 def alone(place: Path, size: int, questions: Sequence[str]) -> None:
@@ -164,10 +107,6 @@ def request_s(one: Service) -> float:
 
 def repeated(questions: Sequence[str], number: int) -> list[str]:
     return [questions[at % len(questions)] for at in range(number)]
-
-
-def slices(chunks: Sequence[IndexedChunk], size: int) -> Iterator[Sequence[IndexedChunk]]:
-    return (chunks[start : start + size] for start in range(0, len(chunks), size))
 
 
 def shown(seconds: Sequence[float]) -> str:
