@@ -348,6 +348,34 @@ def test_a_change_of_a_file_is_told_for_the_links_to_it(root: Path, notes: Notes
     watch.stop()
 
 
+def test_links_made_after_the_listing_are_told_too(root: Path, notes: Notes) -> None:
+    source = source_of(root)
+    watch = FileWatch(source, notes)
+    assert watch.start()
+    source.list()
+    for link in ("first.md", "sub/second.md"):
+        (root / link).symlink_to(root / "sub" / "b.md")
+        assert isinstance(source.look(link), Seen)
+    source.list_below("sub/")
+    fence(root, notes)
+    (root / "sub" / "b.md").write_text("two")
+    notes.until_last("sub/b.md", Touch.SETTLED)
+    assert {"first.md", "sub/second.md"} <= notes.places()
+    watch.stop()
+
+
+def test_a_folder_that_moves_is_told_for_the_links_into_it(root: Path, tmp_path: Path, notes: Notes) -> None:
+    (root / "link.md").symlink_to("sub/b.md")
+    source = source_of(root)
+    watch = FileWatch(source, notes)
+    assert watch.start()
+    source.list()
+    (root / "sub").rename(tmp_path / "away")
+    notes.until_last("sub/", Touch.GONE)
+    assert notes.last("link.md") is not None
+    watch.stop()
+
+
 def test_our_own_reads_give_no_hint(root: Path, notes: Notes, watch: FileWatch) -> None:
     source = source_of(root)
     for _ in range(3):
