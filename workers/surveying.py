@@ -16,7 +16,7 @@ from ingestion.parsing import format_of
 from ingestion.plan import Action, Evidence, decide, guard, is_blind, match_renames
 from ingestion.records import Gone, Listing, Root, Seen, Skipped, Standing
 from ingestion.sources.port import SourcePort
-from ingestion.sources.settling import Batch
+from ingestion.sources.settling import Batch, places_above
 
 # Deletions this close together are judged as one: a tree is not removed in an instant.
 GUARD_WINDOW_S = 2.0
@@ -46,7 +46,8 @@ class Plan:
 
     ``absences`` are to be held for the reason ``hold``, or retired if there is none; those ``unpublished``
     are retired in any case: nothing of them is searchable, and if they come back they are new again.
-    ``observed_before``: absences observed at or after this generation are left alone.
+    ``observed_before``: absences observed at or after this generation are left alone. ``doubts`` are the
+    URIs of absences that are too fresh to be judged.
     """
 
     source: str
@@ -57,6 +58,7 @@ class Plan:
     skips: list[Skipped] = field(default_factory=list)
     touches: dict[int, Seen] = field(default_factory=dict)
     absences: list[tuple[Entry, str]] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
     unpublished: set[int] = field(default_factory=set)
     hold: str | None = None
     unchanged: int = 0
@@ -138,6 +140,7 @@ class Surveyor:
         self._find_partners(plan, source)
         self._renames(plan, source)
         self._told_renames(plan, batch.moved)
+        _leave_doubts(plan, batch, observations)
         if plan.absences:
             plan.hold = self._guard_part(plan, source.root(), self._clock.now())
         _leave_held(plan)
@@ -287,6 +290,20 @@ def _leave_held(plan: Plan) -> None:
     """What is held waits for approval, however few absences a later look adds to it."""
     if plan.hold is None:
         plan.absences = [one for one in plan.absences if one[0].standing is not Standing.HELD]
+
+
+def _leave_doubts(plan: Plan, batch: Batch, observations: Mapping[str, Seen | Skipped]) -> None:
+    """What has gone without a word of it may be on its way to another name: the hint that tells it may
+    come after the look. A rename whose new end was seen is no doubt."""
+
+    def doubtful(uri: str) -> bool:
+        if _new_place(uri, batch.moved) in observations:
+            return False
+        return any(place in batch.unconfirmed for place in (uri, *places_above(uri)))
+
+    plan.doubts = [entry.uri for entry, _ in plan.absences if doubtful(entry.uri)]
+    left = set(plan.doubts)
+    plan.absences = [one for one in plan.absences if one[0].uri not in left]
 
 
 def _new_place(uri: str, moved: Mapping[str, str]) -> str:
