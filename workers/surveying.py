@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 from ingestion.clock import Clock
 from ingestion.errors import HeadwaterError, SourceUnavailable
-from ingestion.lag import plausible_change
+from ingestion.lag import plausible_change, proof_of_sight
 from ingestion.ledger.documents import Change
 from ingestion.ledger.ledger import Ledger
-from ingestion.ledger.values import Entry, SourceState
+from ingestion.ledger.values import Entry
 from ingestion.parsing import format_of
 from ingestion.plan import Action, Evidence, decide, guard, is_blind, match_renames
 from ingestion.records import Gone, Listing, Root, Seen, Skipped, Standing
@@ -90,7 +90,8 @@ class Surveyor:
         listing = source.list()
         entries = self._ledger.documents.entries(source.name)
         plan = Plan(source.name, generation, listing.started_at)
-        self._judge(plan, source, listing.sightings, entries)
+        state = self._ledger.sources.state(source.name)
+        self._judge(plan, listing.sightings, entries, since=state.listed_at if state else None)
         seen = {sighting.uri for sighting in listing.sightings}
         missing = [
             entry
@@ -135,7 +136,10 @@ class Surveyor:
                 observations[uri] = observation
         entries = self._ledger.documents.find(source.name, [*observations, *absent])
         missing |= {uri: entries[uri] for uri in absent if uri in entries}
-        self._judge(plan, source, list(observations.values()), entries)
+        state = self._ledger.sources.state(source.name)
+        # A time before the heartbeat came with the file: its change would have been told then.
+        since = proof_of_sight(state.listed_at, state.heartbeat_at) if state else None
+        self._judge(plan, observations.values(), entries, since=since)
         self._absences(plan, source, [entry for uri, entry in missing.items() if uri not in observations])
         self._find_partners(plan, source)
         self._renames(plan, source)
@@ -158,11 +162,12 @@ class Surveyor:
     def _judge(
         self,
         plan: Plan,
-        source: SourcePort,
         sightings: Iterable[Seen | Skipped],
         entries: Mapping[str, Entry],
+        *,
+        since: float | None,
     ) -> None:
-        state = self._ledger.sources.state(source.name)
+        """``since``: before it, nothing has changed that is not known."""
         for sighting in sightings:
             entry = entries.get(sighting.uri)
             decision = decide(entry, sighting)
@@ -175,7 +180,7 @@ class Surveyor:
                 plan.unchanged += 1
             else:
                 changed_at = plausible_change(
-                    sighting.changed_at, _last_look(entry, state), sighting.observed_at, plan.noticed_at
+                    sighting.changed_at, _last_look(entry, since), sighting.observed_at, plan.noticed_at
                 )
                 plan.wants.append(Want(Change(sighting, changed_at), entry, decision.reason))
 
@@ -278,11 +283,11 @@ class Surveyor:
         return None if state is None else state.device
 
 
-def _last_look(entry: Entry | None, state: SourceState | None) -> float | None:
+def _last_look(entry: Entry | None, since: float | None) -> float | None:
     """Before this moment the document is known to have been as the ledger has it."""
     moments = [entry.observed_at] if entry is not None else []
-    if state is not None and state.listed_at is not None:
-        moments.append(state.listed_at)
+    if since is not None:
+        moments.append(since)
     return max(moments) - CLOCK_TICK_S if moments else None
 
 
