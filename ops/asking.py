@@ -36,7 +36,7 @@ def ask(
     if key:
         headers["Authorization"] = f"Bearer {key}"
     try:
-        connection.request(method, path, None if body is None else json.dumps(body).encode(), headers)
+        connection.request(method, path, None if body is None else _encoded(body), headers)
         answer = connection.getresponse()
         raw = answer.read()
     except (OSError, http.client.HTTPException) as error:
@@ -44,6 +44,12 @@ def ask(
     finally:
         connection.close()
     return _judged(url, answer.status, raw)
+
+
+def _encoded(body: object) -> bytes:
+    """Bytes of an argument that are no text, as a terminal of another encoding sends them, are question
+    marks: no JSON can hold them."""
+    return json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def _judged(url: str, status: int, raw: bytes) -> Any:

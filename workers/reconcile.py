@@ -33,7 +33,8 @@ Missed = Callable[[str, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """What a look found. ``generation``: once everything up to it is published, the look is searchable."""
+    """What a look found. ``generation``: once everything up to it is published, the look is searchable.
+    ``doubts``: URIs that were not there, to be looked at again once their absence is confirmed."""
 
     source: str
     generation: int
@@ -44,6 +45,7 @@ class Listed:
     skipped: int = 0
     unchanged: int = 0
     fault: str | None = None
+    doubts: tuple[str, ...] = ()
 
 
 class Reconciler:
@@ -232,4 +234,5 @@ class Reconciler:
             skipped=len(plan.skips),
             unchanged=plan.unchanged,
             fault=fault,
+            doubts=tuple(plan.doubts),
         )

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 
 from ingestion.clock import Clock
 from ingestion.errors import HeadwaterError, SourceUnavailable
-from ingestion.lag import plausible_change
+from ingestion.lag import plausible_change, proof_of_sight
 from ingestion.ledger.documents import Change
 from ingestion.ledger.ledger import Ledger
-from ingestion.ledger.values import Entry, SourceState
+from ingestion.ledger.values import Entry
 from ingestion.parsing import format_of
 from ingestion.plan import Action, Evidence, decide, guard, is_blind, match_renames
 from ingestion.records import Gone, Listing, Root, Seen, Skipped, Standing
 from ingestion.sources.port import SourcePort
-from ingestion.sources.settling import Batch
+from ingestion.sources.settling import Batch, places_above
 
 # Deletions this close together are judged as one: a tree is not removed in an instant.
 GUARD_WINDOW_S = 2.0
@@ -46,7 +46,8 @@ class Plan:
 
     ``absences`` are to be held for the reason ``hold``, or retired if there is none; those ``unpublished``
     are retired in any case: nothing of them is searchable, and if they come back they are new again.
-    ``observed_before``: absences observed at or after this generation are left alone.
+    ``observed_before``: absences observed at or after this generation are left alone. ``doubts`` are the
+    URIs of absences that are too fresh to be judged.
     """
 
     source: str
@@ -57,6 +58,7 @@ class Plan:
     skips: list[Skipped] = field(default_factory=list)
     touches: dict[int, Seen] = field(default_factory=dict)
     absences: list[tuple[Entry, str]] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
     unpublished: set[int] = field(default_factory=set)
     hold: str | None = None
     unchanged: int = 0
@@ -88,7 +90,8 @@ class Surveyor:
         listing = source.list()
         entries = self._ledger.documents.entries(source.name)
         plan = Plan(source.name, generation, listing.started_at)
-        self._judge(plan, source, listing.sightings, entries)
+        state = self._ledger.sources.state(source.name)
+        self._judge(plan, listing.sightings, entries, since=state.listed_at if state else None)
         seen = {sighting.uri for sighting in listing.sightings}
         missing = [
             entry
@@ -133,11 +136,15 @@ class Surveyor:
                 observations[uri] = observation
         entries = self._ledger.documents.find(source.name, [*observations, *absent])
         missing |= {uri: entries[uri] for uri in absent if uri in entries}
-        self._judge(plan, source, list(observations.values()), entries)
+        state = self._ledger.sources.state(source.name)
+        # A time before the heartbeat came with the file: its change would have been told then.
+        since = proof_of_sight(state.listed_at, state.heartbeat_at) if state else None
+        self._judge(plan, observations.values(), entries, since=since)
         self._absences(plan, source, [entry for uri, entry in missing.items() if uri not in observations])
         self._find_partners(plan, source)
         self._renames(plan, source)
         self._told_renames(plan, batch.moved)
+        _leave_doubts(plan, batch, observations)
         if plan.absences:
             plan.hold = self._guard_part(plan, source.root(), self._clock.now())
         _leave_held(plan)
@@ -155,11 +162,12 @@ class Surveyor:
     def _judge(
         self,
         plan: Plan,
-        source: SourcePort,
         sightings: Iterable[Seen | Skipped],
         entries: Mapping[str, Entry],
+        *,
+        since: float | None,
     ) -> None:
-        state = self._ledger.sources.state(source.name)
+        """``since``: before it, nothing has changed that is not known."""
         for sighting in sightings:
             entry = entries.get(sighting.uri)
             decision = decide(entry, sighting)
@@ -172,7 +180,7 @@ class Surveyor:
                 plan.unchanged += 1
             else:
                 changed_at = plausible_change(
-                    sighting.changed_at, _last_look(entry, state), sighting.observed_at, plan.noticed_at
+                    sighting.changed_at, _last_look(entry, since), sighting.observed_at, plan.noticed_at
                 )
                 plan.wants.append(Want(Change(sighting, changed_at), entry, decision.reason))
 
@@ -275,11 +283,11 @@ class Surveyor:
         return None if state is None else state.device
 
 
-def _last_look(entry: Entry | None, state: SourceState | None) -> float | None:
+def _last_look(entry: Entry | None, since: float | None) -> float | None:
     """Before this moment the document is known to have been as the ledger has it."""
     moments = [entry.observed_at] if entry is not None else []
-    if state is not None and state.listed_at is not None:
-        moments.append(state.listed_at)
+    if since is not None:
+        moments.append(since)
     return max(moments) - CLOCK_TICK_S if moments else None
 
 
@@ -287,6 +295,20 @@ def _leave_held(plan: Plan) -> None:
     """What is held waits for approval, however few absences a later look adds to it."""
     if plan.hold is None:
         plan.absences = [one for one in plan.absences if one[0].standing is not Standing.HELD]
+
+
+def _leave_doubts(plan: Plan, batch: Batch, observations: Mapping[str, Seen | Skipped]) -> None:
+    """What has gone without a word of it may be on its way to another name: the hint that tells it may
+    come after the look. A rename whose new end was seen is no doubt."""
+
+    def doubtful(uri: str) -> bool:
+        if _new_place(uri, batch.moved) in observations:
+            return False
+        return any(place in batch.unconfirmed for place in (uri, *places_above(uri)))
+
+    plan.doubts = [entry.uri for entry, _ in plan.absences if doubtful(entry.uri)]
+    left = set(plan.doubts)
+    plan.absences = [one for one in plan.absences if one[0].uri not in left]
 
 
 def _new_place(uri: str, moved: Mapping[str, str]) -> str:

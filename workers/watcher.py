@@ -142,7 +142,9 @@ class Watcher:
                 self._list(watched)
             else:
                 waited_s = 0.0 if batch.since is None else self._clock.monotonic() - batch.since
-                self._reconciler.look(watched.source, batch, self._clock.now() - waited_s)
+                looked = self._reconciler.look(watched.source, batch, self._clock.now() - waited_s)
+                if looked.doubts:
+                    self.doubt(watched.source.name, looked.doubts)
         except SourceUnavailable:
             self._list(watched)
         except Exception as error:

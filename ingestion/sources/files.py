@@ -11,6 +11,7 @@ import builtins
 import errno
 import os
 import stat
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,8 @@ class FilesSource:
         self.max_file_bytes = max_file_bytes
         self._root = os.fspath(self.path)
         self._clock = clock
-        self._links: dict[str, tuple[str, ...]] = {}
+        self._links: dict[str, set[str]] = {}  # never forgotten: a hint too many costs one look
+        self._links_lock = threading.Lock()
 
     @property
     def location(self) -> str:
@@ -107,7 +109,7 @@ class FilesSource:
         if "" in survey.blind:
             raise self._unavailable(survey.faults[-1])
         self._require_same_root(before)
-        self._remember_links(survey.links, complete=not prefix)
+        self._remember_links(survey.links)
         return Listing(
             sightings=survey.sightings,
             root=Root(present=True, device=before[0]),
@@ -139,12 +141,17 @@ class FilesSource:
             uri=uri,
         )
 
-    def links_to(self, uri: str) -> tuple[str, ...]:
-        """Documents that are symbolic links to this file, as far as listings have shown them.
+    def links_to(self, place: str) -> tuple[str, ...]:
+        """Documents that are symbolic links to this file, or into this folder (a prefix ending with '/'),
+        as far as looks have shown them.
 
         A change of the file changes them too, and no event says so.
         """
-        return self._links.get(uri, ())
+        with self._links_lock:
+            if not place.endswith("/"):
+                return tuple(self._links.get(place, ()))
+            below = (links for uri, links in self._links.items() if uri.startswith(place))
+            return tuple(link for links in below for link in links)
 
     def _find(self, uri: str) -> _Found | Gone:
         """Absence is believed only while the root is the one that was looked into."""
@@ -178,6 +185,7 @@ class FilesSource:
             inside = beneath.target(self._root, path)
             if inside is None:
                 return None
+            self._remember_links({inside: [uri_of(path)]})
             path, status = inside, beneath.status(self._root, inside)
         return _Found(path, status, observed_at) if stat.S_ISREG(status.st_mode) else None
 
@@ -243,9 +251,10 @@ class FilesSource:
             return path + "/"  # the walk says why it is blind
         return path + "/" if stat.S_ISDIR(status.st_mode) else None
 
-    def _remember_links(self, links: Mapping[str, Sequence[str]], *, complete: bool) -> None:
-        seen = {uri_of(path): tuple(uris) for path, uris in links.items()}
-        self._links = seen if complete else self._links | seen
+    def _remember_links(self, links: Mapping[str, Sequence[str]]) -> None:
+        with self._links_lock:
+            for path, uris in links.items():
+                self._links.setdefault(uri_of(path), set()).update(uris)
 
     def _root_identity(self) -> tuple[int, int]:
         """(device, inode) of the folder. Raises SourceUnavailable."""

@@ -25,7 +25,7 @@ from watchdog.observers.inotify_c import (
     WatchDescriptor,
 )
 
-from ingestion.sources.paths import uri_of
+from ingestion.sources.paths import path_of, uri_of
 from ingestion.sources.patterns import Patterns
 from ingestion.sources.settling import Dirty, Touch
 
@@ -287,9 +287,14 @@ class InotifyTree:
         self._unwatched.add(folder)
 
     def _forget_below(self, place: str | None) -> None:
-        """Take the watches from what was at this place, if it was a folder, and did not move along."""
-        if place is not None and place.endswith("/"):
-            self._forget([wd for wd, (path, _) in self._folders.items() if uri_of(path).startswith(place)])
+        """Take the watches from what was at this place, if it was a folder, and did not move along. What has
+        come there since, as when two folders are exchanged, keeps its own."""
+        if place is None or not place.endswith("/"):
+            return
+        below = [wd for wd, (path, _) in self._folders.items() if uri_of(path).startswith(place)]
+        if below:
+            kept = self._watch_below(path_of(place.removesuffix("/")) + "/").watches
+            self._forget([wd for wd in below if wd not in kept])
 
     def _forget(self, watches: list[WatchDescriptor]) -> None:
         if self._reader is not None and watches:

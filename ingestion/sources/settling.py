@@ -48,6 +48,9 @@ class Batch:
     moved: Mapping[str, str]
     since: float | None = field(default=None, compare=False)
     """When the first of its hints was added, on the clock that ``Settling`` is given."""
+    unconfirmed: frozenset[str] = field(default=frozenset(), compare=False)
+    """Places whose last hint was not of absence: what is missing there has just gone, perhaps by a rename
+    that is still to be told."""
 
     @property
     def rescan(self) -> bool:
@@ -104,7 +107,7 @@ class Settling:
         moved = {old: new for old, new in self._moved.items() if old in ready or new in ready}
         for old in moved:
             del self._moved[old]
-        return _batch(ready, moved, min(waiting.first for waiting in ready.values()))
+        return _batch(ready, moved)
 
     def _keep_deletions_together(self, ready: dict[str, _Waiting], now: float) -> None:
         """While more places are still disappearing, those that are gone wait for them: a tree that is being
@@ -147,18 +150,24 @@ class Settling:
         heapq.heappush(self._order, (waiting.due, place))
 
 
-def _batch(places: Iterable[str], moved: dict[str, str], since: float) -> Batch:
+def _batch(places: dict[str, _Waiting], moved: dict[str, str]) -> Batch:
     ends = {*moved, *moved.values()}
     subtrees = {place for place in places if not place or place.endswith("/")}
 
     def alone(place: str) -> bool:
-        return place in ends or not any(above in subtrees for above in _above(place))
+        return place in ends or not any(above in subtrees for above in places_above(place))
 
     uris = tuple(place for place in places if place not in subtrees and alone(place))
-    return Batch(uris, tuple(sorted(place for place in subtrees if alone(place))), moved, since)
+    return Batch(
+        uris,
+        tuple(sorted(place for place in subtrees if alone(place))),
+        moved,
+        min(waiting.first for waiting in places.values()),
+        frozenset(place for place, waiting in places.items() if not waiting.gone),
+    )
 
 
-def _above(place: str) -> Iterable[str]:
+def places_above(place: str) -> Iterable[str]:
     """Every prefix that speaks of ``place``, without itself."""
     if place:
         yield ""

@@ -26,49 +26,60 @@ def command(out: Path | None, config: Path | None, data: Path | None) -> None:
     """Write every live chunk as a line of JSON: ids, place, heading and text.
 
     The lines are those of one moment, whatever is published meanwhile. An existing file is replaced
-    only once the export is complete.
+    only once the export is complete; a device or a pipe is written to.
     """
     with opened_ledger(settings_of(config, data)) as ledger:
         if out is None:
-            _to_stdout(ledger)
+            if sys.stdout is None:
+                raise click.ClickException("The standard output is closed; name a file with --out.")
+            _spooled(ledger, sys.stdout.buffer)
         else:
-            number = _to_file(ledger, out)
+            number = _to_file(ledger, Path(os.path.realpath(out)))
             click.echo(f"{counted(number, 'chunk')} written to {plain(str(out))}", err=True)
 
 
-def _to_stdout(ledger: Ledger) -> None:
+def _spooled(ledger: Ledger, into: IO[bytes]) -> int:
     with tempfile.TemporaryFile() as spool:
         text = io.TextIOWrapper(spool, encoding="utf-8", errors="backslashreplace")
-        _export(ledger, text)
+        number = _export(ledger, text)
         text.flush()
         spool.seek(0)
-        shutil.copyfileobj(spool, sys.stdout.buffer)
+        shutil.copyfileobj(spool, into)
         text.detach()
+    return number
 
 
 def _to_file(ledger: Ledger, out: Path) -> int:
+    """``out`` is no symbolic link: what it leads to would stay as it was."""
     try:
-        with tempfile.NamedTemporaryFile(
-            "w+",
-            dir=out.parent,
-            prefix=f".{out.name[:100]}.",
-            encoding="utf-8",
-            errors="backslashreplace",
-            delete=False,
-        ) as file:
-            temporary = Path(file.name)
-            try:
-                number = _export(ledger, file)
-                file.flush()
-                os.fchmod(file.fileno(), 0o666 & ~_umask())
-                temporary.replace(out)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
+        if out.exists() and not out.is_file():
+            with out.open("wb") as device:
+                return _spooled(ledger, device)
+        return _replaced(ledger, out)
     except OSError as error:
         raise click.ClickException(
             plain(f"{out} could not be written ({error.strerror or error}); nothing was changed.")
         ) from error
+
+
+def _replaced(ledger: Ledger, out: Path) -> int:
+    with tempfile.NamedTemporaryFile(
+        "w+",
+        dir=out.parent,
+        prefix=f".{out.name[:100]}.",
+        encoding="utf-8",
+        errors="backslashreplace",
+        delete=False,
+    ) as file:
+        temporary = Path(file.name)
+        try:
+            number = _export(ledger, file)
+            file.flush()
+            os.fchmod(file.fileno(), 0o666 & ~_umask())
+            temporary.replace(out)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
     return number
 
 

@@ -15,6 +15,7 @@ import ipaddress
 from collections.abc import Collection, Sequence
 
 from fastapi import Response
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from retrieval.api.keys import is_known
@@ -45,7 +46,10 @@ class Guard:
         if refusal is not None:
             await refusal(scope, receive, send)
             return
-        messages = await _body(receive)
+        try:
+            messages = await _body(receive)
+        except ClientDisconnect:
+            return  # nobody waits for an answer
         if messages is None:
             await _TOO_LARGE(scope, receive, send)
             return
@@ -90,12 +94,14 @@ async def _body(receive: Receive) -> list[Message] | None:
     """The messages of the body; None if it is larger than the cap.
 
     A body beyond the cap is read on for a while and thrown away: a client that is cut off while it sends
-    may never see the answer.
+    may never see the answer. Raises ClientDisconnect for one that leaves in the middle.
     """
     messages: list[Message] = []
     size_bytes = 0
     while True:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
         size_bytes += len(message.get("body", b""))
         if size_bytes <= MAX_BODY_BYTES:
             messages.append(message)

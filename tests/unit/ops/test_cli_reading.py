@@ -278,6 +278,29 @@ def test_export_into_a_folder_that_is_not_there(filed: Books, run: Run, tmp_path
     assert "could not be written" in run("export", "--out", tmp_path / "no" / "x", code=1).stderr
 
 
+def test_export_replaces_what_a_link_leads_to(filed: Books, run: Run, tmp_path: Path) -> None:
+    index_of(filed, *filed.publish(filed.want("handbook", "a.md")[0]))
+    (tmp_path / "chunks.jsonl").write_text("before")
+    (tmp_path / "latest").symlink_to("chunks.jsonl")
+    run("export", "--out", tmp_path / "latest")
+    assert (tmp_path / "latest").is_symlink()
+    assert json.loads((tmp_path / "chunks.jsonl").read_text("utf-8"))["uri"] == "a.md"
+
+
+def test_export_writes_to_a_pipe_and_leaves_it_there(filed: Books, run: Run, tmp_path: Path) -> None:
+    """A device, too: /dev/null must not become a file."""
+    index_of(filed, *filed.publish(filed.want("handbook", "a.md")[0]))
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        run("export", "--out", pipe)
+        assert pipe.is_fifo()
+        assert json.loads(os.read(reader, 100_000))["uri"] == "a.md"
+    finally:
+        os.close(reader)
+
+
 def test_a_live_chunk_without_text_stops_the_export(filed: Books, run: Run, tmp_path: Path) -> None:
     ids = filed.publish(filed.want("handbook", "a.md")[0], texts=2)
     index_of(filed, ids[0])

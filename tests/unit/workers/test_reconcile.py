@@ -86,6 +86,31 @@ def test_a_rename_takes_the_work_under_way_with_it(rig: Rig, source: MemorySourc
     assert rig.states()["renamed.md"] == "live"
 
 
+@pytest.mark.parametrize("uri", ["0000.md", "new.md"])
+def test_a_time_that_came_with_a_file_is_not_when_it_changed_here(
+    rig: Rig, source: MemorySource, clock: ShiftedClock, uri: str
+) -> None:
+    """Moved in, or copied with its times: the watcher saw the place until after that time."""
+    put(source, 3)
+    rig.sync()
+    clock.shift_s += 100.0
+    written_at = clock.now()
+    clock.shift_s += 100.0
+    rig.ledger.sources.heartbeat([SOURCE], clock.now())
+    source.put(uri, b"written elsewhere", changed_at=written_at)
+    rig.look(uri)
+    (lag,) = rig.ledger.views.lags().values()
+    assert lag.oldest_pending is not None
+    assert clock.now() - lag.oldest_pending < 50.0
+    rig.settle()
+    clock.shift_s += 100.0
+    source.put(uri, b"written here", changed_at=clock.now() - 60.0)
+    rig.look(uri)
+    (lag,) = rig.ledger.views.lags().values()
+    assert lag.oldest_pending is not None
+    assert clock.now() - lag.oldest_pending >= 60.0, "nobody has seen the place since"
+
+
 def test_what_a_listing_found_and_no_event_told_is_counted(
     rig: Rig, source: MemorySource, clock: ShiftedClock
 ) -> None:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,8 @@ from ingestion.sources.files import FilesSource
 from tests.knowledge import eventually
 from tests.rig import SOURCE, Rig
 from workers import watcher as watching
+from workers.outcomes import Result
+from workers.reconcile import Listed
 from workers.watcher import Watcher
 
 
@@ -208,3 +211,38 @@ def test_what_a_worker_did_not_find_may_have_been_renamed(watched: Watched) -> N
     (watched.root / "a.md").rename(watched.root / "z.md")
     watched.becomes({"b.md": "live", "z.md": "live"})
     assert watched.rig.document_ids() == {"b.md": before["b.md"], "z.md": before["a.md"]}
+
+
+@pytest.mark.parametrize("new", ["c.md", "sub/c.md"])
+def test_a_rename_between_a_hint_and_its_look_keeps_the_document(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch, new: str
+) -> None:
+    """The look does not find what it was told of, and nothing has told of the rename yet."""
+    before, look = watched.rig.document_ids(), watched.rig.reconciler.look
+    (watched.root / new).parent.mkdir(exist_ok=True)
+
+    def renamed_first(*arguments: Any) -> Listed:
+        monkeypatch.setattr(watched.rig.reconciler, "look", look)
+        (watched.root / "a.md").rename(watched.root / new)
+        return look(*arguments)
+
+    monkeypatch.setattr(watched.rig.reconciler, "look", renamed_first)
+    (watched.root / "a.md").write_text("changed words")
+    watched.becomes({"b.md": "live", new: "live"})
+    assert watched.rig.document_ids() == {"b.md": before["b.md"], new: before["a.md"]}
+    assert watched.rig.results(Result.RETIRED) == []
+
+
+def test_a_deletion_between_a_hint_and_its_look_is_found(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = watched.rig.reconciler.look
+
+    def deleted_first(*arguments: Any) -> Listed:
+        monkeypatch.setattr(watched.rig.reconciler, "look", look)
+        (watched.root / "a.md").unlink()
+        return look(*arguments)
+
+    monkeypatch.setattr(watched.rig.reconciler, "look", deleted_first)
+    (watched.root / "a.md").write_text("changed words")
+    watched.becomes({"b.md": "live"})

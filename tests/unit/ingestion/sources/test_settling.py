@@ -41,6 +41,15 @@ def test_each_hint_has_its_wait(touch: Touch, wait: float) -> None:
     assert settling.due(1e9) is None
 
 
+def test_only_an_absence_that_was_told_is_confirmed() -> None:
+    settling = Settling()
+    touched(settling, 0.0, a=Touch.WRITING, b=Touch.GONE, c=Touch.ATTRIBUTES)
+    touched(settling, 0.1, c=Touch.GONE)
+    batch = settling.due(1e9)
+    assert batch is not None
+    assert batch.unconfirmed == {"a"}
+
+
 def test_every_write_puts_it_off_until_patience_ends() -> None:
     settling = Settling()
     now = 0.0

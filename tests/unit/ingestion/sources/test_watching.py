@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import random
@@ -28,6 +29,7 @@ pytestmark = [
 ]
 
 DEADLINE_S = 5.0
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
 
 
 class Notes:
@@ -126,6 +128,13 @@ def fence(root: Path, notes: Notes) -> None:
     (root / "fence").unlink()
     notes.until_last("fence", Touch.GONE)
     notes.clear()
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Give each the other's name, at once."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.renameat2(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE):
+        pytest.skip(f"no exchange here: {os.strerror(ctypes.get_errno())}")
 
 
 def test_created_edited_appended_truncated(root: Path, notes: Notes, any_watch: FileWatch) -> None:
@@ -323,6 +332,37 @@ def test_one_temporary_name_used_for_many_files(root: Path, notes: Notes, watch:
         notes.until_covered(place)
 
 
+def test_folders_exchanged_in_one_step_are_both_watched(root: Path, notes: Notes, watch: FileWatch) -> None:
+    (root / "other").mkdir()
+    (root / "other" / "o.md").write_text("text")
+    fence(root, notes)
+    exchange(root / "sub", root / "other")
+    fence(root, notes)
+    for place in ("sub/o.md", "other/b.md", "other/deep/c.md"):
+        (root / place).write_text("two")
+        notes.until_last(place, Touch.SETTLED)
+
+
+def test_a_folder_that_takes_the_place_of_one_moved_out_is_watched(
+    root: Path, tmp_path: Path, notes: Notes, watch: FileWatch
+) -> None:
+    """Both within one read of the queue, as when a script puts a new tree in place."""
+    (tmp_path / "next" / "deep").mkdir(parents=True)
+    notes.gate.clear()
+    (root / "a.md").write_text("two")
+    notes.until_covered("a.md")  # the reader is held: the rest comes at once
+    (root / "sub").rename(tmp_path / "last")
+    (tmp_path / "next").rename(root / "sub")
+    notes.gate.set()
+    notes.until_covered("sub/b.md")
+    fence(root, notes)
+    (root / "sub" / "deep" / "n.md").write_text("text")
+    notes.until_last("sub/deep/n.md", Touch.SETTLED)
+    (tmp_path / "last" / "b.md").write_text("two")
+    fence(root, notes)
+    assert not notes.places()
+
+
 def test_links_permissions_and_times(root: Path, tmp_path: Path, notes: Notes, watch: FileWatch) -> None:
     os.link(root / "a.md", root / "hard.md")
     notes.until_last("hard.md", Touch.WRITING)
@@ -345,6 +385,34 @@ def test_a_change_of_a_file_is_told_for_the_links_to_it(root: Path, notes: Notes
     (root / "a.md").write_text("two")
     notes.until_last("a.md", Touch.SETTLED)
     assert notes.last("sub/link.md") is not None
+    watch.stop()
+
+
+def test_links_made_after_the_listing_are_told_too(root: Path, notes: Notes) -> None:
+    source = source_of(root)
+    watch = FileWatch(source, notes)
+    assert watch.start()
+    source.list()
+    for link in ("first.md", "sub/second.md"):
+        (root / link).symlink_to(root / "sub" / "b.md")
+        assert isinstance(source.look(link), Seen)
+    source.list_below("sub/")
+    fence(root, notes)
+    (root / "sub" / "b.md").write_text("two")
+    notes.until_last("sub/b.md", Touch.SETTLED)
+    assert {"first.md", "sub/second.md"} <= notes.places()
+    watch.stop()
+
+
+def test_a_folder_that_moves_is_told_for_the_links_into_it(root: Path, tmp_path: Path, notes: Notes) -> None:
+    (root / "link.md").symlink_to("sub/b.md")
+    source = source_of(root)
+    watch = FileWatch(source, notes)
+    assert watch.start()
+    source.list()
+    (root / "sub").rename(tmp_path / "away")
+    notes.until_last("sub/", Touch.GONE)
+    assert notes.last("link.md") is not None
     watch.stop()
 
 
