@@ -9,6 +9,7 @@ from typing import Any
 from ingestion.chunking import chunk
 from ingestion.parsing import parse
 from ingestion.records import Chunk
+from retrieval.embedding.model_folder import read_model_folder
 from retrieval.embedding.models import find_model
 from retrieval.embedding.sentence_transformers import SentenceTransformersEmbedder
 from tests.bench._common import REAL
@@ -20,7 +21,7 @@ class Direct:
     """The embedder's own model, called without anything around it; it sorts by length by itself."""
 
     def __init__(self) -> None:
-        self.embedder = SentenceTransformersEmbedder(find_model(REAL), name=REAL)
+        self.embedder = SentenceTransformersEmbedder(read_model_folder(find_model(REAL), REAL))
         self.embedder.load()
 
     def chunks(self, path: str, text: str) -> Sequence[Chunk]:

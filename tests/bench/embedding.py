@@ -22,6 +22,7 @@ import psutil
 from ingestion.records import Lane
 from retrieval.embedding.batching import MicroBatcher
 from retrieval.embedding.hashing import HashingEmbedder
+from retrieval.embedding.model_folder import read_model_folder
 from retrieval.embedding.models import DEFAULT_MODEL, find_model
 from retrieval.embedding.port import Embedder
 from retrieval.embedding.sentence_transformers import SentenceTransformersEmbedder
@@ -36,7 +37,7 @@ def main() -> None:
     arguments.add_argument("--model", default=DEFAULT_MODEL)
     given = arguments.parse_args()
     report_hashing()
-    embedder = SentenceTransformersEmbedder(find_model(given.model), name=given.model)
+    embedder = SentenceTransformersEmbedder(read_model_folder(find_model(given.model), given.model))
     report_loading(embedder)
     texts = passages(embedder, given.texts)
     report_as_it_comes(given.model, texts[: given.texts // 4])
