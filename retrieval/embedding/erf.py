@@ -27,7 +27,7 @@ _FLAT = 4.0  # beyond, the error function is 1 in float32
 
 
 def erf(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Elementwise, within 4e-7."""
+    """Elementwise, within 5e-7."""
     x = np.clip(values, -_FLAT, _FLAT)
     square = x * x
     above, below = _polynomial(_ABOVE, square), _polynomial(_BELOW, square)
