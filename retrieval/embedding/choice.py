@@ -13,7 +13,7 @@ Runtime = Literal["openvino", "sentence-transformers"]
 RUNTIMES = ("auto", "openvino", "sentence-transformers")
 PRECISIONS = ("float", "int8")
 
-INSTALL = 'Install it: uv pip install "headwater[sentence-transformers]"'
+INSTALL = 'Install it: pip install "headwater[sentence-transformers]"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def _sentence_transformers(asked: Asked, machine: Machine, why: str) -> Choice:
     if not machine.sentence_transformers:
         raise Misconfigured(
             f"The model {asked.model} needs sentence-transformers, which is not installed ({why}).",
-            hint=f"{INSTALL}",
+            hint=INSTALL,
         )
     precision = "bf16 where the GPU has it" if machine.gpu else "bf16" if machine.bf16 else "float32"
     if asked.not_served is None:

@@ -1,47 +1,53 @@
-"""The floor of everything that embeds: one direct call of sentence-transformers on the same chunks."""
+"""The floor of everything that embeds: one direct call of the same embedder on the same chunks."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from ingestion.chunking import chunk
 from ingestion.parsing import parse
 from ingestion.records import Chunk
-from retrieval.embedding.model_folder import read_model_folder
-from retrieval.embedding.models import find_model
-from retrieval.embedding.sentence_transformers import SentenceTransformersEmbedder
+from retrieval.embedding.models import make_embedder
+from retrieval.embedding.port import Embedder
 from tests.bench._common import REAL
 
-BATCHES = (8, 16, 32)
+TIMES = 2
 
 
 class Direct:
-    """The embedder's own model, called without anything around it; it sorts by length by itself."""
+    """The embedder of the default settings, called without anything around it; it sorts by length by itself."""
 
     def __init__(self) -> None:
-        self.embedder = SentenceTransformersEmbedder(read_model_folder(find_model(REAL), REAL))
+        self.embedder = make_embedder(REAL)
         self.embedder.load()
 
     def chunks(self, path: str, text: str) -> Sequence[Chunk]:
-        """As the program cuts a file of this text."""
-        parsed = parse(text.encode(), path, None)
-        return chunk(parsed, max_tokens=self.embedder.max_tokens, count_tokens=self.embedder.count_tokens)
+        return chunks_of(path, text, self.embedder)
 
     def texts(self, files: Mapping[str, str]) -> dict[str, str]:
-        """What is embedded of these files: distinct text by digest."""
-        return {
-            one.digest: one.embedded_text for path, text in files.items() for one in self.chunks(path, text)
-        }
+        return texts_of(files, self.embedder)
 
-    def encode_s(self, texts: Sequence[str], batch_texts: int = BATCHES[0]) -> float:
+    def encode_s(self, texts: Sequence[str]) -> float:
         """Seconds for all texts in one call."""
-        model: Any = self.embedder._model
         began = time.perf_counter()
-        model.encode(list(texts), batch_size=batch_texts, show_progress_bar=False)
+        self.embedder.embed_documents(texts)
         return time.perf_counter() - began
 
     def best_s(self, texts: Sequence[str]) -> float:
-        """The same with the batch size that suits this machine best."""
-        return min(self.encode_s(texts, size) for size in BATCHES)
+        return min(self.encode_s(texts) for _ in range(TIMES))
+
+
+def chunks_of(path: str, text: str, embedder: Embedder) -> Sequence[Chunk]:
+    """As the program cuts a file of this text."""
+    parsed = parse(text.encode(), path, None)
+    return chunk(parsed, max_tokens=embedder.max_tokens, count_tokens=embedder.count_tokens)
+
+
+def texts_of(files: Mapping[str, str], embedder: Embedder) -> dict[str, str]:
+    """What is embedded of these files: distinct text by digest."""
+    return {
+        one.digest: one.embedded_text
+        for path, text in files.items()
+        for one in chunks_of(path, text, embedder)
+    }
