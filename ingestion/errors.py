@@ -22,6 +22,7 @@
     └── Misconfigured        settings, data folder or model do not fit; nothing was started
         ├── WrongSettings       (every fault of the settings together)
         ├── ModelMissing        the embedding model is nowhere to be found
+        ├── ModelNotServed      this runtime cannot compute what the model asks for; another may
         ├── WrongEdition        the index was made with another embedding model
         ├── DataCorrupt         the data file cannot be read as one
         ├── DataNewer           the data folder was made by a newer version
@@ -139,6 +140,14 @@ class WrongSettings(Misconfigured):
 
 class ModelMissing(Misconfigured):
     """The embedding model is in none of the places where it may be."""
+
+
+class ModelNotServed(Misconfigured):
+    """The runtime cannot compute what the model's folder asks for. ``reason`` is that, for people."""
+
+    def __init__(self, message: str, *, reason: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
 
 
 class WrongEdition(Misconfigured):

@@ -16,9 +16,11 @@ from typing import Any
 
 from ingestion.clock import Clock, SystemClock
 from ingestion.errors import HeadwaterError, Interrupted
+from ingestion.records import Lane
 from ops.exporter import Metrics
 from ops.in_process import InProcess
 from ops.lock import DaemonNote, held, write_note
+from ops.measured import Measuring
 from ops.settings import Settings
 from ops.status import status_report
 from ops.version import version
@@ -55,6 +57,7 @@ class Daemon:
             self.metrics = Metrics(
                 self.parts.ledger, self._clock, version=version(), sources=list(self.parts.sources)
             )
+            self._measuring = Measuring(self._settings.daemon.data, self.parts.embedder, self._clock)
             self._pipeline = self._make_pipeline()
             self._server = self._make_server()
             self._server.start()
@@ -109,7 +112,7 @@ class Daemon:
         parts = self.parts
         scans = {source.name: source.scan_every_s for source in self._settings.sources}
         self._tasks = InProcess(self._pipeline.work, scans=scans)
-        parts.batcher.on_embedded = self.metrics.embedded
+        parts.batcher.on_embedded = self._embedded
         parts.batcher.start_loading()
         self._watcher = Watcher(
             parts.ledger,
@@ -150,6 +153,10 @@ class Daemon:
 
     def _embed_query(self, text: str) -> Vectors | None:
         return self.parts.batcher.embed_query(text) if self.parts.batcher.ready else None
+
+    def _embedded(self, lane: Lane, texts: int, tokens: int, seconds: float) -> None:
+        self.metrics.embedded(lane, texts, tokens, seconds)
+        self._measuring.embedded(texts, seconds)
 
     def _on_demand(self, document_ids: Sequence[int]) -> None:
         self._pipeline.dispatcher.send(document_ids)

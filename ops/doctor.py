@@ -19,7 +19,7 @@ def examine(settings: Settings, clock: Clock) -> Iterator[Finding]:
     """Every finding, in the order in which one would mend them. A check that breaks is a finding."""
     checks: list[tuple[str, Callable[[], Iterable[Finding]]]] = [
         ("machine", lambda: doctor_machine.machine(settings.daemon.data, clock)),
-        ("model", lambda: [doctor_data.model(settings)]),
+        ("model", lambda: doctor_data.model(settings)),
         ("sources", lambda: _roots(settings)),
         ("data", lambda: doctor_data.data(settings, clock.now())),
         ("daemon", lambda: _daemon(settings)),

@@ -11,9 +11,11 @@ from ingestion.ledger.ledger import Ledger
 from ops import backlog
 from ops.backlog import SourceBacklog
 from ops.findings import Finding, note, ok, wrong
+from ops.measured import last_measured
 from ops.opening import data_file, open_ledger, size_bytes
 from ops.settings import Settings
 from ops.showing import counted, duration, plain, size
+from retrieval.embedding.choice import Choice
 
 AHEAD_S = 60.0  # a time in the ledger this far in the future is not rounding
 
@@ -67,28 +69,39 @@ def _contents(settings: Settings, ledger: Ledger, now: float) -> Iterator[Findin
     yield _dead(found.active)
 
 
-def model(settings: Settings) -> Finding:
-    """Where the model is. Loads nothing."""
-    from retrieval.embedding.models import HASHING, find_model
+def model(settings: Settings) -> Iterator[Finding]:
+    """Where the model is, and what computes it. Loads nothing."""
+    from retrieval.embedding.models import choose_runtime, find_model
 
-    if settings.embedding.model == HASHING:
-        return note("model", "hashing: no model, for tests and measurements.", "Set embedding.model.")
+    embedding = settings.embedding
     try:
-        return ok(
-            "model", f"{settings.embedding.model} in {plain(str(find_model(settings.embedding.model)))}"
-        )
+        choice = choose_runtime(embedding.model, embedding.runtime, embedding.precision)
+        if choice is None:
+            yield note("model", "hashing: no model, for tests and measurements.", "Set embedding.model.")
+            return
+        yield ok("model", f"{embedding.model} in {plain(str(find_model(embedding.model)))}")
     except HeadwaterError as error:
-        return wrong("model", plain(error.message), plain(error.hint))
+        yield wrong("model", plain(error.message), plain(error.hint))
+        return
+    yield ok("runtime", f"{choice.runtime}, {choice.precision}: {plain(choice.why)}")
+    yield from _alternatives(choice)
+    if measured := last_measured(settings.daemon.data):
+        yield ok("embedding", f"{measured.texts_per_s:.1f} texts/s with {plain(measured.embedder)}")
+
+
+def _alternatives(choice: Choice) -> Iterator[Finding]:
+    for other in choice.alternatives:
+        yield ok(f"instead of {choice.runtime}", f"{other.runtime}: {plain(other.note)}")
 
 
 def _edition(settings: Settings, ledger: Ledger) -> Iterator[Finding]:
-    from retrieval.embedding.models import make_embedder
+    from ops.wiring import embedder_of
 
     live = ledger.sources.live_edition()
     if live is None:
         return
     try:
-        embedder = make_embedder(settings.embedding.model, settings.embedding.runtime)
+        embedder = embedder_of(settings.embedding)
         fingerprint, description = embedder.fingerprint, embedder.description
     except HeadwaterError:
         return  # told by the check of the model

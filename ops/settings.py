@@ -135,10 +135,11 @@ class SourceSettings(_Table):
 
 
 class EmbeddingSettings(_Table):
-    """``model`` is a name, a folder, or ``hashing``."""
+    """``model`` is a name, a folder, or ``hashing``. ``precision`` is a class: each needs its own index."""
 
     model: Annotated[str, Field(min_length=1)] = "all-MiniLM-L6-v2"
-    runtime: Literal["auto", "sentence-transformers"] = "auto"
+    runtime: Literal["auto", "openvino", "sentence-transformers"] = "auto"
+    precision: Literal["float", "int8"] = "float"
 
 
 class IndexSettings(_Table):

@@ -6,6 +6,7 @@ answers, hangs or does not run.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from ingestion.clock import Clock
@@ -14,6 +15,7 @@ from ingestion.ledger.ledger import Ledger
 from ops import backlog
 from ops.backlog import SourceBacklog
 from ops.lock import DaemonNote, running_daemon
+from ops.measured import last_measured
 from ops.opening import data_file, size_bytes
 from ops.settings import Settings
 from ops.version import version
@@ -84,19 +86,36 @@ def _data(settings: Settings) -> Json:
 
 
 def _model(settings: Settings, ledger: Ledger) -> Json:
-    """``index_made_with`` is the live edition's; ``path`` is None for the built-in hashing embedder."""
-    from retrieval.embedding.models import HASHING, find_model
+    """``index_made_with`` is the live edition's; ``path`` and ``runtime`` are None for the built-in hashing
+    embedder; ``precision`` is what is expected, and ``measured`` says what embedded last."""
+    from retrieval.embedding.models import choose_runtime, find_model
 
-    edition = ledger.sources.live_edition()
+    embedding, edition = settings.embedding, ledger.sources.live_edition()
     model: Json = {
-        "name": settings.embedding.model,
+        "name": embedding.model,
         "path": None,
         "fault": None,
         "index_made_with": None if edition is None else edition.description,
+        **dict.fromkeys(("runtime", "precision", "why")),
+        "alternatives": [],
+        "measured": _measured(settings),
     }
-    if settings.embedding.model != HASHING:
-        try:
-            model["path"] = str(find_model(settings.embedding.model))
-        except HeadwaterError as error:
-            model["fault"] = str(error)
+    try:
+        choice = choose_runtime(embedding.model, embedding.runtime, embedding.precision)
+        if choice is not None:
+            model |= {**asdict(choice), "path": str(find_model(embedding.model))}
+    except HeadwaterError as error:
+        model["fault"] = str(error)
     return model
+
+
+def _measured(settings: Settings) -> Json | None:
+    measured = last_measured(settings.daemon.data)
+    if measured is None:
+        return None
+    return {
+        "embedder": measured.embedder,
+        "texts": measured.texts,
+        "texts_per_s": round(measured.texts_per_s, 1),
+        "at": rfc3339(measured.at),
+    }

@@ -15,7 +15,7 @@ from ingestion.records import Lane
 from ingestion.sources.files import FilesSource
 from ops.lock import writing_to
 from ops.opening import data_file
-from ops.settings import Settings, SourceSettings
+from ops.settings import EmbeddingSettings, Settings, SourceSettings
 from retrieval.embedding.batching import MicroBatcher
 from retrieval.embedding.models import make_embedder
 from retrieval.embedding.port import Embedder, Vectors
@@ -52,7 +52,7 @@ class Parts:
 def open_parts(settings: Settings, *, clock: Clock | None = None) -> Parts:
     """Open or make the knowledge base. Raises Misconfigured and its kind; loads no model."""
     clock = clock or SystemClock()
-    embedder = make_embedder(settings.embedding.model, settings.embedding.runtime)
+    embedder = embedder_of(settings.embedding)
     with writing_to(settings.daemon.data):
         settings.daemon.data.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(Database.file(data_file(settings)), clock)
@@ -70,6 +70,11 @@ def open_parts(settings: Settings, *, clock: Clock | None = None) -> Parts:
         edition=edition,
         drafter=Drafter(embedder.max_tokens, embedder.count_tokens, clock),
     )
+
+
+def embedder_of(settings: EmbeddingSettings) -> Embedder:
+    """Raises Misconfigured and its kind; loads no model."""
+    return make_embedder(settings.model, settings.runtime, precision=settings.precision)
 
 
 def make_source(settings: SourceSettings, clock: Clock) -> FilesSource:

@@ -52,7 +52,7 @@ def shown(report: Json, now: float) -> Iterator[str]:
     yield f"data:   {plain(report['data']['file'])}, {size(report['data']['size_bytes'])}, " + counted(
         report["chunks"], "chunk"
     )
-    yield _model(report["model"])
+    yield from _model(report["model"])
     yield from _settings(report)
 
 
@@ -101,11 +101,16 @@ def _at(time_of: str | None, now: float) -> str:
     return f"{moment(at)} ({ago(now - at)})"
 
 
-def _model(model: Json) -> str:
-    place = model["fault"] or model["path"] or "built in"
-    return f"model:  {model['name']}, {plain(place)}" + (
-        f"\n        the index was made with: {model['index_made_with']}" if model["index_made_with"] else ""
-    )
+def _model(model: Json) -> Iterator[str]:
+    yield f"model:  {model['name']}, {plain(model['fault'] or model['path'] or 'built in')}"
+    if model["runtime"]:
+        yield f"        runtime {model['runtime']}, {model['precision']}: {plain(model['why'])}"
+    for other in model["alternatives"]:
+        yield f"        or {other['runtime']}: {plain(other['note'])}"
+    if measured := model["measured"]:
+        yield f"        measured: {measured['texts_per_s']} texts/s with {plain(measured['embedder'])}"
+    if model["index_made_with"]:
+        yield f"        the index was made with: {model['index_made_with']}"
 
 
 def _settings(report: Json) -> Iterator[str]:

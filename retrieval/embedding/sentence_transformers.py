@@ -19,9 +19,13 @@ import numpy as np
 
 from ingestion.errors import EmbedderRejected, EmbedderUnavailable, ModelMissing
 from retrieval.embedding.batches import length_sorted_batches
+from retrieval.embedding.choice import INSTALL
 from retrieval.embedding.digests import DigestCache
-from retrieval.embedding.model_folder import read_model_folder
+from retrieval.embedding.model_folder import ModelFolder
 from retrieval.embedding.port import Vectors
+from retrieval.embedding.processor import cpu_has_bf16
+from retrieval.embedding.texts import encodable
+from retrieval.embedding.vectors import checked
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -39,9 +43,8 @@ _CALL_TOKENS = 30  # what one call costs besides, measured: 3 ms where a token t
 class SentenceTransformersEmbedder:
     """A sentence-transformers model from a folder; bf16 where the processor has it, else float32."""
 
-    def __init__(self, model: Path, *, name: str | None = None, digests: DigestCache | None = None) -> None:
-        """Reads the folder's configuration only. Raises ModelMissing or Misconfigured."""
-        self._folder = read_model_folder(model, name)
+    def __init__(self, folder: ModelFolder, *, digests: DigestCache | None = None) -> None:
+        self._folder = folder
         self._digests = digests or DigestCache.of_user()
         self._loading = threading.Lock()
         # The library's tokenizers keep their truncation as state, which two calls at once would change.
@@ -77,7 +80,7 @@ class SentenceTransformersEmbedder:
         One text at a time: counting a list spreads over all cores, which embedding needs at that moment.
         """
         prompt, encode = self._folder.document_prompt, self._tokenizer.encode_batch_fast
-        return [len(encode([prompt + _encodable(text)])[0]) for text in texts]
+        return [len(encode([prompt + encodable(text)])[0]) for text in texts]
 
     def load(self) -> None:
         with self._loading:
@@ -93,7 +96,7 @@ class SentenceTransformersEmbedder:
         if not texts:
             return vectors
         self.load()
-        texts = [_encodable(text) for text in texts]
+        texts = [encodable(text) for text in texts]
         lengths = [min(len(text) // _CHARACTERS_PER_TOKEN + 1, self.max_tokens) for text in texts]
         for batch in length_sorted_batches(lengths, max_tokens=self._batch_tokens, call_tokens=_CALL_TOKENS):
             vectors[batch] = self._encoded(self._model.encode_document, [texts[row] for row in batch])
@@ -101,7 +104,7 @@ class SentenceTransformersEmbedder:
 
     def embed_query(self, text: str) -> Vectors:
         self.load()
-        vector: Vectors = self._encoded(self._model.encode_query, [_encodable(text)])[0]
+        vector: Vectors = self._encoded(self._model.encode_query, [encodable(text)])[0]
         return vector
 
     @functools.cached_property
@@ -112,7 +115,7 @@ class SentenceTransformersEmbedder:
         """One call of the model: shape (len(texts), dimensions), float32, rows of length one."""
         with self._encoding, self._translated():
             raw = encode(texts, batch_size=len(texts), show_progress_bar=False, convert_to_numpy=True)
-        return _checked(np.asarray(raw, dtype=np.float32), (len(texts), self.dimensions))
+        return checked(np.asarray(raw, dtype=np.float32), (len(texts), self.dimensions))
 
     def _load(self) -> Any:
         try:
@@ -122,10 +125,10 @@ class SentenceTransformersEmbedder:
         except ImportError as error:
             raise EmbedderUnavailable(
                 f"sentence-transformers cannot be imported ({error}).",
-                hint="Install the project's dependencies again, or set embedding.model to hashing.",
+                hint=INSTALL,
             ) from error
         on_gpu = torch.cuda.is_available()
-        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False) if on_gpu else _cpu_has_bf16()
+        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False) if on_gpu else cpu_has_bf16()
         try:
             with _no_progress_bars():
                 model = SentenceTransformer(
@@ -165,36 +168,6 @@ class SentenceTransformersEmbedder:
                 f"The model {self._folder.name} refused a text ({type(error).__name__}).",
                 hint="The document keeps its last revision; change it, or exclude it.",
             ) from error
-
-
-def _checked(vectors: Vectors, shape: tuple[int, int]) -> Vectors:
-    """The same, scaled to length one in float32: bf16 leaves lengths off by up to half a percent."""
-    if vectors.shape != shape or not np.isfinite(vectors).all() or not vectors.any(axis=1).all():
-        raise EmbedderRejected(
-            f"The model answered with something that is no vector (shape {vectors.shape}, expected {shape}).",
-            hint="Check that the model's files are whole.",
-        )
-    unit: Vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return unit
-
-
-def _encodable(text: str) -> str:
-    """The text with each lone surrogate replaced: it has no UTF-8, which tokenizers need."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text
-
-
-def _cpu_has_bf16() -> bool:
-    """Whether bf16 is fast here: without these instructions it is slower than float32."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return False
-    flags = next((line.split() for line in lines if line.startswith("flags")), [])
-    return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
 @contextmanager

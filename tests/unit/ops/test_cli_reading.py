@@ -64,6 +64,11 @@ def test_status_json_is_the_report(filed: Books, run: Run, data: Path) -> None:
         "path": None,
         "fault": None,
         "index_made_with": "hashing (4 dimensions)",
+        "runtime": None,
+        "precision": None,
+        "why": None,
+        "alternatives": [],
+        "measured": None,
     }
     (source,) = report["sources"]
     assert source["documents"]["live"] == 1

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from ingestion.clock import SystemClock
-from ops import doctor_data, doctor_machine
+from ops import doctor_machine
 from ops.doctor import examine, is_wrong
 from ops.findings import Finding, Verdict
+from ops.measured import Measuring
 from ops.opening import size_bytes
 from ops.settings import Settings, load
 from ops.showing import size
+from retrieval.embedding.hashing import HashingEmbedder
 from tests.unit.ops.books import Books
 from tests.unit.ops.conftest import Run
 
@@ -163,7 +165,19 @@ def test_a_model_that_is_missing(settings: Settings) -> None:
     default = settings.model_copy(
         update={"embedding": settings.embedding.model_copy(update={"model": "all-MiniLM-L6-v2"})}
     )
-    assert doctor_data.model(default).verdict is Verdict.OK
+    for about in ("model", "runtime"):
+        assert verdict(default, about) is Verdict.OK
+    assert "openvino, " in found(default, "runtime")[0].what
+    assert "sentence-transformers: installed" in found(default, "instead of openvino")[0].what
+
+
+def test_the_rate_is_told_once_something_was_embedded(settings: Settings, data: Path) -> None:
+    default = settings.model_copy(
+        update={"embedding": settings.embedding.model_copy(update={"model": "all-MiniLM-L6-v2"})}
+    )
+    assert not found(default, "embedding")
+    Measuring(data, HashingEmbedder(), SystemClock()).embedded(30, 0.5)
+    assert found(default, "embedding")[0].what.startswith("60.0 texts/s with hashing")
 
 
 def test_sources_and_what_waits_for_somebody(settings: Settings, filed: Books, handbook: Path) -> None:

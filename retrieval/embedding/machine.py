@@ -1,0 +1,52 @@
+"""What of this machine and its environment decides between runtimes. Imports none of them."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+from retrieval.embedding.processor import cpu_has_bf16
+
+_GPU_DEVICES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """``gpu``: one that CUDA can use; whether torch is there is another question."""
+
+    gpu: bool
+    torch: bool
+    sentence_transformers: bool
+    openvino: bool
+    bf16: bool
+
+
+@functools.cache
+def this_machine() -> Machine:
+    """Looked at once, in a few milliseconds where there is no GPU."""
+    return Machine(
+        gpu=_has_gpu(),
+        torch=_is_installed("torch"),
+        sentence_transformers=_is_installed("sentence_transformers"),
+        openvino=_is_installed("openvino"),
+        bf16=cpu_has_bf16(),
+    )
+
+
+def _is_installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None  # does not run the package
+
+
+def _has_gpu() -> bool:
+    """The driver's own count, which heeds CUDA_VISIBLE_DEVICES; asked only where its device exists."""
+    if not any(device.exists() for device in _GPU_DEVICES):
+        return False
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+        count = ctypes.c_int(0)
+        return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
+    except (OSError, AttributeError):
+        return False

@@ -1,0 +1,135 @@
+"""Which runtime is taken, and that the choice says why."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ingestion.errors import Misconfigured, ModelNotServed
+from retrieval.embedding.choice import Asked, Choice, choose
+from retrieval.embedding.machine import Machine, this_machine
+from retrieval.embedding.models import choose_runtime, make_embedder
+from retrieval.embedding.openvino_embedder import OpenVinoEmbedder
+from retrieval.embedding.precision import PrecisionClass
+from retrieval.embedding.sentence_transformers import SentenceTransformersEmbedder
+from tests.small_encoder import change_json, make_small_bert
+
+ALL = Machine(gpu=True, torch=True, sentence_transformers=True, openvino=True, bf16=True)
+NO_GPU = dataclasses.replace(ALL, gpu=False)
+LIGHT = Machine(gpu=False, torch=False, sentence_transformers=False, openvino=True, bf16=False)
+STRANGE = ModelNotServed("no", reason="the architecture 'modernbert'", hint="another")
+
+
+def chosen(
+    machine: Machine,
+    runtime: str = "auto",
+    precision: PrecisionClass = "float",
+    not_served: ModelNotServed | None = None,
+) -> Choice:
+    return choose(Asked("some-model", runtime, precision, not_served), machine)
+
+
+@pytest.mark.parametrize(
+    ("machine", "not_served", "runtime", "precision", "why"),
+    [
+        (ALL, None, "sentence-transformers", "bf16 where the GPU has it", "there is a GPU"),
+        (ALL, STRANGE, "sentence-transformers", "bf16 where the GPU has it", "there is a GPU"),
+        (NO_GPU, None, "openvino", "bf16", "without torch"),
+        (NO_GPU, STRANGE, "sentence-transformers", "bf16", "the architecture 'modernbert'"),
+        (LIGHT, None, "openvino", "float32", "without torch"),
+        (dataclasses.replace(LIGHT, gpu=True), None, "openvino", "float32", "without torch"),
+        (dataclasses.replace(LIGHT, openvino=False), None, "openvino", "float32", "numpy does it"),
+    ],
+)
+def test_auto(
+    machine: Machine, not_served: ModelNotServed | None, runtime: str, precision: str, why: str
+) -> None:
+    choice = chosen(machine, not_served=not_served)
+    assert (choice.runtime, choice.precision) == (runtime, precision)
+    assert why in choice.why
+    assert [other.runtime for other in choice.alternatives] == [
+        "openvino" if runtime == "sentence-transformers" else "sentence-transformers"
+    ]
+
+
+def test_what_only_sentence_transformers_computes_needs_it_and_names_the_one_command() -> None:
+    for machine in (LIGHT, dataclasses.replace(LIGHT, gpu=True, torch=True)):
+        with pytest.raises(Misconfigured, match="modernbert") as caught:
+            chosen(machine, not_served=STRANGE)
+        assert 'pip install "headwater[sentence-transformers]"' in caught.value.hint
+    with pytest.raises(Misconfigured, match="not installed"):
+        chosen(LIGHT, "sentence-transformers")
+    (other,) = chosen(LIGHT).alternatives
+    assert 'pip install "headwater[sentence-transformers]"' in other.note
+
+
+def test_a_setting_is_obeyed_or_refused() -> None:
+    assert chosen(ALL, "openvino").runtime == "openvino"
+    assert "embedding.runtime" in chosen(NO_GPU, "sentence-transformers").why
+    with pytest.raises(ModelNotServed) as caught:
+        chosen(ALL, "openvino", not_served=STRANGE)
+    assert caught.value is STRANGE
+
+
+def test_int8_is_openvinos() -> None:
+    for runtime in ("auto", "openvino"):
+        choice = chosen(ALL, runtime, "int8")
+        assert (choice.runtime, choice.precision) == ("openvino", "int8")
+    with pytest.raises(ModelNotServed):
+        chosen(ALL, precision="int8", not_served=STRANGE)
+    with pytest.raises(Misconfigured, match="int8"):
+        chosen(ALL, "sentence-transformers", "int8")
+
+
+def test_a_model_of_another_family_goes_to_sentence_transformers(tmp_path: Path) -> None:
+    folder = make_small_bert(tmp_path / "small")
+    assert isinstance(make_embedder(str(folder), machine=NO_GPU), OpenVinoEmbedder)
+    change_json(folder / "config.json", hidden_act="gelu_10")
+    assert isinstance(make_embedder(str(folder), machine=NO_GPU), SentenceTransformersEmbedder)
+    choice = choose_runtime(str(folder), machine=NO_GPU)
+    assert choice is not None
+    assert "the activation 'gelu_10'" in choice.why
+    with pytest.raises(Misconfigured, match="gelu_10"):
+        make_embedder(str(folder), machine=LIGHT)
+    with pytest.raises(ModelNotServed, match="gelu_10"):
+        make_embedder(str(folder), "openvino", machine=NO_GPU)
+
+
+def test_names_that_do_not_exist_are_refused() -> None:
+    with pytest.raises(Misconfigured, match="'int4'"):
+        make_embedder("hashing", precision="int4")
+    assert choose_runtime("hashing") is None
+
+
+def test_this_machine_is_looked_at_without_importing_anything() -> None:
+    program = """
+import sys
+from retrieval.embedding.machine import this_machine
+machine = this_machine()
+assert machine.openvino and machine.torch and machine.sentence_transformers
+assert not sys.modules.keys() & {"torch", "openvino", "sentence_transformers", "numpy"}
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=30)
+    assert not this_machine().gpu or Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists()
+
+
+def test_embedding_with_the_default_settings_imports_no_torch(tmp_path: Path) -> None:
+    program = f"""
+import sys, tempfile
+from pathlib import Path
+from ingestion.records import Lane
+from ops.settings import load
+from ops.wiring import open_parts
+parts = open_parts(load(arguments={{"daemon.data": Path({str(tmp_path)!r})}}, environ={{}}))
+assert parts.batcher.embed(["hello world"], Lane.FRESH).shape == (1, 384)
+assert parts.batcher.embed_query("hello").shape == (384,)
+assert "openvino" in parts.embedder.description, parts.embedder.description
+heavy = sys.modules.keys() & {{"torch", "transformers", "sentence_transformers"}}
+assert not heavy, heavy
+parts.close()
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

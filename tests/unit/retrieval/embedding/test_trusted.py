@@ -1,0 +1,299 @@
+"""Trust is earned by what a runtime answers in its trial, and is remembered with what it was earned for."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ingestion.errors import EmbedderRejected, EmbedderUnavailable, Misconfigured, ModelMissing
+from retrieval.embedding import trusted
+from retrieval.embedding.digests import DigestCache
+from retrieval.embedding.forward import ForwardPass
+from retrieval.embedding.model_folder import read_model_folder
+from retrieval.embedding.openvino_embedder import OpenVinoEmbedder
+from retrieval.embedding.openvino_runtime import OpenVinoRuntime
+from retrieval.embedding.precision import LEAST_COSINE, Precision, PrecisionClass
+from retrieval.embedding.tokens import Tokens
+from retrieval.embedding.trial import worst_cosine
+from retrieval.embedding.verdicts import Verdicts
+from retrieval.embedding.weights import Array
+from tests.small_encoder import change_json, change_weights, make_small_bert
+
+TEXTS = ["Annual leave: 30 days.", "", "The ferry leaves at dawn. " * 40]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return make_small_bert(tmp_path / "small")
+
+
+@pytest.fixture
+def caches(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def trials(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The worst cosine of each trial that was held."""
+    held: list[float] = []
+    plain = worst_cosine
+
+    def noting(*arguments: Any) -> float:
+        held.append(plain(*arguments))
+        return held[-1]
+
+    monkeypatch.setattr(trusted, "worst_cosine", noting)
+    return held
+
+
+@pytest.fixture
+def no_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trusted, "cpu_has_bf16", lambda: False)
+
+
+def made(folder: Path, caches: Path, precision: PrecisionClass = "float") -> OpenVinoEmbedder:
+    return OpenVinoEmbedder(
+        read_model_folder(folder),
+        precision,
+        digests=DigestCache(caches / "digests.json"),
+        verdicts=Verdicts(caches / "trials"),
+    )
+
+
+def loaded(folder: Path, caches: Path, precision: PrecisionClass = "float") -> OpenVinoEmbedder:
+    embedder = made(folder, caches, precision)
+    embedder.load()
+    return embedder
+
+
+def far_off(monkeypatch: pytest.MonkeyPatch, *precisions: Precision, by: float = 1.0) -> None:
+    """Let OpenVINO answer wrongly in these precisions."""
+    made_right, right = OpenVinoRuntime.__init__, OpenVinoRuntime.vectors
+    wrong: set[int] = set()
+
+    def make(self: OpenVinoRuntime, encoder: Any, weights: Any, precision: Precision) -> None:
+        made_right(self, encoder, weights, "float32" if precision == "bf16" else precision)
+        if precision in precisions:
+            wrong.add(id(self))
+
+    def vectors(self: OpenVinoRuntime, tokens: Tokens) -> Array:
+        found = right(self, tokens)
+        found[:, 0] += np.float32(by if id(self) in wrong else 0)
+        return found
+
+    monkeypatch.setattr(OpenVinoRuntime, "__init__", make)
+    monkeypatch.setattr(OpenVinoRuntime, "vectors", vectors)
+
+
+def test_a_trial_is_held_once(folder: Path, caches: Path, trials: list[float], no_bf16: None) -> None:
+    first = loaded(folder, caches)
+    assert first.description == "small, openvino, float32"
+    assert first.refused == ()
+    assert len(trials) == 1
+    assert trials[0] > 0.999999
+    loaded(folder, caches)
+    assert len(trials) == 1
+    loaded(folder, caches, "int8")
+    assert len(trials) == 2
+    assert LEAST_COSINE["int8"] < trials[1] < 0.99999
+    change_weights(folder, lambda tensors: tensors["embeddings.LayerNorm.bias"].fill(0.5))
+    loaded(folder, caches)
+    assert len(trials) == 3
+
+
+def test_bf16_is_tried_first_where_the_processor_has_it(
+    folder: Path, caches: Path, monkeypatch: pytest.MonkeyPatch, trials: list[float]
+) -> None:
+    monkeypatch.setattr(trusted, "cpu_has_bf16", lambda: True)
+    far_off(monkeypatch)
+    assert loaded(folder, caches).description == "small, openvino, bf16"
+
+
+def test_bf16_that_is_far_off_falls_back_to_float32_and_says_so_once(
+    folder: Path,
+    caches: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    trials: list[float],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(trusted, "cpu_has_bf16", lambda: True)
+    far_off(monkeypatch, "bf16")
+    embedder = loaded(folder, caches)
+    embedder.load()
+    embedder.embed_documents(TEXTS)
+    assert embedder.description == "small, openvino, float32"
+    assert "bf16 was too far from float32" in embedder.refused[0]
+    (warning,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert "openvino in float32: openvino in bf16 was too far" in warning.getMessage()
+    assert len(trials) == 2
+    again = loaded(folder, caches)  # the verdict on bf16 is remembered too
+    assert again.description == "small, openvino, float32"
+    assert len(trials) == 2
+
+
+def test_float32_that_is_far_off_falls_back_to_the_plain_forward_pass(
+    folder: Path, caches: Path, monkeypatch: pytest.MonkeyPatch, no_bf16: None
+) -> None:
+    right = loaded(folder, caches).embed_documents(TEXTS)
+    far_off(monkeypatch, "float32", by=0.05)
+    embedder = loaded(folder, caches / "other")
+    assert embedder.description == "small, numpy, float32"
+    np.testing.assert_allclose(embedder.embed_documents(TEXTS), right, atol=2e-6)
+
+
+def test_int8_that_is_far_off_is_refused_not_replaced(
+    folder: Path, caches: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far_off(monkeypatch, "int8")
+    embedder = made(folder, caches, "int8")
+    with pytest.raises(Misconfigured, match="cannot be used in int8") as caught:
+        embedder.load()
+    assert "embedding.precision" in caught.value.hint
+    assert not embedder.loaded
+
+
+@pytest.mark.parametrize("precision", ["float", "int8"])
+def test_an_openvino_that_cannot_be_imported(
+    folder: Path, caches: Path, monkeypatch: pytest.MonkeyPatch, precision: PrecisionClass
+) -> None:
+    monkeypatch.setitem(sys.modules, "retrieval.embedding.openvino_runtime", None)
+    embedder = made(folder, caches, precision)
+    if precision == "int8":
+        with pytest.raises(Misconfigured, match="openvino cannot be imported"):
+            embedder.load()
+        return
+    embedder.load()
+    assert embedder.description == "small, numpy, float32"
+    assert "openvino cannot be imported" in embedder.refused[0]
+
+
+def test_an_openvino_that_cannot_compile(folder: Path, caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("Check 'supported' failed at plugin.cpp:1:\nno such kernel")
+
+    monkeypatch.setattr(OpenVinoRuntime, "__init__", refuse)
+    embedder = loaded(folder, caches)
+    assert embedder.description == "small, numpy, float32"
+    assert "Check 'supported' failed" in embedder.refused[0]
+
+
+def test_weights_that_are_no_numbers_are_refused(folder: Path, caches: Path) -> None:
+    change_weights(folder, lambda tensors: tensors["embeddings.LayerNorm.weight"].fill(np.nan))
+    with pytest.raises(ModelMissing, match="NaN"):
+        loaded(folder, caches)
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"worst_cosine": 7}', b"\xff\xff"])
+def test_a_damaged_verdict_costs_another_trial(
+    folder: Path, caches: Path, trials: list[float], damage: bytes, no_bf16: None
+) -> None:
+    loaded(folder, caches)
+    (verdict,) = (caches / "trials").iterdir()
+    whole = verdict.read_bytes()
+    verdict.write_bytes(damage)
+    loaded(folder, caches)
+    assert len(trials) == 2
+    assert verdict.read_bytes() == whole
+
+
+def test_a_verdict_on_something_else_does_not_count(
+    folder: Path, caches: Path, trials: list[float], no_bf16: None
+) -> None:
+    loaded(folder, caches)
+    (verdict,) = (caches / "trials").iterdir()
+    content = json.loads(verdict.read_text())
+    content["key"][1] = "openvino 1"
+    verdict.write_text(json.dumps(content))
+    loaded(folder, caches)
+    assert len(trials) == 2
+
+
+def test_a_cache_that_is_missing_costs_another_trial(
+    folder: Path, caches: Path, trials: list[float], no_bf16: None
+) -> None:
+    loaded(folder, caches)
+    shutil.rmtree(caches)
+    loaded(folder, caches)
+    assert len(trials) == 2
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(
+    folder: Path, caches: Path, trials: list[float], no_bf16: None
+) -> None:
+    caches.write_text("a file where the folder should be")
+    for times in (1, 2):
+        assert loaded(folder, caches).embed_documents(TEXTS).shape == (3, 32)
+        assert len(trials) == times
+
+
+def test_two_processes_may_hold_the_trial_at_once(folder: Path, caches: Path) -> None:
+    program = f"""
+from pathlib import Path
+from retrieval.embedding.digests import DigestCache
+from retrieval.embedding.model_folder import read_model_folder
+from retrieval.embedding.openvino_embedder import OpenVinoEmbedder
+from retrieval.embedding.verdicts import Verdicts
+caches = Path({str(caches)!r})
+embedder = OpenVinoEmbedder(read_model_folder(Path({str(folder)!r})),
+    digests=DigestCache(caches / "digests.json"), verdicts=Verdicts(caches / "trials"))
+embedder.load()
+print(embedder.description)
+"""
+    running = [
+        subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    assert len({one.communicate(timeout=60)[0] for one in running}) == 1
+    assert [one.returncode for one in running] == [0, 0]
+    (verdict,) = (caches / "trials").iterdir()
+    assert json.loads(verdict.read_text())["worst_cosine"] > 0.9999
+
+
+def test_a_text_beyond_the_limit_is_cut_there(folder: Path, caches: Path) -> None:
+    embedder = loaded(folder, caches)
+    words = ["ferry"] * (embedder.max_tokens - 2)
+    assert embedder.count_tokens([" ".join(words)]) == [embedder.max_tokens]
+    at, beyond, below = embedder.embed_documents(
+        [" ".join(words), " ".join([*words, "harbour"]), " ".join(words[:-1])]
+    )
+    np.testing.assert_allclose(at, beyond, atol=1e-6)
+    assert not np.allclose(at, below, atol=1e-6)
+
+
+def test_a_tokenizer_that_is_missing_or_of_another_model(folder: Path, caches: Path) -> None:
+    small = {"vocab_size": 50}
+    change_json(folder / "config.json", **small)
+    change_weights(
+        folder,
+        lambda tensors: tensors.update(
+            {"embeddings.word_embeddings.weight": tensors["embeddings.word_embeddings.weight"][:50].copy()}
+        ),
+    )
+    with pytest.raises(EmbedderRejected, match=r"tokenizer\.json"):
+        loaded(folder, caches).embed_documents(["ferry"])
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(ModelMissing, match=r"tokenizer\.json is missing"):
+        made(folder, caches)
+
+
+def test_an_openvino_that_fails_later_is_tried_again(
+    folder: Path, caches: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedder = loaded(folder, caches)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("out of something")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(OpenVinoRuntime, "vectors", fail)
+        patch.setattr(ForwardPass, "vectors", fail)
+        with pytest.raises(EmbedderUnavailable):
+            embedder.embed_query("ferry")
+    assert embedder.embed_query("ferry").shape == (32,)
