@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 from ops.cli import main as headwater
 from retrieval.embedding.models import make_embedder
-from retrieval.embedding.port import Embedder, Vectors
+from retrieval.embedding.port import CallLimits, Embedder, Vectors
 
 NOTES = "HEADWATER_BENCH_NOTES"
 LINE_BYTES = 33  # 32 hex digits and the end of the line
@@ -42,6 +42,10 @@ class Noting:
     @property
     def max_tokens(self) -> int:
         return self._embedder.max_tokens
+
+    @property
+    def call_limits(self) -> CallLimits | None:
+        return self._embedder.call_limits
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return self._embedder.count_tokens(texts)
