@@ -54,9 +54,13 @@ def make_remote(
         address(model.url, dialect.path), model.key, connections=model.concurrency + URGENT_CALLS
     )
     endpoint = Endpoint(dialect, Caller(transport, clock=clock), timeout_s=model.timeout_s)
-    dimensions = model.dimensions or learned_dimensions(
-        endpoint, model.model, remembered or JsonFile.of_user("dimensions.json")
-    )
+    try:
+        dimensions = model.dimensions or learned_dimensions(
+            endpoint, model.model, remembered or JsonFile.of_user("dimensions.json")
+        )
+    except BaseException:
+        endpoint.close()
+        raise
     limits = Limits(
         at_once=model.concurrency,
         batch_texts=model.batch_texts or min(_DEFAULT_TEXTS, dialect.most_texts),
