@@ -71,6 +71,8 @@ def model(settings: Settings) -> Finding:
     """Where the model is. Loads nothing."""
     from retrieval.embedding.models import HASHING, find_model
 
+    if settings.embedding.url:
+        return _endpoint(settings)
     if settings.embedding.model == HASHING:
         return note("model", "hashing: no model, for tests and measurements.", "Set embedding.model.")
     try:
@@ -81,17 +83,38 @@ def model(settings: Settings) -> Finding:
         return wrong("model", plain(error.message), plain(error.hint))
 
 
+def _endpoint(settings: Settings) -> Finding:
+    """Asks the endpoint for one word, as a start does."""
+    from ops.remote import remote_embedder
+
+    place = f"{settings.embedding.model} at {settings.embedding.url}"
+    try:
+        embedder = remote_embedder(settings.embedding)
+        assert embedder is not None
+        try:
+            embedder.load()
+        finally:
+            embedder.close()
+    except HeadwaterError as error:
+        return wrong("model", plain(error.message), plain(error.hint))
+    return ok("model", f"{plain(place)} answers, with {embedder.dimensions} dimensions")
+
+
 def _edition(settings: Settings, ledger: Ledger) -> Iterator[Finding]:
+    from ops.remote import remote_embedder
     from retrieval.embedding.models import make_embedder
 
     live = ledger.sources.live_edition()
     if live is None:
         return
     try:
-        embedder = make_embedder(settings.embedding.model, settings.embedding.runtime)
+        remote = remote_embedder(settings.embedding)
+        embedder = remote or make_embedder(settings.embedding.model, settings.embedding.runtime)
         fingerprint, description = embedder.fingerprint, embedder.description
     except HeadwaterError:
         return  # told by the check of the model
+    if remote is not None:
+        remote.close()
     if fingerprint == live.fingerprint:
         yield ok("index", f"made with this model ({live.description})")
     else:

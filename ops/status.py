@@ -84,17 +84,18 @@ def _data(settings: Settings) -> Json:
 
 
 def _model(settings: Settings, ledger: Ledger) -> Json:
-    """``index_made_with`` is the live edition's; ``path`` is None for the built-in hashing embedder."""
+    """``index_made_with`` is the live edition's; ``path`` is None where no folder is needed."""
     from retrieval.embedding.models import HASHING, find_model
 
     edition = ledger.sources.live_edition()
     model: Json = {
         "name": settings.embedding.model,
         "path": None,
+        "url": settings.embedding.url,
         "fault": None,
         "index_made_with": None if edition is None else edition.description,
     }
-    if settings.embedding.model != HASHING:
+    if not settings.embedding.url and settings.embedding.model != HASHING:
         try:
             model["path"] = str(find_model(settings.embedding.model))
         except HeadwaterError as error:

@@ -102,7 +102,7 @@ def _at(time_of: str | None, now: float) -> str:
 
 
 def _model(model: Json) -> str:
-    place = model["fault"] or model["path"] or "built in"
+    place = model["fault"] or model["path"] or model["url"] or "built in"
     return f"model:  {model['name']}, {plain(place)}" + (
         f"\n        the index was made with: {model['index_made_with']}" if model["index_made_with"] else ""
     )
