@@ -21,13 +21,15 @@ from ops.exporter import Metrics
 from ops.in_process import InProcess
 from ops.lock import DaemonNote, held, write_note
 from ops.measured import Measuring
+from ops.remote import cost
 from ops.settings import Settings
 from ops.status import status_report
 from ops.version import version
-from ops.wiring import Pipeline, configure_sources, make_pipeline, open_parts
+from ops.wiring import Pipeline, bulk_threads, configure_sources, make_pipeline, open_parts
 from retrieval.api.app import Readiness, Service, make_api
 from retrieval.api.server import Server
 from retrieval.embedding.port import Vectors
+from retrieval.embedding.remote.embedder import RemoteEmbedder
 from retrieval.search import Searcher
 from workers.outcomes import Listener, Outcome
 from workers.watcher import Watcher
@@ -111,8 +113,10 @@ class Daemon:
     def _begin(self, undo: contextlib.ExitStack) -> None:
         parts = self.parts
         scans = {source.name: source.scan_every_s for source in self._settings.sources}
-        self._tasks = InProcess(self._pipeline.work, scans=scans)
+        self._tasks = InProcess(self._pipeline.work, scans=scans, bulk_threads=bulk_threads(parts.embedder))
         parts.batcher.on_embedded = self._embedded
+        if isinstance(parts.embedder, RemoteEmbedder):
+            parts.embedder.on_billed = self._billed
         parts.batcher.start_loading()
         self._watcher = Watcher(
             parts.ledger,
@@ -198,6 +202,9 @@ class Daemon:
     def _was_listed_before(self, name: str) -> bool:
         state = self.parts.ledger.sources.state(name)
         return state is not None and state.listed_at is not None
+
+    def _billed(self, tokens: int) -> None:
+        self.metrics.billed(tokens, cost(self._settings.embedding, tokens) or 0.0)
 
     def _raise_if_stopping(self) -> None:
         if self._stopping.is_set():

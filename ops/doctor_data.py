@@ -74,6 +74,9 @@ def model(settings: Settings) -> Iterator[Finding]:
     from retrieval.embedding.models import choose_runtime, find_model
 
     embedding = settings.embedding
+    if embedding.url:
+        yield _endpoint(settings)
+        return
     try:
         choice = choose_runtime(embedding.model, embedding.runtime, embedding.precision)
         if choice is None:
@@ -94,8 +97,26 @@ def _alternatives(choice: Choice) -> Iterator[Finding]:
         yield ok(f"instead of {choice.runtime}", f"{other.runtime}: {plain(other.note)}")
 
 
+def _endpoint(settings: Settings) -> Finding:
+    """Asks the endpoint for one word, as a start does."""
+    from ops.remote import remote_embedder
+
+    place = f"{settings.embedding.model} at {settings.embedding.url}"
+    try:
+        embedder = remote_embedder(settings.embedding)
+        assert embedder is not None
+        try:
+            embedder.load()
+        finally:
+            embedder.close()
+    except HeadwaterError as error:
+        return wrong("model", plain(error.message), plain(error.hint))
+    return ok("model", f"{plain(place)} answers, with {embedder.dimensions} dimensions")
+
+
 def _edition(settings: Settings, ledger: Ledger) -> Iterator[Finding]:
     from ops.wiring import embedder_of
+    from retrieval.embedding.remote.embedder import RemoteEmbedder
 
     live = ledger.sources.live_edition()
     if live is None:
@@ -105,6 +126,8 @@ def _edition(settings: Settings, ledger: Ledger) -> Iterator[Finding]:
         fingerprint, description = embedder.fingerprint, embedder.description
     except HeadwaterError:
         return  # told by the check of the model
+    if isinstance(embedder, RemoteEmbedder):
+        embedder.close()
     if fingerprint == live.fingerprint:
         yield ok("index", f"made with this model ({live.description})")
     else:

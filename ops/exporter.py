@@ -86,13 +86,26 @@ class Metrics:
             "headwater_texts_embedded_total", "Texts the model was run on.", ["lane"], registry=registry
         )
         self._tokens = Counter(
-            "headwater_tokens_embedded_total", "Tokens in those texts.", ["lane"], registry=registry
+            "headwater_tokens_embedded_total",
+            "Tokens in those texts; characters, where an endpoint has the tokenizer.",
+            ["lane"],
+            registry=registry,
         )
         self._embedding = Histogram(
             "headwater_embedding_seconds",
             "Time the model took for one batch of passages.",
             ["lane"],
             buckets=EMBEDDING_BUCKETS_S,
+            registry=registry,
+        )
+        self._billed = Counter(
+            "headwater_provider_tokens_total",
+            "Tokens the embedding endpoint counted in what it answered, questions included.",
+            registry=registry,
+        )
+        self._cost = Counter(
+            "headwater_provider_cost_total",
+            "Their price, in the currency of embedding.price_per_million_tokens.",
             registry=registry,
         )
         self._scan_missed = Counter(
@@ -156,6 +169,11 @@ class Metrics:
         self._texts.labels(lane).inc(texts)
         self._tokens.labels(lane).inc(tokens)
         self._embedding.labels(lane).observe(seconds)
+
+    def billed(self, tokens: int, cost: float) -> None:
+        """An embedding endpoint answered."""
+        self._billed.inc(tokens)
+        self._cost.inc(cost)
 
     def searched(self, seconds: float, hits: int, candidates: int, fenced_out: int, stale: int) -> None:
         """One search was answered."""

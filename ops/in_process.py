@@ -32,11 +32,14 @@ class _Role:
 
 # Each lane has threads of its own, so that bulk work, or the listing of a slow mount, never stands before
 # an edit.
-ROLES = (
-    _Role(Lane.FRESH.value, threads=4),
-    _Role(Lane.BULK.value, threads=2),
-    _Role(UPKEEP_QUEUE, threads=3),
-)
+def _roles(bulk_threads: int) -> tuple[_Role, ...]:
+    return (
+        _Role(Lane.FRESH.value, threads=4),
+        _Role(Lane.BULK.value, threads=bulk_threads),
+        _Role(UPKEEP_QUEUE, threads=3),
+    )
+
+
 SET_BACK_S = 5.0
 END_WAITS_S = 0.02
 
@@ -85,13 +88,17 @@ class SteadyScheduler(Scheduler):  # type: ignore[misc]  # Celery has no types
 
 
 class InProcess:
-    """Workers, beat and the way to send to them, for one ``Work``."""
+    """Workers, beat and the way to send to them, for one ``Work``.
 
-    def __init__(self, work: Work, *, scans: dict[str, float]) -> None:
+    ``bulk_threads``: one embeds while another reads, parses and writes; an embedder that takes several
+    calls at once needs as many more.
+    """
+
+    def __init__(self, work: Work, *, scans: dict[str, float], bulk_threads: int) -> None:
         self._sender = make_app(work, scans=scans)
         # Pool threads look tasks up in the process's default application, whoever received the message.
         self._sender.set_default()
-        self._workers = [_Worker(make_app(work, scans=scans), role) for role in ROLES]
+        self._workers = [_Worker(make_app(work, scans=scans), role) for role in _roles(bulk_threads)]
         self._beat: Any = EmbeddedService(self._sender, thread=True, scheduler_cls=SteadyScheduler)
         self._beat.daemon = True
 

@@ -22,10 +22,12 @@ from pydantic import (
     ConfigDict,
     Field,
     PrivateAttr,
+    SecretStr,
     ValidationError,
 )
 
 from ingestion.errors import WrongSettings
+from ops.settings_embedding import an_address, faults_within, key_fault
 from ops.settings_faults import described
 from ops.settings_layers import (
     Layer,
@@ -104,10 +106,20 @@ def _hashed(value: str) -> str:
     return value
 
 
+def _a_key(value: SecretStr) -> SecretStr:
+    fault = key_fault(value.get_secret_value())
+    if fault:
+        raise ValueError(fault)
+    return value
+
+
 AbsolutePath = Annotated[Path, AfterValidator(_a_path)]
 Patterns = Annotated[tuple[str, ...], AfterValidator(_patterns)]
 Count = Annotated[int, BeforeValidator(_no_bool)]
 Seconds = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
+Price = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False, ge=0)]
+Address = Annotated[str, AfterValidator(an_address)]
+Key = Annotated[SecretStr, AfterValidator(_a_key)]
 
 
 class _Table(BaseModel):
@@ -135,11 +147,25 @@ class SourceSettings(_Table):
 
 
 class EmbeddingSettings(_Table):
-    """``model`` is a name, a folder, or ``hashing``. ``precision`` is a class: each needs its own index."""
+    """``model`` is a name, a folder, or ``hashing``; with an endpoint, the name that it knows.
+
+    ``precision`` is a class: each needs its own index. From ``url`` on, for endpoints only. What is None
+    there the endpoint or its kind decides.
+    """
 
     model: Annotated[str, Field(min_length=1)] = "all-MiniLM-L6-v2"
-    runtime: Literal["auto", "openvino", "sentence-transformers"] = "auto"
+    runtime: Literal["auto", "openvino", "sentence-transformers", "openai", "cohere"] = "auto"
     precision: Literal["float", "int8"] = "float"
+    url: Address | None = None
+    api_key: Key | None = None
+    api_key_file: AbsolutePath | None = None
+    dimensions: Annotated[Count, Field(ge=1, le=16_384)] | None = None
+    max_characters: Annotated[Count, Field(ge=64, le=100_000)] = 1200
+    concurrency: Annotated[Count, Field(ge=1, le=64)] = 4
+    batch_texts: Annotated[Count, Field(ge=1)] | None = None
+    batch_tokens: Annotated[Count, Field(ge=1)] | None = None
+    timeout_s: Annotated[Seconds, Field(gt=0, le=600)] = 30.0
+    price_per_million_tokens: Price | None = None
 
 
 class IndexSettings(_Table):
@@ -175,7 +201,7 @@ class Settings(_Table):
         """Every setting by its dotted key: ``value`` (as JSON can hold it) and ``from``.
 
         ``from`` is ``default``, ``argument``, or names the line of the file or the variable. API keys
-        are shown as their number.
+        are shown as their number, the key of an endpoint as a row of asterisks.
         """
         shown: dict[str, dict[str, Any]] = {}
         for at, value in _leaves(self):
@@ -228,6 +254,7 @@ def _settled(layers: Sequence[Layer]) -> Settings:
 
     given = {at: place(at) for at in _places_of(tables)}
     found = [*_with_keys_hashed(tables, origins), *_across_sources(tables)]
+    found += faults_within(tables.get("embedding"))
     if all(layer.readable for layer in layers):
         found += _open_to_others(tables)
     settings = Settings()
@@ -307,4 +334,4 @@ def _leaves(settings: Settings) -> Iterator[tuple[Place, Any]]:
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return list(value)
-    return str(value) if isinstance(value, Path) else value
+    return str(value) if isinstance(value, Path | SecretStr) else value

@@ -55,7 +55,7 @@ def _sentence(kind: str, at: Place, message: str, value: Any, model: type[BaseMo
 
 
 def _but(keys: tuple[str, ...], value: Any) -> str:
-    return "" if keys[:1] == ("api",) else f" It is {_shown(value)}."
+    return "" if keys[:1] == ("api",) or keys == ("embedding", "api_key") else f" It is {_shown(value)}."
 
 
 def _shown(value: Any) -> str:

@@ -187,6 +187,8 @@ def _absolute(values: Tables, base: Path) -> Tables:
         # A name of the hub may hold a slash too, so a relative path has to start with a dot.
         if isinstance(model, Path) or (isinstance(model, str) and model.startswith((".", "~", os.sep))):
             embedding["model"] = _absolute_path(model, base)
+        if "api_key_file" in embedding:
+            embedding["api_key_file"] = _absolute_path(embedding["api_key_file"], base)
     if isinstance(sources := result.get("sources"), Sequence) and not isinstance(sources, str):
         result["sources"] = [_absolute_root(source, base) for source in sources]
     return result

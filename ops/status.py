@@ -86,20 +86,23 @@ def _data(settings: Settings) -> Json:
 
 
 def _model(settings: Settings, ledger: Ledger) -> Json:
-    """``index_made_with`` is the live edition's; ``path`` and ``runtime`` are None for the built-in hashing
-    embedder; ``precision`` is what is expected, and ``measured`` says what embedded last."""
+    """``index_made_with`` is the live edition's; ``path`` and ``runtime`` are None where nothing is computed
+    from a folder; ``precision`` is what is expected, and ``measured`` says what embedded last."""
     from retrieval.embedding.models import choose_runtime, find_model
 
     embedding, edition = settings.embedding, ledger.sources.live_edition()
     model: Json = {
         "name": embedding.model,
         "path": None,
+        "url": settings.embedding.url,
         "fault": None,
         "index_made_with": None if edition is None else edition.description,
         **dict.fromkeys(("runtime", "precision", "why")),
         "alternatives": [],
         "measured": _measured(settings),
     }
+    if embedding.url:
+        return model
     try:
         choice = choose_runtime(embedding.model, embedding.runtime, embedding.precision)
         if choice is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ingestion.clock import SystemClock
 from ingestion.errors import (
@@ -21,11 +21,13 @@ from ingestion.errors import (
 )
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.views import DocumentView
-from ingestion.records import Lane
+from ingestion.records import Chunk, Lane
 from ops.lock import running_daemon
 from ops.opening import open_ledger
+from ops.remote import cost
 from ops.settings import Settings
 from ops.wiring import Parts, configure_sources, make_pipeline, make_source, open_parts
+from retrieval.embedding.remote.sizes import estimated_tokens
 from workers.outcomes import Listener, ignore
 from workers.reconcile import Listed, Reconciler
 
@@ -214,12 +216,18 @@ def _why(ledger: Ledger, listed: Sequence[Listed]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Foreseen:
-    """What a sync of one source would do. ``decisions``: (action, URI, reason)."""
+    """What a sync of one source would do. ``decisions``: (action, URI, reason).
+
+    With an endpoint the tokens are estimated, and ``characters`` are what the texts hold; ``cost`` is in
+    the currency of the price, where one is set.
+    """
 
     source: str
     decisions: Sequence[tuple[str, str, str]] = ()
     texts: int = 0
     tokens: int = 0
+    characters: int | None = None
+    cost: float | None = None
     fault: str | None = None
 
 
@@ -237,7 +245,7 @@ def foresee(parts: Parts, name: str) -> Foreseen:
     decisions += [("skip", one.uri, one.reason) for one in plan.skips]
     decisions += [("hold", entry.uri, plan.hold or "") for entry, _ in plan.held]
     decisions += [("retire", entry.uri, evidence) for entry, evidence in plan.retired]
-    tokens: dict[str, int] = {}
+    added: dict[str, Chunk] = {}
     for want in plan.wants:
         uri = want.change.seen.uri
         try:
@@ -249,10 +257,19 @@ def foresee(parts: Parts, name: str) -> Foreseen:
             decisions.append(("fail", uri, error.message))
             continue
         decisions.append(("index", uri, want.reason))
-        tokens |= {chunk.digest: chunk.tokens for chunk in chunks}
-    known = _known(parts, list(tokens))
-    new = [number for digest, number in tokens.items() if digest not in known]
-    return Foreseen(name, sorted(decisions, key=lambda one: one[1]), len(new), sum(new))
+        added |= {chunk.digest: chunk for chunk in chunks}
+    known = _known(parts, list(added))
+    new = [chunk for digest, chunk in added.items() if digest not in known]
+    return _weighed(Foreseen(name, sorted(decisions, key=lambda one: one[1]), len(new)), new, parts)
+
+
+def _weighed(foreseen: Foreseen, new: Sequence[Chunk], parts: Parts) -> Foreseen:
+    tokens = sum(chunk.tokens for chunk in new)
+    if parts.embedder.call_limits is None:
+        return replace(foreseen, tokens=tokens)
+    estimated = sum(estimated_tokens(chunk.embedded_text) for chunk in new)
+    price = cost(parts.settings.embedding, estimated)
+    return replace(foreseen, tokens=estimated, characters=tokens, cost=price)
 
 
 def _known(parts: Parts, digests: Sequence[str]) -> set[str]:

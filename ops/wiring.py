@@ -15,18 +15,23 @@ from ingestion.records import Lane
 from ingestion.sources.files import FilesSource
 from ops.lock import writing_to
 from ops.opening import data_file
+from ops.remote import remote_embedder
 from ops.settings import EmbeddingSettings, Settings, SourceSettings
 from retrieval.embedding.batching import MicroBatcher
 from retrieval.embedding.models import make_embedder
 from retrieval.embedding.port import Embedder, Vectors
+from retrieval.embedding.remote.embedder import RemoteEmbedder
 from retrieval.index.embedded import EmbeddedIndex
 from workers.dispatch import Dispatcher, SendMessage
 from workers.drafting import Drafter
 from workers.outcomes import Listener
 from workers.reconcile import Missed, Reconciler
 from workers.refresh import Absent, Refresher
+from workers.staging import SLICE_TEXTS
 from workers.upkeep import Upkeep
 from workers.work import PipelineWork
+
+BULK_THREADS = 2  # one embeds while the other reads, parses and writes
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,8 @@ class Parts:
 
     def close(self) -> None:
         self.batcher.close()
+        if isinstance(self.embedder, RemoteEmbedder):
+            self.embedder.close()
         self.index.close()
         self.ledger.database.close()
 
@@ -52,7 +59,7 @@ class Parts:
 def open_parts(settings: Settings, *, clock: Clock | None = None) -> Parts:
     """Open or make the knowledge base. Raises Misconfigured and its kind; loads no model."""
     clock = clock or SystemClock()
-    embedder = embedder_of(settings.embedding)
+    embedder = embedder_of(settings.embedding, clock=clock)
     with writing_to(settings.daemon.data):
         settings.daemon.data.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(Database.file(data_file(settings)), clock)
@@ -72,9 +79,10 @@ def open_parts(settings: Settings, *, clock: Clock | None = None) -> Parts:
     )
 
 
-def embedder_of(settings: EmbeddingSettings) -> Embedder:
-    """Raises Misconfigured and its kind; loads no model."""
-    return make_embedder(settings.model, settings.runtime, precision=settings.precision)
+def embedder_of(settings: EmbeddingSettings, *, clock: Clock | None = None) -> Embedder:
+    """The endpoint, or what computes here. Raises Misconfigured and its kind; loads no model."""
+    remote = remote_embedder(settings, clock=clock)
+    return remote or make_embedder(settings.model, settings.runtime, precision=settings.precision)
 
 
 def make_source(settings: SourceSettings, clock: Clock) -> FilesSource:
@@ -93,6 +101,19 @@ def configure_sources(parts: Parts) -> None:
     parts.ledger.sources.configure(
         [SourceRow(one.name, one.kind, one.location) for one in parts.sources.values()]
     )
+
+
+def slice_texts(embedder: Embedder) -> int:
+    """Texts embedded between two commits: with an endpoint, a call, so that a crash costs no more."""
+    limits = embedder.call_limits
+    return SLICE_TEXTS if limits is None else limits.texts
+
+
+def bulk_threads(embedder: Embedder) -> int:
+    """Threads of the bulk lane: each has one slice under way, so an endpoint needs one for each of its
+    calls, and two to write down what came back meanwhile."""
+    limits = embedder.call_limits
+    return BULK_THREADS if limits is None else limits.at_once + BULK_THREADS
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +157,7 @@ def make_pipeline(
         parts.clock,
         listener=listener,
         absent=absent or (lambda source, uris: reconciler.absent(parts.sources[source], uris)),
+        slice_texts=slice_texts(parts.embedder),
     )
     upkeep = Upkeep(parts.ledger, parts.index, parts.clock)
     work = PipelineWork(

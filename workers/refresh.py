@@ -22,7 +22,7 @@ from workers.diffing import Diff, diff
 from workers.drafting import Draft, Drafter
 from workers.held import HeldClaims
 from workers.outcomes import Listener, Outcome, Result
-from workers.staging import Embed, Revision, Stager
+from workers.staging import SLICE_TEXTS, Embed, Revision, Stager
 
 log = logging.getLogger("headwater.refresh")
 
@@ -44,7 +44,8 @@ class Leftover:
 class Refresher:
     """Brings documents up to date. Safe to call from several threads, for the same documents too.
 
-    ``absent`` is told which URIs of a source were not there: a worker never retires.
+    ``absent`` is told which URIs of a source were not there: a worker never retires. ``slice_texts`` are
+    embedded between two commits, for each thread: what a crash may cost.
     """
 
     def __init__(
@@ -58,10 +59,11 @@ class Refresher:
         *,
         listener: Listener,
         absent: Absent,
+        slice_texts: int = SLICE_TEXTS,
     ) -> None:
         self._ledger = ledger
         self._drafter = drafter
-        self._stager = Stager(ledger, index, embed)
+        self._stager = Stager(ledger, index, embed, slice_texts)
         self._sources = sources
         self._clock = clock
         self._listener = listener

@@ -24,7 +24,7 @@ from retrieval.index.port import Index, IndexedChunk
 from workers.diffing import Diff, placed
 from workers.drafting import Draft
 
-SLICE_TEXTS = 32  # embedded between two commits: what a crash may cost
+SLICE_TEXTS = 32  # embedded between two commits where nobody says otherwise: what a crash may cost
 SLICE_REUSED = 256
 Vector = NDArray[np.float32]
 Embed = Callable[[Sequence[str], Lane, Sequence[int]], Vectors]
@@ -77,10 +77,11 @@ class _Piece:
 class Stager:
     """Brings additions into the index under the claims of their revisions."""
 
-    def __init__(self, ledger: Ledger, index: Index, embed: Embed) -> None:
+    def __init__(self, ledger: Ledger, index: Index, embed: Embed, slice_texts: int = SLICE_TEXTS) -> None:
         self._ledger = ledger
         self._index = index
         self._embed = embed
+        self._slice_texts = slice_texts
 
     def stage(
         self, edition: Edition, revisions: Sequence[Revision], lane: Lane, *, keep: Callable[[], None]
@@ -111,7 +112,8 @@ class Stager:
             self._bring(edition, some, vectors)
             for piece in some:
                 piece.revision.reused += 1
-        for some in _slices([piece for piece in pieces if piece.chunk.digest not in vectors]):
+        missing = [piece for piece in pieces if piece.chunk.digest not in vectors]
+        for some in _slices(missing, self._slice_texts):
             keep()
             self._bring(edition, some, self._embedded(some, lane))
 
@@ -215,14 +217,14 @@ def _revisions(pieces: Sequence[_Piece]) -> list[Revision]:
     return list({id(piece.revision): piece.revision for piece in pieces}.values())
 
 
-def _slices(pieces: Sequence[_Piece]) -> Iterator[list[_Piece]]:
-    """Slices of at most SLICE_TEXTS distinct texts, longest texts together: padding costs time."""
+def _slices(pieces: Sequence[_Piece], texts: int) -> Iterator[list[_Piece]]:
+    """Slices of at most so many distinct texts, longest texts together: padding costs time."""
     by_digest: dict[str, list[_Piece]] = {}
     for piece in pieces:
         by_digest.setdefault(piece.chunk.digest, []).append(piece)
     groups = sorted(by_digest.values(), key=lambda group: -group[0].chunk.tokens)
-    for start in range(0, len(groups), SLICE_TEXTS):
-        yield [piece for group in groups[start : start + SLICE_TEXTS] for piece in group]
+    for start in range(0, len(groups), texts):
+        yield [piece for group in groups[start : start + texts] for piece in group]
 
 
 def _indexed(piece: _Piece, vectors: Mapping[str, Vector]) -> IndexedChunk:

@@ -102,7 +102,7 @@ def _at(time_of: str | None, now: float) -> str:
 
 
 def _model(model: Json) -> Iterator[str]:
-    yield f"model:  {model['name']}, {plain(model['fault'] or model['path'] or 'built in')}"
+    yield f"model:  {model['name']}, {plain(model['fault'] or model['path'] or model['url'] or 'built in')}"
     if model["runtime"]:
         yield f"        runtime {model['runtime']}, {model['precision']}: {plain(model['why'])}"
     for other in model["alternatives"]:

@@ -169,9 +169,17 @@ def foretold(foreseen: Sequence[Foreseen]) -> Iterator[str]:
             continue
         retired = sum(action == "retire" for action, _, _ in one.decisions)
         yield (
-            f"{one.source}: would embed {counted(one.texts, 'text')} ({counted(one.tokens, 'token')}) "
+            f"{one.source}: would embed {counted(one.texts, 'text')} ({_weight(one)}) "
             f"and retire {counted(retired, 'document')}. Nothing was written."
         )
+
+
+def _weight(one: Foreseen) -> str:
+    tokens = counted(one.tokens, "token")
+    if one.characters is None:
+        return tokens
+    price = "" if one.cost is None else f", at your price about {one.cost:,.4f}"
+    return f"{counted(one.characters, 'character')}, about {tokens}{price}"
 
 
 def _as_json(synced: Synced) -> dict[str, object]:

@@ -1,9 +1,13 @@
 """The process's one way to its embedder: small batches, filled from many callers, urgent texts first.
 
-One thread embeds: a call already uses every core, and the OpenMP threads of a second caller would make those
-of both sleep at every barrier, which costs a fifth of the rate. Texts wait in three lanes: queries before
-fresh edits before bulk work, first come first served within each. Bulk work is cut into batches of about
-``longest_batch_s``, so that is what a query or a fresh text waits for at most.
+Where the embedder computes here, one thread embeds: a call already uses every core, and the OpenMP threads
+of a second caller would make those of both sleep at every barrier, which costs a fifth of the rate. Texts
+wait in three lanes: queries before fresh edits before bulk work, first come first served within each. Bulk
+work is cut into batches of about ``longest_batch_s``, so that is what a query or a fresh text waits for at
+most.
+
+An embedder on another machine is called from as many threads as it allows, with as many texts as it allows.
+One thread more takes no bulk work, so that a query or a fresh text waits for none of its calls.
 
 It never decides what is embedded, keeps no vector, and tries nothing twice on its own, except that a
 failed batch is embedded again caller by caller, so that the fault stays with the texts that have it.
@@ -14,6 +18,7 @@ from __future__ import annotations
 import copy
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -22,7 +27,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ingestion.clock import Clock, SystemClock
-from ingestion.errors import EmbedderUnavailable, HeadwaterError
+from ingestion.errors import EmbedderUnavailable, HeadwaterError, Transient
 from ingestion.records import Lane
 from retrieval.embedding.batches import length_sorted_batches
 from retrieval.embedding.pace import Pace
@@ -33,6 +38,10 @@ log = logging.getLogger(__name__)
 _TEXTS_PER_PLAN = 32  # one slice: with two callers, one is embedded while the other does the rest
 _RETRY_LOAD_S = 10.0
 _CLOSE_S = 2.0
+# Longer than a question may take at a provider; then it stands behind edits that do not get through either.
+_LONGEST_REMOTE_QUERY_S = 10.0
+_URGENT = (Lane.FRESH,)
+_ALL = (Lane.FRESH, Lane.BULK)
 
 
 @dataclass(eq=False, slots=True)
@@ -56,7 +65,7 @@ class _Piece:
 
 
 class MicroBatcher:
-    """Embeds for every thread of the process. Starts its thread, and loads the model, when first used.
+    """Embeds for every thread of the process. Starts its threads, and loads the model, when first used.
 
     ``texts_embedded`` and ``tokens_embedded`` (by lane), ``queries_embedded`` and ``embedding_s`` only
     ever grow; they may be read from any thread. ``on_embedded`` is told of each batch of passages that
@@ -78,8 +87,10 @@ class MicroBatcher:
         self._queries: deque[_Job] = deque()
         self._waiting: dict[Lane, deque[_Job]] = {lane: deque() for lane in Lane}
         self._planned: dict[Lane, deque[list[_Piece]]] = {lane: deque() for lane in Lane}
-        self._under_way: list[_Piece] = []
-        self._thread: threading.Thread | None = None
+        self._under_way: dict[threading.Thread, list[_Piece]] = {}
+        self._threads: list[threading.Thread] = []
+        self._counting = threading.Lock()
+        self._loading = threading.Lock()
         self._load_wanted = False
         self._load_failure: HeadwaterError | None = None
         self._load_again_at = 0.0
@@ -129,22 +140,25 @@ class MicroBatcher:
     def embed_query(self, text: str) -> Vectors:
         """Vector of a question: shape (dimensions,). Blocks, and raises, as ``embed`` does."""
         vectors = np.empty((1, self.embedder.dimensions), dtype=np.float32)
-        vector: Vectors = self._answered(_Job(None, [text], [1], vectors, missing=1))[0]
+        wait_s = None if self.embedder.call_limits is None else _LONGEST_REMOTE_QUERY_S
+        vector: Vectors = self._answered(_Job(None, [text], [1], vectors, missing=1), wait_s)[0]
         return vector
 
     def close(self) -> None:
         """Refuse new texts and let go of the callers that wait. Idempotent.
 
-        Waits up to 2 s for the batch under way; a model that is still being loaded is not waited for.
+        Waits up to 2 s for the batches under way; a model that is still being loaded is not waited for.
         """
         with self._changed:
             self._closed = True
             self._fail_everyone(_closed())
             self._changed.notify_all()
-        if self._thread and self._thread is not threading.current_thread() and self.embedder.loaded:
-            self._thread.join(_CLOSE_S)
+        ends = time.monotonic() + _CLOSE_S
+        for thread in self._threads:
+            if thread is not threading.current_thread() and self.embedder.loaded:
+                thread.join(max(0.0, ends - time.monotonic()))
 
-    def _answered(self, job: _Job) -> Vectors:
+    def _answered(self, job: _Job, wait_s: float | None = None) -> Vectors:
         with self._changed:
             if self._closed:
                 raise _closed()
@@ -152,21 +166,32 @@ class MicroBatcher:
                 raise copy.copy(self._load_failure)
             (self._queries if job.lane is None else self._waiting[job.lane]).append(job)
             self._wake()
-        return job.answer.result()
+        try:
+            return job.answer.result(wait_s)
+        except TimeoutError:
+            self._fail([job], _too_late())
+            return job.answer.result()  # the vector, where it came in this very moment
 
     def _wake(self) -> None:
-        if self._thread is None:
-            # A daemon: nothing may wait at exit for a model that takes many seconds to import.
-            self._thread = threading.Thread(target=self._run, name="embedding", daemon=True)
-            self._thread.start()
+        if not self._threads:
+            for lanes in self._lanes_of_threads():
+                # A daemon: nothing may wait at exit for a model that takes many seconds to import.
+                thread = threading.Thread(target=self._run, args=(lanes,), name="embedding", daemon=True)
+                self._threads.append(thread)
+            for thread in self._threads:
+                thread.start()
         self._changed.notify_all()
 
-    def _run(self) -> None:
+    def _lanes_of_threads(self) -> list[tuple[Lane, ...]]:
+        limits = self.embedder.call_limits
+        return [_ALL] if limits is None else [_URGENT, *[_ALL] * limits.at_once]
+
+    def _run(self, lanes: tuple[Lane, ...]) -> None:
         try:
-            while self._wait_for_work():
+            while self._wait_for_work(lanes):
                 if not self.embedder.loaded and not self._load():
                     continue
-                batch = self._next_batch()
+                batch = self._next_batch(lanes)
                 if batch:
                     self._embed_batch(batch)
         finally:
@@ -174,19 +199,38 @@ class MicroBatcher:
                 self._closed = True
                 self._fail_everyone(_closed())
 
-    def _wait_for_work(self) -> bool:
+    def _wait_for_work(self, lanes: tuple[Lane, ...]) -> bool:
         """False once closed."""
         with self._changed:
-            self._under_way = []
-            while not (self._closed or self._load_wanted or self._has_texts()):
-                self._changed.wait()
+            self._under_way.pop(threading.current_thread(), None)
+            while not self._closed and not self._has_work(lanes):
+                self._changed.wait(self._until_load_s())
             self._load_wanted = False
             return not self._closed
 
-    def _has_texts(self) -> bool:
-        return bool(self._queries or any(self._waiting.values()) or any(self._planned.values()))
+    def _has_work(self, lanes: tuple[Lane, ...]) -> bool:
+        return self._load_wanted or self._has_texts(lanes) or self._until_load_s() == 0
+
+    def _until_load_s(self) -> float | None:
+        """Seconds until a model that may only have been away is tried again; None if that is not needed."""
+        if self.embedder.loaded or not isinstance(self._load_failure, Transient):
+            return None
+        return max(0.0, self._load_again_at - self._clock.monotonic())
+
+    def _has_texts(self, lanes: tuple[Lane, ...]) -> bool:
+        return bool(self._queries or any(self._waiting[lane] or self._planned[lane] for lane in lanes))
 
     def _load(self) -> bool:
+        with self._loading:
+            if self.embedder.loaded:
+                return True
+            if self._load_failure and self._clock.monotonic() < self._load_again_at:
+                with self._changed:  # another thread has just tried
+                    self._fail_everyone(self._load_failure)
+                return False
+            return self._try_to_load()
+
+    def _try_to_load(self) -> bool:
         """A failure is told to everyone who waits, and lasts for a while, as loading may take long."""
         failure: HeadwaterError | None = None
         try:
@@ -198,35 +242,57 @@ class MicroBatcher:
                 f"The embedding model could not be loaded ({type(error).__name__}: {error}).",
                 hint="It is tried again.",
             )
+        known = failure is not None and str(failure) == str(self._load_failure)
         with self._changed:
             self._load_failure = failure
             self._load_again_at = self._clock.monotonic() + _RETRY_LOAD_S
             if failure:
                 self._fail_everyone(failure)
-        if failure:
+        if failure and not known:
             log.warning("the embedding model was not loaded: %s", failure)
-        else:
+        if not failure:
             log.info("embedding with %s", self.embedder.description)
         return failure is None
 
-    def _next_batch(self) -> list[_Piece]:
+    def _next_batch(self, lanes: tuple[Lane, ...]) -> list[_Piece]:
         """The most urgent batch; none when its callers have been answered meanwhile."""
         with self._changed:
-            self._under_way = self._take()
-            return self._under_way
+            batch = self._take(lanes)
+            self._under_way[threading.current_thread()] = batch
+            return batch
 
-    def _take(self) -> list[_Piece]:
-        if self._queries:
-            return [_Piece(self._queries.popleft(), 0)]
-        for lane in (Lane.FRESH, Lane.BULK):
-            if not self._planned[lane] and self._waiting[lane]:
-                self._planned[lane].extend(self._plan(self._waiting[lane]))
-            while self._planned[lane]:
-                batch = self._planned[lane].popleft()
-                unanswered = [piece for piece in batch if not piece.job.answer.done()]
-                if unanswered:
-                    return unanswered
+    def _take(self, lanes: tuple[Lane, ...]) -> list[_Piece]:
+        while self._queries:
+            query = self._queries.popleft()
+            if not query.answer.done():
+                return [_Piece(query, 0)]
+        limits = self.embedder.call_limits
+        for lane in lanes:
+            batch = self._planned_batch(lane) if limits is None else self._filled(lane, limits.texts)
+            if batch:
+                return batch
         return []
+
+    def _planned_batch(self, lane: Lane) -> list[_Piece]:
+        if not self._planned[lane] and self._waiting[lane]:
+            self._planned[lane].extend(self._plan(self._waiting[lane]))
+        while self._planned[lane]:
+            unanswered = _unanswered(self._planned[lane].popleft())
+            if unanswered:
+                return unanswered
+        return []
+
+    def _filled(self, lane: Lane, most_texts: int) -> list[_Piece]:
+        """Texts of as many callers as it takes to fill a call, in turn; what is over is the next one's."""
+        waiting, planned = self._waiting[lane], self._planned[lane]
+        pieces = _unanswered([piece for batch in planned for piece in batch])
+        planned.clear()
+        while waiting and len(pieces) < most_texts:
+            job = waiting.popleft()
+            pieces += _unanswered([_Piece(job, row) for row in range(len(job.texts))])
+        if len(pieces) > most_texts:
+            planned.append(pieces[most_texts:])
+        return pieces[:most_texts]
 
     def _plan(self, waiting: deque[_Job]) -> list[list[_Piece]]:
         """Take jobs, oldest first, until there is enough to sort by length, and cut it into batches."""
@@ -272,15 +338,17 @@ class MicroBatcher:
                     piece.job.answer.set_result(piece.job.vectors)
 
     def _count(self, batch: list[_Piece], seconds: float) -> None:
-        self.embedding_s += seconds
         lane = batch[0].job.lane
-        if lane is None:
-            self.queries_embedded += 1
-            return
         tokens = [piece.job.tokens[piece.row] for piece in batch]
-        self.texts_embedded[lane] += len(batch)
-        self.tokens_embedded[lane] += sum(tokens)
-        self._pace.observe(max(tokens) * len(batch), seconds)
+        with self._counting:
+            self.embedding_s += seconds
+            if lane is None:
+                self.queries_embedded += 1
+                return
+            self.texts_embedded[lane] += len(batch)
+            self.tokens_embedded[lane] += sum(tokens)
+            if self.embedder.call_limits is None:
+                self._pace.observe(max(tokens) * len(batch), seconds)
         if self.on_embedded:
             self.on_embedded(lane, len(batch), sum(tokens), seconds)
 
@@ -293,7 +361,7 @@ class MicroBatcher:
     def _fail_everyone(self, error: Exception) -> None:
         """Whoever waits, planned or not, gets the error. Called with the lock held."""
         pieces = [piece for lane in Lane for batch in self._planned[lane] for piece in batch]
-        jobs = [piece.job for piece in [*self._under_way, *pieces]]
+        jobs = [piece.job for batch in [*self._under_way.values(), pieces] for piece in batch]
         jobs += self._queries
         jobs += (job for lane in Lane for job in self._waiting[lane])
         self._queries.clear()
@@ -301,6 +369,14 @@ class MicroBatcher:
             self._waiting[lane].clear()
             self._planned[lane].clear()
         self._fail(list(dict.fromkeys(jobs)), error)
+
+
+def _unanswered(pieces: Sequence[_Piece]) -> list[_Piece]:
+    return [piece for piece in pieces if not piece.job.answer.done()]
+
+
+def _too_late() -> EmbedderUnavailable:
+    return EmbedderUnavailable(f"The question was not embedded within {_LONGEST_REMOTE_QUERY_S:.0f} s.")
 
 
 def _closed() -> EmbedderUnavailable:

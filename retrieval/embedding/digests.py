@@ -6,19 +6,17 @@ to read the file again, and nothing else.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import json
-import os
-import tempfile
 from pathlib import Path
+
+from retrieval.embedding.json_file import JsonFile
 
 
 class DigestCache:
     """SHA-256 of files, kept in one JSON file by path and by everything a look can tell of a change."""
 
     def __init__(self, file: Path) -> None:
-        self._file = file
+        self._entries = JsonFile(file)
 
     @classmethod
     def of_user(cls) -> DigestCache:
@@ -31,35 +29,14 @@ class DigestCache:
         """Hexadecimal SHA-256 of a file's bytes. Raises OSError when it cannot be read."""
         path = path.resolve()
         look = _look(path)
-        remembered = self._read().get(str(path))
+        remembered = self._entries.read().get(str(path))
         if isinstance(remembered, list) and len(remembered) == 2 and remembered[0] == look:
             return str(remembered[1])
         with path.open("rb") as body:
             digest = hashlib.file_digest(body, "sha256").hexdigest()
         if _look(path) == look:
-            self._remember(str(path), look, digest)
+            self._entries.add(str(path), [look, digest])
         return digest
-
-    def _read(self) -> dict[str, object]:
-        try:
-            entries = json.loads(self._file.read_bytes())
-        except (OSError, ValueError):
-            return {}
-        return entries if isinstance(entries, dict) else {}
-
-    def _remember(self, path: str, look: str, digest: str) -> None:
-        """Two processes at once may lose one of two entries: it is computed again."""
-        entries = self._read() | {path: [look, digest]}
-        with contextlib.suppress(OSError):
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=self._file.parent, prefix=".digests-")
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as body:
-                    json.dump(entries, body)
-                Path(temporary).replace(self._file)
-            except OSError:
-                Path(temporary).unlink(missing_ok=True)
-                raise
 
 
 def _look(path: Path) -> str:

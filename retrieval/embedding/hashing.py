@@ -57,6 +57,10 @@ class HashingEmbedder:
     def max_tokens(self) -> int:
         return self._max_tokens
 
+    @property
+    def call_limits(self) -> None:
+        return None
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Words between white space, or one per eight characters begun where that is more, plus two.
 

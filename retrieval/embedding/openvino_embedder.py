@@ -85,6 +85,10 @@ class OpenVinoEmbedder:
     def max_tokens(self) -> int:
         return self._folder.max_tokens
 
+    @property
+    def call_limits(self) -> None:
+        return None
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text with the model's prompt for documents and its special tokens.
 

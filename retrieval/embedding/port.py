@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class CallLimits:
+    """How an embedder on another machine may be called: it takes none of this one's cores.
+
+    ``at_once``: calls for bulk work under way together; fresh texts and questions have one more.
+    ``texts``: in each.
+    """
+
+    at_once: int
+    texts: int
 
 
 class Embedder(Protocol):
@@ -36,6 +49,10 @@ class Embedder(Protocol):
     @property
     def max_tokens(self) -> int:
         """The longest text, in its own tokens with its special ones, that is seen whole."""
+
+    @property
+    def call_limits(self) -> CallLimits | None:
+        """None for one that computes here: one call at a time, its size measured by the caller."""
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Its own count per text, special tokens included, without truncation."""

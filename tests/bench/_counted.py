@@ -12,10 +12,11 @@ import os
 from collections.abc import Sequence
 from unittest.mock import patch
 
+from ingestion.clock import Clock
 from ops.cli import main as headwater
 from ops.settings import EmbeddingSettings
 from ops.wiring import embedder_of
-from retrieval.embedding.port import Embedder, Vectors
+from retrieval.embedding.port import CallLimits, Embedder, Vectors
 
 NOTES = "HEADWATER_BENCH_NOTES"
 LINE_BYTES = 33  # 32 hex digits and the end of the line
@@ -44,6 +45,10 @@ class Noting:
     def max_tokens(self) -> int:
         return self._embedder.max_tokens
 
+    @property
+    def call_limits(self) -> CallLimits | None:
+        return self._embedder.call_limits
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return self._embedder.count_tokens(texts)
 
@@ -66,8 +71,8 @@ class Noting:
 def main() -> None:
     notes = os.open(os.environ[NOTES], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
-    def noting(settings: EmbeddingSettings) -> Embedder:
-        return Noting(embedder_of(settings), notes)
+    def noting(settings: EmbeddingSettings, *, clock: Clock | None = None) -> Embedder:
+        return Noting(embedder_of(settings, clock=clock), notes)
 
     with patch("ops.wiring.embedder_of", noting):
         headwater()

@@ -1,11 +1,14 @@
-"""What every embedder promises, checked on each: the one without a model, and the real model in each runtime.
+"""What every embedder promises, checked on each: the one without a model, the real model in each runtime, and
+a server.
 
-A runtime is loaded once for the module, with every way out to the network closed.
+A runtime is loaded once for the module, with every way out to the network closed. The server is a real
+OpenAI-compatible one, started here, on the same model.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import random
 import socket
@@ -13,21 +16,27 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from ingestion.errors import EmbedderUnavailable, Misconfigured
 from retrieval.embedding.digests import DigestCache
 from retrieval.embedding.hashing import HashingEmbedder
+from retrieval.embedding.json_file import JsonFile
 from retrieval.embedding.models import DEFAULT_MODEL, find_model, make_embedder
 from retrieval.embedding.port import Embedder, Vectors
+from retrieval.embedding.remote.embedder import RemoteEmbedder
+from retrieval.embedding.remote.making import RemoteModel, make_remote
 from retrieval.embedding.verdicts import Verdicts
+from tests.servers import infinity
 
 # Two batches of one text may round differently in bf16: eight bits of mantissa, six layers.
 SAME = 0.998
+KEY = "sk-of-the-contract"
+DIMENSIONS = 384  # of the default model
 
 LEAVE = "Annual leave: every employee may take 30 days. The manager grants it within a week."
 FERRY = "The ferry leaves the northern harbour at dawn and returns before the tide."
@@ -44,7 +53,7 @@ def no_network() -> Iterator[None]:
         yield
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Kind:
     """The settings of an embedder."""
 
@@ -60,6 +69,7 @@ KINDS = {
     "openvino-int8": Kind(runtime="openvino", precision="int8"),
     "numpy": Kind(runtime="openvino"),
 }
+ENDPOINT = "endpoint"
 
 
 @contextlib.contextmanager
@@ -82,23 +92,47 @@ def make(kind: str, caches: Path) -> Embedder:
     )
 
 
-@pytest.fixture(scope="module", params=KINDS)
-def embedder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Embedder:
-    with system_of(request.param):
-        return loaded(make(request.param, tmp_path_factory.mktemp("cache")))
+@pytest.fixture(scope="module", params=[*KINDS, ENDPOINT])
+def embedder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedder]:
+    if request.param == ENDPOINT:
+        remote = at(request.getfixturevalue("server"))
+        yield checked(remote)
+        remote.close()
+        return
+    made = make(request.param, tmp_path_factory.mktemp("cache"))
+    spinning = os.environ.get("GOMP_SPINCOUNT")
+    with system_of(request.param), no_network():
+        checked(made)
+    assert os.environ.get("GOMP_SPINCOUNT") == spinning  # set while torch is imported, and put back
+    yield made
 
 
-def loaded(made: Embedder) -> Embedder:
+def checked(made: Embedder) -> Embedder:
+    """The embedder, loaded; what describes it was known before."""
     described = (made.fingerprint, made.dimensions, made.max_tokens, made.count_tokens([LEAVE]))
     assert made.loaded == isinstance(made, HashingEmbedder)
-    spinning = os.environ.get("GOMP_SPINCOUNT")
-    with no_network():
-        made.load()
-    assert os.environ.get("GOMP_SPINCOUNT") == spinning  # set while torch is imported, and put back
+    made.load()
     made.load()
     assert made.loaded
     assert described == (made.fingerprint, made.dimensions, made.max_tokens, made.count_tokens([LEAVE]))
     return made
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real server of the default model."""
+    try:
+        infinity.environment()
+    except infinity.NotInstalled as reason:
+        assert not os.environ.get("CI"), f"the server cannot be installed: {reason}"
+        pytest.skip(f"the server cannot be installed: {reason}")
+    with infinity.serving(find_model(DEFAULT_MODEL), tmp_path_factory.mktemp("server"), KEY) as url:
+        yield url
+
+
+def at(url: str, key: str = KEY) -> RemoteEmbedder:
+    model = RemoteModel("openai", url, infinity.SERVED_AS, key, dimensions=DIMENSIONS, batch_texts=512)
+    return make_remote(model)
 
 
 def cosine(left: Vectors, right: Vectors) -> float:
@@ -143,7 +177,7 @@ def test_what_is_alike_is_near(embedder: Embedder) -> None:
 def test_any_text_has_a_vector_and_a_count(embedder: Embedder, text: str) -> None:
     assert_unit(embedder.embed_documents([text]), 1, embedder)
     assert_unit(embedder.embed_query(text).reshape(1, -1), 1, embedder)
-    assert embedder.count_tokens([text])[0] >= 2
+    assert embedder.count_tokens([text])[0] >= (2 if embedder.call_limits is None else 0)
 
 
 def test_a_text_has_one_vector_whatever_is_beside_it(embedder: Embedder) -> None:
@@ -168,7 +202,7 @@ def test_text_up_to_the_limit_is_seen_whole(embedder: Embedder) -> None:
 
 def test_counts_are_of_the_whole_text(embedder: Embedder) -> None:
     short, long = embedder.count_tokens(["one two three", "one two three " * 1000])
-    assert short >= 5  # its own special tokens too
+    assert short >= 5  # its own special tokens too, where it has any
     assert long > 2900
     assert embedder.count_tokens([]) == []
 
@@ -247,3 +281,37 @@ def test_runtimes_of_one_class_may_share_an_index_and_int8_may_not(tmp_path: Pat
     prints = {kind: make(kind, tmp_path).fingerprint for kind in KINDS}
     assert prints["openvino"] == prints["numpy"] == prints["sentence-transformers"]
     assert len(set(prints.values())) == 3
+
+
+def test_a_server_of_the_same_model_gives_the_same_vectors(server: str, tmp_path: Path) -> None:
+    local = make("openvino", tmp_path)
+    texts = [LEAVE, FERRY, "word " * 100, "東京都の文書"]
+    remote = at(server)
+    billed: list[int] = []
+    remote.on_billed = billed.append
+    found = remote.embed_documents(texts)
+    assert (np.einsum("ij,ij->i", local.embed_documents(texts), found) > SAME).all()
+    assert billed[0] > 0
+    remote.close()
+
+
+def test_a_server_that_refuses_the_key(server: str) -> None:
+    remote = at(server, "sk-of-somebody-else")
+    with pytest.raises(EmbedderUnavailable, match="refused the key") as caught:
+        remote.load()
+    assert "embedding.api_key" in caught.value.hint
+    remote.close()
+
+
+def test_dimensions_are_learned_from_a_server_once(server: str, tmp_path: Path) -> None:
+    remembered = JsonFile(tmp_path / "dimensions.json")
+    model = RemoteModel("openai", server, infinity.SERVED_AS, KEY)
+    for _ in range(2):
+        remote = make_remote(model, remembered=remembered)
+        assert remote.dimensions == DIMENSIONS
+        remote.close()
+    away = dataclasses.replace(model, key="sk-of-somebody-else")
+    assert make_remote(away, remembered=remembered).dimensions == DIMENSIONS
+    with pytest.raises(Misconfigured, match="refused the key") as caught:
+        make_remote(away, remembered=JsonFile(tmp_path / "other.json"))
+    assert "embedding.dimensions" in caught.value.hint

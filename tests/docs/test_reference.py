@@ -101,6 +101,9 @@ def test_documented_defaults_are_the_defaults() -> None:
         "embedding.model": settings.embedding.model,
         "embedding.runtime": settings.embedding.runtime,
         "embedding.precision": settings.embedding.precision,
+        "embedding.max_characters": settings.embedding.max_characters,
+        "embedding.concurrency": settings.embedding.concurrency,
+        "embedding.timeout_s": settings.embedding.timeout_s,
         "index.kind": settings.index.kind,
         **{
             f"sources.{name}": SourceSettings.model_fields[name].default

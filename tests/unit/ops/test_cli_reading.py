@@ -62,6 +62,7 @@ def test_status_json_is_the_report(filed: Books, run: Run, data: Path) -> None:
     assert report["model"] == {
         "name": "hashing",
         "path": None,
+        "url": None,
         "fault": None,
         "index_made_with": "hashing (4 dimensions)",
         "runtime": None,

@@ -126,7 +126,7 @@ include = [
             f'{path}:11 sources[1].root: is missing; name the folder: root = "~/notes".',
             f"{path}:12 sources[1].include: '!' is no pattern as in .gitignore.",
             "HEADWATER_EMBEDDING__RUNTIME embedding.runtime: 'cuda' is not supported by this version; "
-            "supported: 'auto', 'openvino' or 'sentence-transformers'.",
+            "supported: 'auto', 'openvino', 'sentence-transformers', 'openai' or 'cohere'.",
             "argument index.kind: 'weaviate' is not supported by this version; supported: 'embedded'.",
         ]
     )

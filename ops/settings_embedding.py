@@ -1,0 +1,81 @@
+"""What the settings of a remote embedder must be to one another.
+
+Works on the table before it is checked key by key, so that a fault here is reported beside the others;
+whatever is of the wrong type is passed over for the model to refuse. Keys are never repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from ops.toml_places import Place
+
+REMOTE = ("openai", "cohere")
+MOST_TEXTS = {"openai": 2048, "cohere": 96}
+ONLY_REMOTE = (
+    "url",
+    "api_key",
+    "api_key_file",
+    "dimensions",
+    "max_characters",
+    "concurrency",
+    "batch_texts",
+    "batch_tokens",
+    "timeout_s",
+    "price_per_million_tokens",
+)
+_CHOICE = " or ".join(REMOTE)
+_ADDRESSES = {"openai": "http://localhost:8000/v1", "cohere": "https://api.cohere.com"}
+_MODELS = {"openai": "text-embedding-3-small", "cohere": "embed-v4.0"}
+
+
+def faults_within(embedding: Any) -> Iterator[tuple[Place, str]]:
+    """What is missing for an endpoint, what only an endpoint needs, and what contradicts itself."""
+    if not isinstance(embedding, dict):
+        return
+    runtime = embedding.get("runtime", "auto")
+    if runtime not in REMOTE:
+        for key in ONLY_REMOTE:
+            if key in embedding:
+                yield _at(key), f"is for an endpoint; remove it, or set embedding.runtime to {_CHOICE}."
+        return
+    if "url" not in embedding:
+        yield _at("url"), f'is missing; name the endpoint: url = "{_ADDRESSES[runtime]}".'
+    if "model" not in embedding:
+        yield _at("model"), f'is missing; name the endpoint\'s model: model = "{_MODELS[runtime]}".'
+    if "api_key" in embedding and "api_key_file" in embedding:
+        yield _at("api_key_file"), "is given beside embedding.api_key; keep one of the two."
+    texts = embedding.get("batch_texts")
+    if isinstance(texts, int) and texts > MOST_TEXTS[runtime]:
+        yield _at("batch_texts"), f"should be at most {MOST_TEXTS[runtime]} with {runtime}. It is {texts}."
+
+
+def an_address(value: str) -> str:
+    """The address of an endpoint. Raises ValueError, which never shows what may be a secret."""
+    try:
+        place = urlsplit(value)
+        host, _ = place.hostname, place.port
+    except ValueError:
+        raise ValueError("is no address; write http://HOST:PORT/v1 or the like.") from None
+    if place.username is not None or place.password is not None:
+        raise ValueError("holds a user or a password; put the key into embedding.api_key.")
+    if place.query or place.fragment:
+        raise ValueError("holds a query or a fragment; leave out what follows '?' or '#'.")
+    if place.scheme not in ("http", "https") or not host or any(one.isspace() for one in value):
+        raise ValueError("is no address; write http://HOST:PORT/v1 or the like.")
+    return value
+
+
+def key_fault(key: str) -> str | None:
+    """What keeps a key from being sent in a header; None if nothing does."""
+    if not key:
+        return "is empty; put the key there."
+    if not all("!" <= one <= "~" for one in key):
+        return "holds a character that no key has (white space, or beyond ASCII); copy the key again."
+    return None
+
+
+def _at(key: str) -> Place:
+    return ("embedding", key)

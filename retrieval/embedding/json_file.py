@@ -1,0 +1,46 @@
+"""A small file of JSON in the user's cache: what is convenient to know at the next start.
+
+One that is missing, damaged or cannot be written costs finding it out again, and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from pathlib import Path
+
+
+class JsonFile:
+    """Values by name. Each write replaces the file; two processes at once may lose one of two entries."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    @classmethod
+    def of_user(cls, name: str) -> JsonFile:
+        """In the user's cache folder."""
+        import platformdirs
+
+        return cls(Path(platformdirs.user_cache_dir("headwater")) / name)
+
+    def read(self) -> dict[str, object]:
+        try:
+            entries = json.loads(self._file.read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return entries if isinstance(entries, dict) else {}
+
+    def add(self, name: str, value: object) -> None:
+        entries = self.read() | {name: value}
+        with contextlib.suppress(OSError):
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(dir=self._file.parent, prefix=f".{self._file.stem}-")
+            try:
+                with os.fdopen(handle, "w", encoding="utf-8") as body:
+                    json.dump(entries, body)
+                Path(temporary).replace(self._file)
+            except OSError:
+                Path(temporary).unlink(missing_ok=True)
+                raise

@@ -1,0 +1,249 @@
+"""Embeds at a provider, behind the same port as a model on this machine.
+
+Decides what goes into a request, which of its texts is to blame for a refusal, and whether rows of numbers
+are vectors. What was answered is kept for a while (``retrieval.embedding.remote.recent``), so a text is
+sent again only when nobody knows its answer. Waiting and trying again is for the layers below.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ingestion.clock import Clock, SystemClock
+from ingestion.errors import EmbedderRejected, EmbedderUnavailable
+from retrieval.embedding.port import CallLimits, Vectors
+from retrieval.embedding.remote.dialect import Answer, Row
+from retrieval.embedding.remote.endpoint import Endpoint
+from retrieval.embedding.remote.recent import RecentAnswers, Said
+from retrieval.embedding.remote.sizes import cut, estimated_tokens, sendable
+
+log = logging.getLogger(__name__)
+
+DOCUMENTS_TRY_S = 60.0
+QUESTION_TRY_S = 3.0  # whoever asks gets an answer by words instead
+LOAD_TRY_S = 5.0  # the batcher tries again
+_PROVEN_S = 30.0  # an endpoint that answered so lately is not to blame for a refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a request may hold, how many may be under way, and how long a text is seen whole."""
+
+    at_once: int
+    batch_texts: int
+    batch_tokens: int
+    max_characters: int
+
+
+class RemoteEmbedder:
+    """A model at an endpoint. Safe to call from several threads.
+
+    ``on_billed`` is told the tokens of each answered request, as the provider counted them, or as
+    estimated where it said nothing.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        limits: Limits,
+        *,
+        model: str,
+        dimensions: int,
+        clock: Clock | None = None,
+    ) -> None:
+        self._endpoint = endpoint
+        self._limits = limits
+        self._model = model
+        self._dimensions = dimensions
+        self._clock = clock or SystemClock()
+        self._recent = RecentAnswers(self._clock)
+        self._most_texts = limits.batch_texts
+        self._proven_at = float("-inf")
+        self._loading = threading.Lock()
+        self._loaded = False
+        self.on_billed: Callable[[int], None] | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the kind of endpoint, the model's name there, the dimensions and how texts are marked.
+
+        Not of the address: a model that moves to another machine, or behind a gateway, keeps its index.
+        That two addresses mean the same model by one name is for whoever sets them.
+        """
+        dialect = self._endpoint.dialect
+        parts = ["remote", dialect.name, self._model, self._dimensions, list(dialect.inputs)]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    @property
+    def description(self) -> str:
+        return f"{self._model.rsplit('/', 1)[-1]}, {self._endpoint.dialect.name} endpoint"
+
+    @property
+    def dimensions(self) -> int:
+        return self._dimensions
+
+    @property
+    def max_tokens(self) -> int:
+        """In characters, as ``count_tokens``."""
+        return self._limits.max_characters
+
+    @property
+    def call_limits(self) -> CallLimits:
+        return CallLimits(self._limits.at_once, self._limits.batch_texts)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Characters: only the provider has the tokenizer."""
+        return [len(text) for text in texts]
+
+    def load(self) -> None:
+        """Ask once for a plain word: key, model and dimensions are then known to be right.
+
+        Raises EmbedderUnavailable.
+        """
+        with self._loading:
+            if self._loaded:
+                return
+            if not self._endpoint.probed:  # it was when its dimensions were asked for
+                self._prove()
+            self._loaded = True
+
+    @property
+    def loaded(self) -> bool:
+        return self._loaded
+
+    def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        """As the port says; also raises EmbedderRejected when only some of the texts are refused.
+
+        The answers to the others are then kept: asking again for them costs no request.
+        """
+        vectors = np.empty((len(texts), self._dimensions), dtype=np.float32)
+        if not texts:
+            return vectors
+        self.load()
+        sent = [sendable(text, self._limits.max_characters) for text in texts]
+        said = {text: answer for text in set(sent) if (answer := self._recent.get(text)) is not None}
+        self._settle([text for text in dict.fromkeys(sent) if text not in said], said)
+        for row, text in enumerate(sent):
+            answer = said[text]
+            if isinstance(answer, EmbedderRejected):
+                raise copy.copy(answer)  # kept for whoever asks again, perhaps in another thread
+            vectors[row] = answer
+        return vectors
+
+    def embed_query(self, text: str) -> Vectors:
+        """Asked at once, whatever else is under way; given up within seconds."""
+        self.load()
+        sent = sendable(text, self._limits.max_characters)
+        answer = self._endpoint.ask(
+            [sent], question=True, tries_s=QUESTION_TRY_S, waits=False, dimensions=self._dimensions
+        )
+        self._bill([sent], answer)
+        vector = _unit(answer.rows[0])
+        if vector is None:
+            raise _no_vector()
+        return vector
+
+    def close(self) -> None:
+        """Close the connections. Idempotent."""
+        self._endpoint.close()
+
+    def _settle(self, texts: Sequence[str], said: dict[str, Said]) -> bool:
+        """Have the endpoint say something of each of these distinct texts; whether it took them all."""
+        taken = True
+        waiting = list(texts)
+        while waiting:  # cut anew each time: the limit may have been learned meanwhile
+            batch = next(cut(waiting, most_texts=self._most_texts, most_tokens=self._limits.batch_tokens))
+            waiting = waiting[len(batch) :]
+            taken &= self._settle_batch(batch, said)
+        return taken
+
+    def _settle_batch(self, batch: Sequence[str], said: dict[str, Said]) -> bool:
+        """A refused request is halved until only the texts to blame are left; the others are taken."""
+        try:
+            answer = self._endpoint.ask(
+                batch,
+                question=False,
+                tries_s=DOCUMENTS_TRY_S,
+                waits=True,
+                dimensions=self._dimensions,
+            )
+        except EmbedderRejected as refusal:
+            if len(batch) == 1:
+                self._refuse(batch[0], refusal, said)
+                return False
+            middle = (len(batch) + 1) // 2
+            halves = [self._settle(half, said) for half in (batch[:middle], batch[middle:])]
+            if all(halves):
+                self._learn(middle)
+            return all(halves)
+        self._bill(batch, answer)
+        return self._keep(batch, answer.rows, said)
+
+    def _keep(self, batch: Sequence[str], rows: Sequence[Row], said: dict[str, Said]) -> bool:
+        """Rows that are vectors are answers; of others only their texts are refused."""
+        vectors = [_unit(row) for row in rows]
+        refused = [text for text, vector in zip(batch, vectors, strict=True) if vector is None]
+        if len(refused) == len(batch) > 1:
+            raise EmbedderUnavailable(
+                f"The embedding endpoint {self._endpoint.url} answered with numbers that are no vectors.",
+                hint="Check the model there.",
+            )
+        for text, vector in zip(batch, vectors, strict=True):
+            if vector is not None:
+                self._recent.answered(text, vector)
+                said[text] = vector
+                self._proven_at = self._clock.monotonic()
+        for text in refused:
+            self._refuse(text, _no_vector(), said)
+        return not refused
+
+    def _refuse(self, text: str, refusal: EmbedderRejected, said: dict[str, Said]) -> None:
+        """Blame a text, unless the endpoint refuses everything. Raises EmbedderUnavailable then."""
+        if self._clock.monotonic() - self._proven_at > _PROVEN_S:
+            self._prove()
+        self._recent.refused(text, refusal)
+        said[text] = refusal
+
+    def _prove(self) -> None:
+        """Raises EmbedderUnavailable unless the endpoint takes a plain word and answers as expected."""
+        self._endpoint.check_length(self._endpoint.probe(tries_s=LOAD_TRY_S), self._dimensions)
+        self._proven_at = self._clock.monotonic()
+
+    def _learn(self, texts: int) -> None:
+        """Both halves of a refused request were taken: it was too large, and no text is to blame."""
+        if texts < self._most_texts:
+            self._most_texts = texts
+            log.warning(
+                "the embedding endpoint takes fewer texts at once than embedding.batch_texts says; "
+                "until the next start they are sent %s at a time",
+                texts,
+            )
+
+    def _bill(self, texts: Sequence[str], answer: Answer) -> None:
+        if self.on_billed:
+            self.on_billed(answer.tokens or sum(map(estimated_tokens, texts)))
+
+
+def _unit(row: Row) -> Row | None:
+    """The row scaled to length one, in float64, as float32; None if it is not finite, or zero."""
+    wide = row.astype(np.float64)
+    length = np.sqrt(wide @ wide)
+    if not np.isfinite(length) or not length:
+        return None
+    unit: Row = (wide / length).astype(np.float32)
+    return unit
+
+
+def _no_vector() -> EmbedderRejected:
+    return EmbedderRejected(
+        "The embedding endpoint answered this text with numbers that are no vector (not finite, or zero).",
+        hint="The document keeps its last revision; change it, or exclude it.",
+    )

@@ -1,0 +1,111 @@
+"""One model at one address: a dialect spoken through a caller.
+
+Checks that an answer is one to these texts: a row for each, as long as the index needs them. What a single
+row is worth, the embedder judges.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+from ingestion.errors import EmbedderRejected, EmbedderUnavailable
+from retrieval.embedding.remote.dialect import Answer, Dialect, misnumbered
+from retrieval.embedding.remote.retrying import Caller, Patience
+
+PROBE = "headwater"
+MOST_DIMENSIONS = 16_384
+_QUESTION_S = 5.0
+_BYTES_PER_NUMBER = 32  # the longest decimal form of a float64, a comma, and some room
+_BYTES_BESIDES = 1024 * 1024
+
+
+class Endpoint:
+    """Safe to call from several threads. ``timeout_s``: how long one request may take, if it is not a
+    question: for that somebody waits."""
+
+    def __init__(self, dialect: Dialect, caller: Caller, *, timeout_s: float) -> None:
+        self._dialect = dialect
+        self._caller = caller
+        self._timeout_s = timeout_s
+        self.probed = False  # whether it has answered a probe
+
+    @property
+    def dialect(self) -> Dialect:
+        return self._dialect
+
+    @property
+    def url(self) -> str:
+        return self._caller.url
+
+    def ask(
+        self,
+        texts: Sequence[str],
+        *,
+        question: bool,
+        tries_s: float,
+        waits: bool,
+        dimensions: int | None = None,
+    ) -> Answer:
+        """A row for each text; of ``dimensions`` numbers, where that is given.
+
+        Raises EmbedderUnavailable and EmbedderRejected, as ``Caller.call`` does.
+        """
+        dialect = self._dialect
+
+        def read(body: bytes) -> Answer:
+            answer = dialect.read(body)
+            if len(answer.rows) != len(texts):
+                raise misnumbered(len(answer.rows), len(texts))
+            for row in answer.rows:
+                if dimensions is not None:
+                    self.check_length(len(row), dimensions)
+            return answer
+
+        return self._caller.call(
+            dialect.request(texts, question=question),
+            read,
+            patience=Patience(
+                tries_s, min(self._timeout_s, _QUESTION_S) if question else self._timeout_s, waits
+            ),
+            most_bytes=_BYTES_BESIDES + len(texts) * (dimensions or MOST_DIMENSIONS) * _BYTES_PER_NUMBER,
+        )
+
+    def check_length(self, length: int, dimensions: int) -> None:
+        """Raises EmbedderUnavailable for vectors that do not fit into the index."""
+        if length != dimensions:
+            raise EmbedderUnavailable(
+                f"The embedding endpoint {self.url} answers with vectors of {length} numbers, and the index "
+                f"is made for {dimensions}; none of them was used.",
+                hint="Set embedding.model back. If another model is meant: embedding.dimensions = "
+                f"{length}, and another data folder (--data).",
+            )
+
+    def probe(self, *, tries_s: float) -> int:
+        """Ask for one plain word: the length of its vector.
+
+        An endpoint that refuses it is asked more plainly from now on, where that helps. Raises
+        EmbedderUnavailable: what it says to a plain word it says to everything.
+        """
+        ask = functools.partial(self.ask, [PROBE], question=False, tries_s=tries_s, waits=False)
+        as_it_is = self._dialect
+        for dialect in filter(None, (as_it_is, as_it_is.plainer())):
+            self._dialect = dialect
+            try:
+                length = len(ask().rows[0])
+            except EmbedderRejected as error:
+                refusal = error
+            else:
+                self.probed = True
+                return length
+        self._dialect = as_it_is
+        raise self._refuses_all(refusal) from refusal
+
+    def close(self) -> None:
+        self._caller.close()
+
+    def _refuses_all(self, refusal: EmbedderRejected) -> EmbedderUnavailable:
+        return EmbedderUnavailable(
+            f"The embedding endpoint {self.url} refuses even a plain word: {refusal.message}",
+            hint="Check embedding.model, embedding.dimensions and embedding.runtime.",
+        )

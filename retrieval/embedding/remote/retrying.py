@@ -1,0 +1,177 @@
+"""One request until it is answered: what may pass is tried again, for a bounded time.
+
+Delays grow exponentially with full jitter (uniform between nothing and the exponential delay), so that
+calls that failed together do not come back together. When the endpoint asks for time, every call of the
+process waits: more requests would only lengthen it. It never changes a request.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from ingestion.clock import Clock, SystemClock
+from ingestion.errors import EmbedderUnavailable
+from retrieval.embedding.remote.faults import Passing
+from retrieval.embedding.remote.statuses import check
+from retrieval.embedding.remote.transport import Transport
+
+log = logging.getLogger(__name__)
+
+FIRST_DELAY_S = 0.5
+LONGEST_DELAY_S = 20.0
+FIRST_REST_S = 1.0
+LONGEST_REST_S = 60.0
+
+Read = TypeVar("Read")
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """``tries_s``: no try begins later than this after the first; ``timeout_s``: how long each may take.
+
+    ``waits``: whether to stand before a gate that will not open in that time. Documents do, since handing
+    them back only to claim them again costs more; a question is answered without a vector instead.
+    """
+
+    tries_s: float
+    timeout_s: float
+    waits: bool = True
+
+
+class Gate:
+    """Holds every call back until a moment, the latest that anybody named. Safe to use from any thread."""
+
+    def __init__(self, clock: Clock, pause: Callable[[float], None] = time.sleep) -> None:
+        self._clock = clock
+        self._pause = pause
+        self._changing = threading.Lock()
+        self._open_at = 0.0
+        self._failures = 0
+        self.fault: EmbedderUnavailable | None = None  # why it was closed last
+
+    def hold(self, seconds: float, fault: EmbedderUnavailable) -> None:
+        """Let nothing through for this long from now."""
+        with self._changing:
+            self._open_at = max(self._open_at, self._clock.monotonic() + seconds)
+            self.fault = fault
+
+    def rest(self, fault: EmbedderUnavailable) -> None:
+        """A call was given up: leave the endpoint alone for a while, longer each time in a row.
+
+        Whoever asks meanwhile learns at once that it is away, instead of finding out by waiting.
+        """
+        rest_s = min(LONGEST_REST_S, FIRST_REST_S * 2 ** min(self._failures, 16))
+        self._failures += 1
+        self.hold(rest_s, fault)
+
+    def answered(self) -> None:
+        """A call was answered: the next one that is given up is the first again."""
+        self._failures = 0
+
+    def closed_s(self) -> float:
+        """Seconds until it opens; zero or less once it is open."""
+        return self._open_at - self._clock.monotonic()
+
+    def wait(self, at_most_s: float) -> bool:
+        """Wait until it is open; False, at once or in the end, where that takes longer than given."""
+        ends = self._clock.monotonic() + at_most_s
+        while (closed_s := self.closed_s()) > 0:
+            left_s = ends - self._clock.monotonic()
+            if left_s <= 0:
+                return False
+            self._pause(min(closed_s, left_s))
+        return True
+
+
+class Caller:
+    """Sends requests through one transport and one gate. Safe to call from several threads."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        clock: Clock | None = None,
+        pause: Callable[[float], None] = time.sleep,
+        jitter: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self._transport = transport
+        self._clock = clock or SystemClock()
+        self._pause = pause
+        self._jitter = jitter
+        self.gate = Gate(self._clock, pause)
+
+    @property
+    def url(self) -> str:
+        return self._transport.url
+
+    def call(
+        self, body: bytes, read: Callable[[bytes], Read], *, patience: Patience, most_bytes: int
+    ) -> Read:
+        """What ``read`` makes of the answer; it raises Passing for one that is cut off or garbled.
+
+        Raises EmbedderUnavailable once the time is over or where trying again is of no use, and
+        EmbedderRejected for refused texts.
+        """
+        started = self._clock.monotonic()
+        ends = started + patience.tries_s
+        tries = 0
+        while True:
+            left_s = ends - self._clock.monotonic()
+            if not patience.waits and self.gate.closed_s() > left_s:
+                raise self._held_back()
+            if not self.gate.wait(left_s):
+                raise self._held_back()
+            tries += 1
+            try:
+                found = self._once(body, read, patience.timeout_s, most_bytes)
+            except Passing as fault:
+                delay_s = self._delay_s(fault, tries)
+                if fault.for_all:
+                    self._hold_all(fault, delay_s)
+                if self._clock.monotonic() + delay_s > ends:
+                    raise self._given_up(fault, tries, self._clock.monotonic() - started) from fault
+                if not fault.for_all:  # otherwise the gate is waited for
+                    self._pause(delay_s)
+            except EmbedderUnavailable as fault:
+                self.gate.rest(fault)
+                raise
+            else:
+                self.gate.answered()
+                return found
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def _once(self, body: bytes, read: Callable[[bytes], Read], timeout_s: float, most_bytes: int) -> Read:
+        reply = self._transport.post(body, timeout_s=timeout_s, most_bytes=most_bytes)
+        check(reply, self.url, self._clock.now())
+        return read(reply.body)
+
+    def _delay_s(self, fault: Passing, tries: int) -> float:
+        if fault.after_s is not None:
+            return fault.after_s
+        return self._jitter(0.0, min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** (tries - 1)))
+
+    def _hold_all(self, fault: Passing, delay_s: float) -> None:
+        if self.gate.closed_s() <= 0:
+            log.warning("%s All calls wait for %.1f s.", fault.message, delay_s)
+        self.gate.hold(delay_s, fault)
+
+    def _given_up(self, fault: Passing, tries: int, seconds: float) -> EmbedderUnavailable:
+        tried = f" Tried {tries} times in {seconds:.0f} s." if tries > 1 else ""
+        found = EmbedderUnavailable(fault.message + tried, hint=fault.hint)
+        if not fault.for_all:
+            self.gate.rest(found)
+        return found
+
+    def _held_back(self) -> EmbedderUnavailable:
+        fault = self.gate.fault or EmbedderUnavailable("The embedding endpoint is left alone for a while.")
+        return EmbedderUnavailable(
+            f"{fault.message} It is asked again in {max(1.0, self.gate.closed_s()):.0f} s.", hint=fault.hint
+        )

@@ -1,0 +1,375 @@
+"""The remote embedder against an endpoint that misbehaves: what is said, what is kept, what is sent again."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from email.utils import formatdate
+
+import numpy as np
+import pytest
+
+from ingestion.clock import SystemClock
+from ingestion.errors import EmbedderRejected, EmbedderUnavailable
+from retrieval.embedding.remote.embedder import DOCUMENTS_TRY_S
+from retrieval.embedding.remote.recent import REFUSED_FOR_S
+from tests.endpoint import DIMENSIONS, KEY, Asked, Endpoint, Said, as_json, endpoint
+from tests.unit.retrieval.embedding.remote.rig import PausedClock, opened, remote
+
+TEXTS = [f"passage number {number}" for number in range(20)]
+POISON = "poison"
+
+
+@pytest.fixture
+def one() -> Iterator[Endpoint]:
+    with endpoint() as started:
+        yield started
+
+
+@pytest.fixture(autouse=True)
+def _all_closed() -> Iterator[None]:
+    yield
+    while opened:
+        opened.pop().close()
+
+
+@pytest.fixture
+def clock() -> PausedClock:
+    return PausedClock()
+
+
+@pytest.mark.parametrize("kind", ["openai", "cohere"])
+def test_texts_become_vectors_in_requests_within_the_limit(
+    one: Endpoint, clock: PausedClock, kind: str
+) -> None:
+    embedder = remote(one, clock, kind=kind)
+    billed: list[int] = []
+    embedder.on_billed = billed.append
+    found = embedder.embed_documents(TEXTS)
+    assert np.allclose(found, one.embedder.embed_documents(TEXTS), atol=1e-6)
+    assert [len(asked.texts) for asked in one.asked] == [1, 8, 8, 4]  # the first: is it what it should be?
+    assert np.allclose(embedder.embed_query("passage"), one.embedder.embed_query("passage"), atol=1e-6)
+    assert billed == [24, 24, 12, 3]
+    if kind == "cohere":
+        assert [asked.body["input_type"] for asked in one.asked[1:]] == ["search_document"] * 3 + [
+            "search_query"
+        ]
+
+
+def test_requests_keep_within_the_tokens(one: Endpoint, clock: PausedClock) -> None:
+    embedder = remote(one, clock, batch_tokens=50)
+    embedder.embed_documents(["word " * 20 + str(number) for number in range(4)] + ["word " * 200])
+    assert [len(asked.texts) for asked in one.asked[1:]] == [1, 1, 1, 1, 1]
+
+
+def test_what_was_answered_is_not_sent_again(one: Endpoint, clock: PausedClock) -> None:
+    embedder = remote(one, clock)
+    first = embedder.embed_documents([*TEXTS, *TEXTS])
+    second = embedder.embed_documents(TEXTS[::-1])
+    assert np.array_equal(first[:20], second[::-1])
+    assert not one.twice()
+
+
+def test_answers_are_put_in_order_by_their_index(one: Endpoint, clock: PausedClock) -> None:
+    def reversed_rows(asked: Asked) -> Said:
+        answer = json.loads(one.right(asked).body)
+        answer["data"].reverse()
+        return as_json(answer)
+
+    one.script = reversed_rows
+    embedder = remote(one, clock)
+    assert np.allclose(embedder.embed_documents(TEXTS), one.embedder.embed_documents(TEXTS), atol=1e-6)
+
+
+def test_an_endpoint_without_base64_is_asked_without(one: Endpoint, clock: PausedClock) -> None:
+    one.script = lambda asked: Said(422) if "encoding_format" in asked.body else None
+    embedder = remote(one, clock)
+    assert np.allclose(embedder.embed_documents(TEXTS), one.embedder.embed_documents(TEXTS), atol=1e-6)
+    assert sum("encoding_format" in asked.body for asked in one.asked) == 1
+
+
+def numbers(change: str) -> Said:
+    """An answer to one text that is wrong in one way."""
+    row = [1.0] + [0.0] * (DIMENSIONS - 1)
+    entry = {"index": 0, "embedding": row}
+    answers: dict[str, object] = {
+        "two": {"data": [entry, {"index": 1, "embedding": row}]},
+        "none": {"data": []},
+        "same": {"data": [entry, entry]},
+        "longer": {"data": [{"index": 0, "embedding": [*row, 1.0]}]},
+        "words": {"data": [{"index": 0, "embedding": ["a"] * DIMENSIONS}]},
+        "nested": {"data": [{"index": 0, "embedding": [row]}]},
+        "half": {"data": [{"index": 0, "embedding": "AAAA"}]},
+        "list": [1, 2],
+        "other": {"result": "fine"},
+    }
+    return as_json(answers[change])
+
+
+@pytest.mark.parametrize(
+    ("said", "words", "setting", "tries"),
+    [
+        (numbers("two"), "1 texts with 2 vectors", "embedding.batch_texts", 1),
+        (numbers("none"), "1 texts with 0 vectors", "embedding.batch_texts", 1),
+        (numbers("same"), "texts with 1 vectors", "embedding.batch_texts", 1),
+        (numbers("longer"), "33 numbers, and the index is made for 32", "embedding.dimensions", 1),
+        (numbers("words"), "in place of a vector", "embedding.url", 8),
+        (numbers("nested"), "in place of a vector", "embedding.url", 8),
+        (numbers("half"), "cut off", "embedding.url", 8),
+        (numbers("list"), "no JSON object", "embedding.runtime", 8),
+        (numbers("other"), "no list named data", "embedding.runtime", 8),
+        (Said(200, b'{"data": [{"ind'), "cut off", "embedding.url", 8),
+        (Said(200, b"[" * 100_000), "cut off", "embedding.url", 8),
+        (Said(200, b"<html>hello</html>"), "no JSON", "embedding.url", 8),
+        (Said(200, b""), "is empty", "embedding.url", 8),
+        (Said(200, b" " * 3_000_000), "more than", "embedding.url", 1),
+        (Said(200, b"x" * 1000, cut=True), "cannot be reached", "embedding.url", 8),
+        (Said(0), "cannot be reached", "embedding.url", 8),
+        (Said(500), "cannot answer now (500)", "its own log", 8),
+        (Said(503), "cannot answer now (503)", "its own log", 8),
+        (Said(408), "cannot answer now (408)", "its own log", 8),
+        (Said(429), "over its limit (429)", "embedding.concurrency", 8),
+        (Said(401), "refused the key (401)", "embedding.api_key", 1),
+        (Said(403), "refused the key (403)", "embedding.api_key", 1),
+        (Said(404), "does not take this request (404)", "embedding.model", 1),
+        (
+            Said(302, b"", {"Location": "http://127.0.0.1:9/v1?k=secret"}),
+            "redirects to http://127.0.0.1",
+            "embedding.url",
+            1,
+        ),
+        (Said(307, b"", {"Location": "/elsewhere"}), "redirects to another path", "embedding.url", 1),
+    ],
+    ids=lambda value: "" if isinstance(value, Said) else str(value)[:20],
+)
+def test_what_is_no_answer_blames_no_document_and_names_the_setting(
+    one: Endpoint, clock: PausedClock, said: Said, words: str, setting: str, tries: int
+) -> None:
+    embedder = remote(one, clock)
+    embedder.load()
+    one.script = lambda asked: said
+    began = clock.at
+    with pytest.raises(EmbedderUnavailable) as caught:
+        embedder.embed_documents(["a passage"])
+    assert words in caught.value.message
+    assert setting in caught.value.hint
+    assert KEY not in str(caught.value) and "secret" not in str(caught.value)
+    assert len(one.asked) - 1 == tries
+    assert clock.at - began <= DOCUMENTS_TRY_S
+    one.script = None
+    assert embedder.embed_documents(["a passage"]).shape == (1, DIMENSIONS)
+
+
+def test_a_slow_endpoint_is_given_up_in_time(one: Endpoint, clock: PausedClock) -> None:
+    embedder = remote(one, clock, timeout_s=0.1)
+    embedder.load()
+    one.next.extend([Said(wait_s=0.5), Said(wait_s=0.5)])
+    began = time.monotonic()
+    assert embedder.embed_documents(["a passage"]).shape == (1, DIMENSIONS)
+    assert time.monotonic() - began < 2.0
+    one.script = lambda asked: Said(wait_s=0.3)
+    with pytest.raises(EmbedderUnavailable, match=r"did not answer within 0\.1 s") as caught:
+        embedder.embed_documents(["another"])
+    assert "embedding.timeout_s" in caught.value.hint
+    time.sleep(0.4)  # so that the endpoint's threads end within the test
+
+
+def test_an_endpoint_that_is_not_there(one: Endpoint, clock: PausedClock) -> None:
+    embedder = remote(one, clock)
+    one.close()
+    with pytest.raises(EmbedderUnavailable, match=r"cannot be reached \(Connection refused\)"):
+        embedder.load()
+    assert not embedder.loaded
+
+
+def test_a_redirect_is_not_followed(one: Endpoint, clock: PausedClock) -> None:
+    with endpoint() as elsewhere:
+        embedder = remote(one, clock)
+        one.script = lambda asked: Said(308, b"", {"Location": elsewhere.url + "/embeddings"})
+        with pytest.raises(EmbedderUnavailable, match="not followed"):
+            embedder.load()
+        assert not elsewhere.asked
+
+
+def test_five_hundred_then_fine(one: Endpoint, clock: PausedClock) -> None:
+    embedder = remote(one, clock)
+    embedder.load()
+    one.next.extend([Said(500), Said(502), Said(0)])
+    assert embedder.embed_documents(TEXTS[:3]).shape == (3, DIMENSIONS)
+    assert clock.pauses == [0.5, 1.0, 2.0]
+    assert [asked.texts for asked in one.asked[1:]] == [TEXTS[:3]] * 4
+
+
+@pytest.mark.parametrize("form", ["seconds", "date", "date of its own clock"])
+def test_all_calls_wait_as_long_as_they_are_asked_to(one: Endpoint, clock: PausedClock, form: str) -> None:
+    shift = 5000.0 if form == "date of its own clock" else 0.0
+    headers = {
+        "seconds": {"Retry-After": "20"},
+        "date": {"Retry-After": formatdate(clock.at + 20, usegmt=True), "Date": ""},
+        "date of its own clock": {
+            "Retry-After": formatdate(clock.at + shift + 20, usegmt=True),
+            "Date": formatdate(clock.at + shift, usegmt=True),
+        },
+    }[form]
+    embedder = remote(one, clock)
+    embedder.load()
+    one.next.append(Said(429, b"", headers))
+    began = clock.at
+    embedder.embed_documents(["first"])
+    assert clock.at - began == pytest.approx(20)
+    one.next.append(Said(429, b"", {"Retry-After": "30"}))
+    with pytest.raises(EmbedderUnavailable, match="over its limit") as caught:
+        embedder.embed_query("a question is not held back for so long")
+    asked = len(one.asked)
+    with pytest.raises(EmbedderUnavailable, match="asked again in 30 s"):
+        embedder.embed_query("and another one does not even ask")
+    assert len(one.asked) == asked
+    assert "embedding.concurrency" in caught.value.hint
+    embedder.embed_documents(["second"])
+    assert clock.at - began == pytest.approx(50)
+
+
+def test_one_refusal_for_time_holds_back_the_calls_beside_it(one: Endpoint) -> None:
+    """With a real clock: nothing comes in before the time is over, whoever was asked to wait."""
+    embedder = remote(one, SystemClock())
+    embedder.load()
+    asked_for: list[float] = []
+
+    def busy_once(asked: Asked) -> Said:
+        asked_for.append(time.monotonic() + 0.5)
+        return Said(429, b"", {"Retry-After": "0.5"})
+
+    one.next.append(busy_once)
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(embedder.embed_documents, ["first"])
+        while not asked_for:
+            time.sleep(0.001)
+        time.sleep(0.05)  # until the refusal has arrived
+        others = [pool.submit(embedder.embed_documents, [text]) for text in TEXTS[:3]]
+        for answer in [first, *others]:
+            answer.result(10)
+    late = [asked.at for asked in one.asked[2:]]
+    assert len(late) == 4
+    assert min(late) >= asked_for[0] - 0.005
+    assert one.twice() == {"first": 2}
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_only_the_text_to_blame_is_refused(one: Endpoint, clock: PausedClock, status: int) -> None:
+    embedder = remote(one, clock)
+    embedder.load()
+    one.script = lambda asked: Said(status) if POISON in asked.texts else None
+    texts = [*TEXTS[:5], POISON, *TEXTS[5:7]]
+    with pytest.raises(EmbedderRejected, match="refused the text") as caught:
+        embedder.embed_documents(texts)
+    assert "embedding.max_characters" in caught.value.hint
+    answered = [text for asked in one.asked if POISON not in asked.texts for text in asked.texts]
+    assert sorted(answered) == sorted(["headwater", *TEXTS[:7]])  # each once
+    before = len(one.asked)
+    assert embedder.embed_documents(TEXTS[:7]).shape == (7, DIMENSIONS)
+    with pytest.raises(EmbedderRejected):
+        embedder.embed_documents([POISON])
+    assert len(one.asked) == before  # all of that is known
+    clock.at += REFUSED_FOR_S + 1
+    one.script = None
+    assert embedder.embed_documents([POISON]).shape == (1, DIMENSIONS)
+
+
+def test_a_vector_that_is_none_refuses_only_its_text(one: Endpoint, clock: PausedClock) -> None:
+    def with_nan(asked: Asked) -> Said:
+        rows = one.embedder.embed_documents(asked.texts).tolist()
+        for row, text in zip(rows, asked.texts, strict=True):
+            row[3] = {"nan": float("nan"), "null": None}.get(text, row[3])
+        if "zero" in asked.texts:
+            rows[asked.texts.index("zero")] = [0.0] * DIMENSIONS
+        return as_json({"data": [{"index": n, "embedding": row} for n, row in enumerate(rows)]})
+
+    one.script = with_nan
+    embedder = remote(one, clock)
+    for bad in ("nan", "null", "zero"):
+        with pytest.raises(EmbedderRejected, match="no vector"):
+            embedder.embed_documents([*TEXTS[:3], bad])
+    before = len(one.asked)
+    assert embedder.embed_documents(TEXTS[:3]).shape == (3, DIMENSIONS)
+    assert len(one.asked) == before
+    one.script = lambda asked: as_json(
+        {"data": [{"index": n, "embedding": [None] * DIMENSIONS} for n in range(3)]}
+    )
+    with pytest.raises(EmbedderUnavailable, match="no vectors"):
+        embedder.embed_documents(["x", "y", "z"])
+
+
+def test_an_endpoint_that_refuses_everything_blames_no_text(one: Endpoint, clock: PausedClock) -> None:
+    embedder = remote(one, clock)
+    embedder.load()
+    clock.at += 100
+    one.script = lambda asked: as_json({"error": {"code": "model_not_found"}}, 400)
+    with pytest.raises(EmbedderUnavailable, match=r"refuses even a plain word.*\(400, model_not_found\)"):
+        embedder.embed_documents(TEXTS[:2])
+
+
+def test_a_request_that_is_too_large_teaches_the_limit(
+    one: Endpoint, clock: PausedClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    embedder = remote(one, clock)
+    embedder.load()
+    one.script = lambda asked: Said(413) if len(asked.texts) > 3 else None
+    embedder.embed_documents(TEXTS)
+    assert [len(asked.texts) for asked in one.asked[1:]] == [8, 4, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2]
+    assert "embedding.batch_texts" in caplog.text
+
+
+def test_what_was_answered_before_a_failure_is_kept(one: Endpoint, clock: PausedClock) -> None:
+    embedder = remote(one, clock)
+    embedder.load()
+    one.script = lambda asked: Said(500) if TEXTS[9] in asked.texts else None
+    with pytest.raises(EmbedderUnavailable):
+        embedder.embed_documents(TEXTS)
+    one.script = None
+    embedder.embed_documents(TEXTS)
+    assert set(one.twice()) == set(TEXTS[8:16])  # the request that failed, and no other
+
+
+def test_what_is_sent_is_text_that_endpoints_take(one: Endpoint, clock: PausedClock) -> None:
+    embedder = remote(one, clock)
+    embedder.embed_documents(["", " \n", "\ud800!", "x" * 5000, "東京"])
+    assert one.asked[1].texts == [".", "?!", "x" * 1200, "東京"]
+
+
+def test_the_key_is_shown_nowhere(
+    one: Endpoint, clock: PausedClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(0)
+    embedder = remote(one, clock, key="another-" + KEY)
+    with pytest.raises(EmbedderUnavailable, match="invalid_api_key") as caught:
+        embedder.load()
+    assert KEY not in str(caught.value)
+    assert KEY not in caplog.text
+    assert KEY not in repr(vars(embedder))
+
+
+def test_the_fingerprint_is_of_the_model_not_of_its_address(clock: PausedClock) -> None:
+    with endpoint() as one, endpoint() as other:
+        made = [remote(one, clock), remote(other, clock, batch_texts=3), remote(one, clock, dimensions=16)]
+        prints = [embedder.fingerprint for embedder in made]
+        assert prints[0] == prints[1] != prints[2]
+        cohere = remote(one, clock, kind="cohere")
+        assert cohere.fingerprint != prints[0]
+
+
+def test_it_may_be_called_from_several_threads(one: Endpoint, clock: PausedClock) -> None:
+    embedder = remote(one, clock)
+    embedder.load()
+    together = threading.Barrier(4)
+
+    def meet(asked: Asked) -> None:
+        together.wait(5)
+
+    one.script = meet
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda text: embedder.embed_documents([text])[0], TEXTS[:4]))
+    assert np.allclose(found, one.embedder.embed_documents(TEXTS[:4]), atol=1e-6)
+    assert one.most_under_way == 4
