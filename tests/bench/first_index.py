@@ -3,8 +3,8 @@
     python -m tests.bench.first_index
 
 The rate counts from the moment the model is loaded, for both. The floor is one call of the same embedder on
-all chunks, which it sorts by length, before the index is made and again afterwards. Targets: issue 3, figure 2,
-and issue 4, figure 1.
+all chunks, which it sorts by length, before the index is made and again afterwards. Targets: issue 3, figure
+2, and issue 4, figure 1.
 """
 
 from __future__ import annotations
