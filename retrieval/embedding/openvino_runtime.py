@@ -9,10 +9,10 @@ from __future__ import annotations
 import threading
 
 import numpy as np
-import openvino as ov
 
 from retrieval.embedding import openvino_graph
 from retrieval.embedding.encoder import Encoder
+from retrieval.embedding.openvino_import import ov
 from retrieval.embedding.precision import Precision
 from retrieval.embedding.tokens import Tokens
 from retrieval.embedding.weights import Array, Weights

@@ -16,7 +16,7 @@ TIMES = 2
 
 
 class Direct:
-    """The embedder of the default settings, called without anything around it; it sorts by length by itself."""
+    """The embedder of the default settings, with nothing around it; it sorts by length by itself."""
 
     def __init__(self) -> None:
         self.embedder = make_embedder(REAL)

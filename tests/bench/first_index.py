@@ -2,8 +2,8 @@
 
     python -m tests.bench.first_index
 
-The rate counts from the moment the model is loaded, for both. The floor is one call of the same embedder on all
-chunks, which it sorts by length, before the index is made and again afterwards. Targets: issue 3, figure 2.
+The rate counts from the moment the model is loaded, for both. The floor is one direct call of the same
+embedder on all chunks, before the index is made and again afterwards. Targets: issue 3, figure 2.
 """
 
 from __future__ import annotations
