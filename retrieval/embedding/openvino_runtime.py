@@ -31,13 +31,14 @@ class OpenVinoRuntime:
     def __init__(self, encoder: Encoder, weights: Weights, precision: Precision) -> None:
         """Compiles: 0.2 s for a small model. Raises RuntimeError where OpenVINO cannot."""
         graph = openvino_graph.build_graph(encoder, weights, int8=precision == "int8")
-        properties = {
+        properties: dict[str, object] = {
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
             "PERFORMANCE_HINT": "LATENCY",
             # Threads bound to cores wait for whoever else is on theirs.
             "ENABLE_CPU_PINNING": False,
-            "DYNAMIC_QUANTIZATION_GROUP_SIZE": _DYNAMIC_GROUP if precision == "int8" else 0,
         }
+        if precision == "int8":
+            properties["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = _DYNAMIC_GROUP
         self._request = ov.Core().compile_model(graph, "CPU", properties).create_infer_request()
         self._inferring = threading.Lock()
 
