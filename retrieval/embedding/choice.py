@@ -74,6 +74,7 @@ def _automatic(asked: Asked, machine: Machine) -> Choice:
 def _openvino(asked: Asked, machine: Machine, why: str) -> Choice:
     if asked.precision == "int8":
         precision = "int8"
+        why += "" if machine.vnni else "; without VNNI, which this processor has not, int8 is no quicker"
     else:
         precision = "bf16" if machine.bf16 and machine.openvino else "float32"
     if not machine.openvino:

@@ -186,11 +186,23 @@ def _refuse_unusual_files(transformer: Module) -> None:
     modalities = settings.get("modality_config") or {"text": _PLAIN_TEXT}
     if modalities.get("text") != _PLAIN_TEXT or settings.get("module_output_name", _TOKENS) != _TOKENS:
         raise _Asked("an output of its own (modality_config)")
-    for name in ("query_length", "document_length", "query_expansion", "processing_kwargs", "model_args"):
+    for name in _UNUSUAL_SETTINGS:
         if settings.get(name):
             raise _Asked(f"{name} in its sentence-transformers settings")
 
 
+_UNUSUAL_SETTINGS = (
+    "query_length",
+    "document_length",
+    "query_expansion",
+    "processing_kwargs",
+    "tokenizer_name_or_path",
+    *(
+        f"{part}_{kind}"
+        for part in ("model", "tokenizer", "processor", "config")
+        for kind in ("args", "kwargs")
+    ),
+)
 _TOKENS = "token_embeddings"
 _PLAIN_TEXT = {"method": "forward", "method_output_name": "last_hidden_state"}
 

@@ -55,13 +55,15 @@ class ForwardPass:
             linear(states, part).reshape(texts, length, heads, -1).transpose(0, 2, 1, 3)
             for part in (layer.query, layer.key, layer.value)
         )
-        scores: Array = query @ key.transpose(0, 1, 3, 2)
-        scores *= np.float32(1 / math.sqrt(hidden // heads))
-        scores += bias
-        scores -= scores.max(axis=-1, keepdims=True)
-        np.exp(scores, out=scores)
-        scores /= scores.sum(axis=-1, keepdims=True)
-        attended: Array = scores @ value
+        query = query * np.float32(1 / math.sqrt(hidden // heads))
+        attended = np.empty_like(query)
+        for head in range(heads):  # one at a time: of a long text the scores of all would be gigabytes
+            scores: Array = query[:, head] @ key[:, head].transpose(0, 2, 1)
+            scores += bias[:, min(head, bias.shape[1] - 1)]
+            scores -= scores.max(axis=-1, keepdims=True)
+            np.exp(scores, out=scores)
+            scores /= scores.sum(axis=-1, keepdims=True)
+            attended[:, head] = scores @ value[:, head]
         return attended.transpose(0, 2, 1, 3).reshape(texts, length, hidden)
 
     def _normed(self, states: Array, norm: Norm) -> Array:

@@ -8,7 +8,7 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
-from retrieval.embedding.processor import cpu_has_bf16
+from retrieval.embedding.processor import cpu_has_bf16, cpu_has_vnni
 
 _GPU_DEVICES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 
@@ -22,6 +22,7 @@ class Machine:
     sentence_transformers: bool
     openvino: bool
     bf16: bool
+    vnni: bool
 
 
 @functools.cache
@@ -33,6 +34,7 @@ def this_machine() -> Machine:
         sentence_transformers=_is_installed("sentence_transformers"),
         openvino=_is_installed("openvino"),
         bf16=cpu_has_bf16(),
+        vnni=cpu_has_vnni(),
     )
 
 

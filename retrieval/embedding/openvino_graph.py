@@ -10,11 +10,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
-from openvino import opset13 as ops
 
 from retrieval.embedding.encoder import Activation, Dense, Encoder, Pooling
+from retrieval.embedding.openvino_import import ops, ov
 from retrieval.embedding.weights import Layer, Linear, Norm, Weights
 
 VERSION = 1  # raise it with every change that may move a vector: verdicts on older graphs are void then

@@ -9,10 +9,10 @@ from __future__ import annotations
 import threading
 
 import numpy as np
-import openvino as ov
 
 from retrieval.embedding import openvino_graph
 from retrieval.embedding.encoder import Encoder
+from retrieval.embedding.openvino_import import ov
 from retrieval.embedding.precision import Precision
 from retrieval.embedding.tokens import Tokens
 from retrieval.embedding.weights import Array, Weights
@@ -31,13 +31,14 @@ class OpenVinoRuntime:
     def __init__(self, encoder: Encoder, weights: Weights, precision: Precision) -> None:
         """Compiles: 0.2 s for a small model. Raises RuntimeError where OpenVINO cannot."""
         graph = openvino_graph.build_graph(encoder, weights, int8=precision == "int8")
-        properties = {
+        properties: dict[str, object] = {
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
             "PERFORMANCE_HINT": "LATENCY",
             # Threads bound to cores wait for whoever else is on theirs.
             "ENABLE_CPU_PINNING": False,
-            "DYNAMIC_QUANTIZATION_GROUP_SIZE": _DYNAMIC_GROUP if precision == "int8" else 0,
         }
+        if precision == "int8":
+            properties["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = _DYNAMIC_GROUP
         self._request = ov.Core().compile_model(graph, "CPU", properties).create_infer_request()
         self._inferring = threading.Lock()
 

@@ -93,10 +93,10 @@ def _passed(candidate: Candidate, precision: Precision, plain: Runtime, verdicts
         from retrieval.embedding.openvino_runtime import OpenVinoRuntime, version
     except (ImportError, OSError) as error:  # no wheel for this system, or one that does not fit it
         raise _Refused(f"openvino cannot be imported ({error})") from error
-    key = (candidate.fingerprint, version(), precision)
-    worst = verdicts.recall(*key)
-    _check(worst, precision)
     try:
+        key = (candidate.fingerprint, version(), precision)
+        worst = verdicts.recall(*key)
+        _check(worst, precision)
         runtime = OpenVinoRuntime(candidate.encoder, candidate.weights, precision)
         if worst is None:
             worst = worst_cosine(runtime, plain, candidate.encoding)

@@ -92,17 +92,28 @@ def measured(name: str, texts: list[str], *, quality: bool) -> Line:
 
 def run(name: str, place: Path, *, only_start: bool = False) -> tuple[float, dict[str, object]]:
     """Seconds to the first vector, and the rest that was measured."""
-    began = time.perf_counter()
     command = [sys.executable, "-m", "tests.bench._ways", name, str(place)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        json.loads(process.stdout.readline())
+    began = time.perf_counter()
+    with (
+        (place / "log").open("w") as log,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process,
+    ):
+        said(process, place)
         start_s = time.perf_counter() - began
         if only_start:
             process.kill()
             return start_s, {}
-        found: dict[str, object] = json.loads(process.stdout.readline())
-    return start_s, found
+        return start_s, said(process, place)
+
+
+def said(process: subprocess.Popen[str], place: Path) -> dict[str, object]:
+    """Its next line. Raises RuntimeError with the end of its log where there is none."""
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
+        raise RuntimeError((place / "log").read_text()[-2000:])
+    found: dict[str, object] = json.loads(line)
+    return found
 
 
 def print_table(lines: dict[str, Line]) -> None:

@@ -1,6 +1,6 @@
 """The torch-free runtimes against sentence-transformers itself, in float32, on real text.
 
-Nine folders: the default model, and small ones of random numbers for what other models ask for, saved by the
+Ten folders: the default model, and small ones of random numbers for what other models ask for, saved by the
 library. Each is compared value by value, so a wrong pooling, prompt, position or activation cannot hide.
 """
 
@@ -91,6 +91,7 @@ KINDS = {
     "xlm-roberta-like-e5": Kind(
         "xlm-roberta", SMALL, after=normalised, prompts={"query": "query: ", "passage": "passage: "}
     ),
+    "camembert": Kind("camembert", SMALL, pooling="cls"),
     "distilbert-dense": Kind(
         "distilbert", {"dim": 32, "n_layers": 3, "n_heads": 4, "hidden_dim": 48}, after=two_dense_layers
     ),
@@ -125,7 +126,7 @@ def save(kind: Kind, path: Path) -> Path:
     from sentence_transformers.models import Pooling, Transformer
 
     library: Any = transformers  # half of it is typed
-    like_roberta = "roberta" in kind.model_type
+    like_roberta = kind.model_type in ("roberta", "xlm-roberta", "camembert")
     tokenizer = byte_pairs() if like_roberta else word_pieces()
     own = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2} if like_roberta else {}
     config = library.AutoConfig.for_model(

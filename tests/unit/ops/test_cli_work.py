@@ -217,7 +217,11 @@ def test_up_tells_changes_and_other_commands_work_beside_it(
     assert "31 days" in found["hits"][0]["text"]
     refused = run("search --source no-such", "x", code=2)
     assert "no-such" in refused.stderr
-    assert json.loads(run("status --json").stdout)["daemon"]["pid"] == up.process.pid
+    status = json.loads(run("status --json").stdout)
+    assert status["daemon"]["pid"] == up.process.pid
+    assert status["model"]["measured"]["embedder"].startswith("hashing")
+    assert status["model"]["measured"]["texts_per_s"] > 0
+    assert "texts/s with hashing" in run("status").output
     assert f"(pid {up.process.pid}" in run("status").output
     assert "is ready" in run("doctor").output
     assert run("explain handbook/wages.md").output.splitlines()[1].startswith("  live:")

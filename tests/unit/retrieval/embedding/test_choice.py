@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,9 +19,9 @@ from retrieval.embedding.precision import PrecisionClass
 from retrieval.embedding.sentence_transformers import SentenceTransformersEmbedder
 from tests.small_encoder import change_json, make_small_bert
 
-ALL = Machine(gpu=True, torch=True, sentence_transformers=True, openvino=True, bf16=True)
+ALL = Machine(gpu=True, torch=True, sentence_transformers=True, openvino=True, bf16=True, vnni=True)
 NO_GPU = dataclasses.replace(ALL, gpu=False)
-LIGHT = Machine(gpu=False, torch=False, sentence_transformers=False, openvino=True, bf16=False)
+LIGHT = Machine(gpu=False, torch=False, sentence_transformers=False, openvino=True, bf16=False, vnni=False)
 STRANGE = ModelNotServed("no", reason="the architecture 'modernbert'", hint="another")
 
 
@@ -79,6 +80,8 @@ def test_int8_is_openvinos() -> None:
     for runtime in ("auto", "openvino"):
         choice = chosen(ALL, runtime, "int8")
         assert (choice.runtime, choice.precision) == ("openvino", "int8")
+        assert "VNNI" not in choice.why
+    assert "int8 is no quicker" in chosen(LIGHT, precision="int8").why
     with pytest.raises(ModelNotServed):
         chosen(ALL, precision="int8", not_served=STRANGE)
     with pytest.raises(Misconfigured, match="int8"):
@@ -117,10 +120,16 @@ assert not sys.modules.keys() & {"torch", "openvino", "sentence_transformers", "
     assert not this_machine().gpu or Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists()
 
 
-def test_embedding_with_the_default_settings_imports_no_torch(tmp_path: Path) -> None:
+def test_embedding_with_the_default_settings_imports_no_torch_and_tells_nobody(tmp_path: Path) -> None:
+    """openvino would report its import; a socket that is opened ends the program here."""
+    home = tmp_path / "home"
+    home.mkdir()
     program = f"""
-import sys, tempfile
+import socket, sys
 from pathlib import Path
+def refuse(*_):
+    raise SystemExit("it asked the network for something")
+socket.socket.connect = socket.getaddrinfo = refuse
 from ingestion.records import Lane
 from ops.settings import load
 from ops.wiring import open_parts
@@ -128,8 +137,14 @@ parts = open_parts(load(arguments={{"daemon.data": Path({str(tmp_path)!r})}}, en
 assert parts.batcher.embed(["hello world"], Lane.FRESH).shape == (1, 384)
 assert parts.batcher.embed_query("hello").shape == (384,)
 assert "openvino" in parts.embedder.description, parts.embedder.description
-heavy = sys.modules.keys() & {{"torch", "transformers", "sentence_transformers"}}
+heavy = sys.modules.keys() & {{"torch", "transformers", "sentence_transformers", "openvino_telemetry"}}
 assert not heavy, heavy
 parts.close()
 """
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+    environ = {**os.environ, "HOME": str(home), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60, env=environ)
+    assert list(home.iterdir()) == []
+    assert sorted(one.name for one in (tmp_path / "cache" / "headwater").iterdir()) == [
+        "digests.json",
+        "trials",
+    ]

@@ -119,6 +119,7 @@ def test_what_follows_the_pooling_is_described(folder: Path) -> None:
         (settings(transformer_task="fill-mask"), "the task 'fill-mask'"),
         (settings(modality_config={"text": {"method": "other"}}), "an output of its own"),
         (settings(query_length=32), "query_length"),
+        (settings(tokenizer_args={"use_fast": False}), "tokenizer_args"),
         (pooling(pooling_mode_mean_tokens=False, pooling_mode_lasttoken=True), "the pooling 'lasttoken'"),
         (pooling(pooling_mode_new_kind=True), "the pooling 'pooling_mode_new_kind'"),
         (pooling(pooling_mode="weightedmean"), "the pooling 'weightedmean'"),
