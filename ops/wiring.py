@@ -110,10 +110,10 @@ def slice_texts(embedder: Embedder) -> int:
 
 
 def bulk_threads(embedder: Embedder) -> int:
-    """Threads of the bulk lane: each has one slice under way, so an endpoint needs one for each of its
-    calls, and two to write down what came back meanwhile."""
+    """Threads of the bulk lane: each has one slice under way. An endpoint needs one for each of its calls,
+    and as many to read, parse and write meanwhile, or its calls would wait for that."""
     limits = embedder.call_limits
-    return BULK_THREADS if limits is None else limits.at_once + BULK_THREADS
+    return BULK_THREADS if limits is None else max(BULK_THREADS, 2 * limits.at_once)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ failed batch is embedded again caller by caller, so that the fault stays with th
 
 from __future__ import annotations
 
+import bisect
 import copy
 import logging
 import threading
@@ -31,6 +32,7 @@ from ingestion.errors import EmbedderUnavailable, HeadwaterError, Transient
 from ingestion.records import Lane
 from retrieval.embedding.batches import length_sorted_batches
 from retrieval.embedding.pace import Pace
+from retrieval.embedding.places import Places
 from retrieval.embedding.port import Embedder, Vectors
 
 log = logging.getLogger(__name__)
@@ -53,6 +55,7 @@ class _Job:
     tokens: Sequence[int]
     vectors: Vectors
     missing: int  # rows that are not embedded yet
+    place: int = 0  # lower ones go first
     answer: Future[Vectors] = field(default_factory=Future)
 
 
@@ -84,6 +87,7 @@ class MicroBatcher:
         self._clock = clock or SystemClock()
         self._pace = Pace(longest_batch_s)
         self._changed = threading.Condition()
+        self._places = Places()
         self._queries: deque[_Job] = deque()
         self._waiting: dict[Lane, deque[_Job]] = {lane: deque() for lane in Lane}
         self._planned: dict[Lane, deque[list[_Piece]]] = {lane: deque() for lane in Lane}
@@ -164,13 +168,21 @@ class MicroBatcher:
                 raise _closed()
             if self._load_failure and self._clock.monotonic() < self._load_again_at:
                 raise copy.copy(self._load_failure)
-            (self._queries if job.lane is None else self._waiting[job.lane]).append(job)
+            self._put(job)
             self._wake()
         try:
             return job.answer.result(wait_s)
         except TimeoutError:
             self._fail([job], _too_late())
             return job.answer.result()  # the vector, where it came in this very moment
+
+    def _put(self, job: _Job) -> None:
+        if job.lane is None:
+            self._queries.append(job)
+            return
+        if self.embedder.call_limits is not None:
+            job.place = self._places.take(len(job.texts))
+        bisect.insort(self._waiting[job.lane], job, key=lambda one: one.place)
 
     def _wake(self) -> None:
         if not self._threads:

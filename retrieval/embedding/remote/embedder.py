@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ingestion.clock import Clock, SystemClock
 from ingestion.errors import EmbedderRejected, EmbedderUnavailable
@@ -146,9 +147,10 @@ class RemoteEmbedder:
             [sent], question=True, tries_s=QUESTION_TRY_S, waits=False, dimensions=self._dimensions
         )
         self._bill([sent], answer)
-        vector = _unit(answer.rows[0])
-        if vector is None:
+        vectors, sound = _units(answer.rows)
+        if not sound[0]:
             raise _no_vector()
+        vector: Vectors = vectors[0]
         return vector
 
     def close(self) -> None:
@@ -189,15 +191,15 @@ class RemoteEmbedder:
 
     def _keep(self, batch: Sequence[str], rows: Sequence[Row], said: dict[str, Said]) -> bool:
         """Rows that are vectors are answers; of others only their texts are refused."""
-        vectors = [_unit(row) for row in rows]
-        refused = [text for text, vector in zip(batch, vectors, strict=True) if vector is None]
+        vectors, sound = _units(rows)
+        refused = [text for text, is_sound in zip(batch, sound, strict=True) if not is_sound]
         if len(refused) == len(batch) > 1:
             raise EmbedderUnavailable(
                 f"The embedding endpoint {self._endpoint.url} answered with numbers that are no vectors.",
                 hint="Check the model there.",
             )
-        for text, vector in zip(batch, vectors, strict=True):
-            if vector is not None:
+        for text, vector, is_sound in zip(batch, vectors, sound, strict=True):
+            if is_sound:
                 self._recent.answered(text, vector)
                 said[text] = vector
                 self._proven_at = self._clock.monotonic()
@@ -232,14 +234,13 @@ class RemoteEmbedder:
             self.on_billed(answer.tokens or sum(map(estimated_tokens, texts)))
 
 
-def _unit(row: Row) -> Row | None:
-    """The row scaled to length one, in float64, as float32; None if it is not finite, or zero."""
-    wide = row.astype(np.float64)
-    length = np.sqrt(wide @ wide)
-    if not np.isfinite(length) or not length:
-        return None
-    unit: Row = (wide / length).astype(np.float32)
-    return unit
+def _units(rows: Sequence[Row]) -> tuple[Vectors, NDArray[np.bool_]]:
+    """Rows of one length scaled to length one, and which of them are vectors: finite, and not zero."""
+    wide = np.stack(rows).astype(np.float64)
+    lengths = np.sqrt(np.einsum("ij,ij->i", wide, wide))
+    sound = np.isfinite(lengths) & (lengths > 0)
+    units: Vectors = (wide / np.where(sound, lengths, 1.0)[:, None]).astype(np.float32)
+    return units, sound
 
 
 def _no_vector() -> EmbedderRejected:

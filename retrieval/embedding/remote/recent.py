@@ -15,7 +15,7 @@ from ingestion.errors import EmbedderRejected
 from retrieval.embedding.remote.dialect import Row
 
 MOST_BYTES = 16 * 1024 * 1024
-REFUSED_FOR_S = 60.0  # then a refusal counts as old: whoever replays a document means it
+REFUSED_FOR_S = 5.0  # whoever asks again piece by piece does so at once; a replay a while later is meant
 
 Said = Row | EmbedderRejected
 

@@ -66,6 +66,8 @@ class Gate:
 
         Whoever asks meanwhile learns at once that it is away, instead of finding out by waiting.
         """
+        if self.closed_s() > 0:  # a call beside it was given up, too
+            return
         rest_s = min(LONGEST_REST_S, FIRST_REST_S * 2 ** min(self._failures, 16))
         self._failures += 1
         self.hold(rest_s, fault)

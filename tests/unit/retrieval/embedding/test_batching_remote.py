@@ -193,8 +193,10 @@ def test_everything_is_counted_once(batcher: MicroBatcher, embedder: Elsewhere, 
 def test_closing_lets_go_of_everyone_under_way(
     batcher: MicroBatcher, embedder: Elsewhere, ask: Ask, callers: ThreadPoolExecutor
 ) -> None:
-    under_way = [ask(Lane.BULK, f"{number}") for number in range(AT_ONCE)]
-    embedder.begun(AT_ONCE)
+    under_way = []
+    for number in range(AT_ONCE):
+        under_way.append(ask(Lane.BULK, f"{number}"))
+        embedder.begun(number + 1)
     under_way.append(ask(Lane.BULK, "waits"))
     waiting(batcher, 1)
     closing = callers.submit(batcher.close)
