@@ -225,14 +225,15 @@ def test_a_body_beyond_the_cap_is_refused_declared_or_not(desk: Desk) -> None:
 
 
 def test_a_client_that_leaves_in_the_middle_of_its_body_is_no_failure(
-    desk: Desk, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    desk = Desk()
     for _ in range(3):
         with socket.create_connection(("127.0.0.1", desk.server.port)) as leaving:
             head = f"POST /v1/search HTTP/1.1\r\nHost: 127.0.0.1:{desk.server.port}\r\nContent-Length: 50\r\n"
             leaving.sendall(head.encode() + b"\r\n{")
     assert desk.search(query="holiday").status_code == 200
-    desk.server.stop()  # what was under way has ended
+    desk.close()  # what was under way has ended
     assert not caplog.records
 
 
