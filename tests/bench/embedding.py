@@ -84,8 +84,7 @@ def measured(name: str, texts: list[str], *, quality: bool) -> Line:
         (place / "texts.json").write_text(json.dumps(texts))
         if quality:
             (place / "quality").touch()
-        if "sentence" not in name:
-            run(name, place, only_start=True)
+        run(name, place, only_start=True)
         start_s, found = run(name, place)
         return Line(**found, start_s=start_s, vectors=np.load(place / "vectors.npy"))  # type: ignore[arg-type]
 

@@ -108,6 +108,9 @@ def make_up(place: Path) -> None:
         **{name: value for name, value in as_a_user().items() if name != "PYTHONPATH"},
         "HEADWATER_DAEMON__DATA": str(data),
         "HEADWATER_DAEMON__PORT": "0",
+        # The installer's cache is warm, ours is not: the trial of the model is part of a first start.
+        "UV_CACHE_DIR": os.environ.get("UV_CACHE_DIR") or str(Path.home() / ".cache" / "uv"),
+        "XDG_CACHE_HOME": str(place / "cache"),
     }
     row("floor: make, until the program is installed", f"{installed_s(clone, environ):.1f} s")
     run(["make", "clean"], clone, environ)
