@@ -133,8 +133,8 @@ class BarMeter:
         return bar
 
 
-def meter_for(stream: TextIO, write: Callable[[str], None], monotonic: Callable[[], float]) -> Meter:
-    """A bar where somebody watches, lines elsewhere."""
-    if stream.isatty():
+def meter_for(stream: TextIO | None, write: Callable[[str], None], monotonic: Callable[[], float]) -> Meter:
+    """A bar where somebody watches, lines elsewhere. ``stream`` is None where it is closed."""
+    if stream is not None and stream.isatty():
         return BarMeter(stream, monotonic)
     return PlainMeter(write, monotonic)

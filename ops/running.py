@@ -6,6 +6,7 @@ safe: whatever was under way is in the ledger and is taken up at the next start.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -174,5 +175,6 @@ def _end(daemon: Daemon, printing: Printing) -> None:
 
 def end_now(code: int) -> None:
     """End the process without waiting for any thread. As safe as kill -9, which is safe."""
-    sys.stdout.flush()
+    with contextlib.suppress(OSError, AttributeError):  # full, left by its reader, or closed from the start
+        sys.stdout.flush()
     os._exit(code)

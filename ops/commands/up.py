@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 
@@ -51,6 +52,6 @@ def command(
 
 
 def _write(line: str) -> None:
-    """Lines reach a pipe or a log at once."""
-    click.echo(line)
-    sys.stdout.flush()
+    """Lines reach a pipe or a log at once. A disk that is full or a reader that left ends no service."""
+    with contextlib.suppress(OSError):
+        click.echo(line)

@@ -146,3 +146,16 @@ def test_commands_beside_a_running_daemon_and_without_one(tmp_path: Path, notes:
             explain = program.command("explain", notes / "leave.md")
             assert explain.returncode == 0, explain.stderr
             assert "published" in explain.stdout
+
+
+@pytest.mark.parametrize("output", [">/dev/full", ">&-"])
+def test_it_serves_when_what_it_says_cannot_be_written(tmp_path: Path, notes: Path, output: str) -> None:
+    """A full disk, and a closed standard output."""
+    (notes / "a.md").write_text("alpha")
+    with Program(tmp_path / "data", notes, prefix=["sh", "-c", f'exec "$@" {output}', "sh"]) as program:
+        program.start()
+        program.until((tmp_path / "data" / "daemon.json").exists, what="it listens")
+        program.until(lambda: [one["text"] for one in program.export()] == ["alpha"])
+        (notes / "a.md").write_text("beta")
+        program.until(lambda: [one["text"] for one in program.export()] == ["beta"])
+        program.stop()
