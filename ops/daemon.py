@@ -11,7 +11,7 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ingestion.clock import Clock, SystemClock
@@ -21,6 +21,7 @@ from ops.exporter import Metrics
 from ops.in_process import InProcess
 from ops.lock import DaemonNote, held, write_note
 from ops.measured import Measuring
+from ops.opening import data_file, file_identity
 from ops.remote import cost
 from ops.settings import Settings
 from ops.status import status_report
@@ -54,6 +55,7 @@ class Daemon:
         with contextlib.ExitStack() as undo:
             undo.enter_context(held(self._settings.daemon.data))
             self.parts = open_parts(self._settings, clock=self._clock)
+            self._data_file = file_identity(data_file(self._settings))
             undo.callback(self.parts.close)
             self._recover()
             self.metrics = Metrics(
@@ -174,7 +176,7 @@ class Daemon:
 
     def _readiness(self) -> Readiness:
         """Ready once every source's first listing since the start is published, or dead-lettered."""
-        reasons: list[str] = []
+        reasons = list(self._lost_data())
         try:
             self.parts.index.check()
             if not self._ready_once:
@@ -186,6 +188,15 @@ class Daemon:
             reasons.append(str(failure) if failure else "the embedding model is being loaded")
         self._ready_once = self._ready_once or not reasons
         return Readiness(not reasons, reasons)
+
+    def _lost_data(self) -> Iterator[str]:
+        """A deleted file can be read and written until it is closed: nothing else would tell."""
+        path = data_file(self._settings)
+        if file_identity(path) != self._data_file:
+            yield (
+                f"{path} was removed or replaced while this daemon has it open: what it publishes is lost "
+                "when it ends. Stop it and start it again; everything that is missing is indexed again"
+            )
 
     def _unlisted(self) -> list[str]:
         reasons = []

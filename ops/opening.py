@@ -20,6 +20,15 @@ def data_file(settings: Settings) -> Path:
     return settings.daemon.data / DATA_FILE
 
 
+def file_identity(path: Path) -> tuple[int, int] | None:
+    """Device and inode of what has this name now; None where nothing can be found there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def size_bytes(path: Path) -> int:
     """What a data file takes on the disk, its log and what its processes share included."""
     return sum(_size_bytes(path.with_name(path.name + suffix)) for suffix in ("", "-wal", "-shm"))

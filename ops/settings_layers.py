@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ingestion.errors import WrongSettings
 from ops.settings_faults import nearest
 from ops.toml_places import Place, line_of, places
 
@@ -94,7 +95,7 @@ def environment_layer(environ: Mapping[str, str], model: type[BaseModel]) -> Lay
         names = (PREFIX + "__".join(words[:length]) for length in range(len(words), 0, -1))
         return next((name for name in names if name in ours), PREFIX + words[0])
 
-    values = _absolute(_environment_values(ours, model), Path.cwd())
+    values = _absolute(_environment_values(ours, model), _here())
     return Layer("environment", values, place, faults=list(_strays(ours, model)))
 
 
@@ -109,7 +110,17 @@ def arguments_layer(arguments: Mapping[str, Any]) -> Layer:
             values.setdefault(table, {})[leaf] = value
         else:
             values[table] = value
-    return Layer("argument", _absolute(values, Path.cwd()), lambda _: "argument")
+    return Layer("argument", _absolute(values, _here()), lambda _: "argument")
+
+
+def _here() -> Path:
+    try:
+        return Path.cwd()
+    except OSError as error:
+        raise WrongSettings(
+            "The current folder does not exist any more; nothing was started.",
+            hint="Change to another folder first: cd ~",
+        ) from error
 
 
 def _unreadable(fault: str) -> Layer:

@@ -15,7 +15,20 @@ if TYPE_CHECKING:
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
-_PATH = click.Path(path_type=Path)
+
+class GivenPath(click.Path):
+    """A path that was really given. An empty one, of a variable not set, would be the current folder."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("is empty; name a folder or a file.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+_PATH = GivenPath()
 
 
 def located(function: Decorated) -> Decorated:

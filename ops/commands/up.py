@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 
-from ops.commands.common import located
+from ops.commands.common import GivenPath, located
 
 
 @click.command("up")
-@click.argument("folders", nargs=-1, metavar="[FOLDER]...", type=click.Path(path_type=Path))
+@click.argument("folders", nargs=-1, metavar="[FOLDER]...", type=GivenPath())
 @located
 @click.option("--host", help="The address to listen on (default: 127.0.0.1).")
 @click.option("--port", type=int, help="The port to listen on; 0 for any free one (default: 7878).")

@@ -191,6 +191,18 @@ def test_a_corrupt_data_file(tmp_path: Path, notes: Path) -> None:
         assert program.passages() == expected(notes)
 
 
+def test_a_data_folder_that_is_removed_from_under_a_daemon(tmp_path: Path, notes: Path) -> None:
+    fill(notes)
+    with running(tmp_path / "data", notes) as program:
+        program.ready()
+        shutil.rmtree(tmp_path / "data")
+        answer = program.get("/readyz", codes=(503,))
+        assert "was removed or replaced" in answer.text
+        assert "Stop it and start it again" in answer.text
+    with running(tmp_path / "data", notes) as program:
+        program.ready().settles(notes)
+
+
 def test_data_of_a_newer_version(tmp_path: Path, notes: Path) -> None:
     fill(notes)
     with Program(tmp_path / "data", notes) as program:

@@ -149,6 +149,27 @@ def test_a_key_is_hashed_from_a_pipe() -> None:
     assert CliRunner().invoke(headwater, ["hash-key"], input="short\n").exit_code == 2
 
 
+@pytest.mark.parametrize("words", [["up", ""], ["up", "--data", ""], ["status", "--config", ""]])
+def test_an_empty_path_is_refused(words: list[str]) -> None:
+    """Of a variable that is not set, it would be the current folder."""
+    result = CliRunner().invoke(headwater, words)
+    assert result.exit_code == 2
+    assert "is empty; name a folder or a file." in result.output
+
+
+def test_a_current_folder_that_is_gone_is_told_without_a_trace(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    program = (
+        f"import os; os.chdir({str(gone)!r}); os.rmdir({str(gone)!r})\n"
+        "import sys; sys.argv = ['headwater', 'status', '--data', 'data']; from ops.cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "The current folder does not exist any more" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_up_without_a_folder_says_what_to_do(run: Run) -> None:
     assert "headwater up ~/notes" in run("up", code=2).stderr
 
