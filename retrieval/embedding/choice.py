@@ -67,7 +67,7 @@ def _automatic(asked: Asked, machine: Machine) -> Choice:
     if asked.not_served is None:
         return _openvino(asked, machine, "it computes this model on the processor, quicker and without torch")
     return _sentence_transformers(
-        asked, machine, f"openvino cannot compute this model: it asks for {asked.not_served.reason}"
+        asked, machine, f"openvino cannot compute this model: {asked.not_served.reason}"
     )
 
 
@@ -99,5 +99,5 @@ def _sentence_transformers(asked: Asked, machine: Machine, why: str) -> Choice:
     if asked.not_served is None:
         note = "computes this model too, on the processor; set embedding.runtime to openvino"
     else:
-        note = f"cannot compute this model: it asks for {asked.not_served.reason}"
+        note = f"cannot compute this model: {asked.not_served.reason}"
     return Choice("sentence-transformers", precision, why, (Alternative("openvino", note),))

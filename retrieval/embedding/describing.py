@@ -12,9 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ingestion.errors import ModelMissing, ModelNotServed
+from ingestion.errors import ModelMissing
 from retrieval.embedding.encoder import Activation, Dense, Encoder, Normalise, Pooling, Step
 from retrieval.embedding.model_folder import ModelFolder, Module
+from retrieval.embedding.not_served import not_served
 from retrieval.embedding.tensor_names import NAMES
 
 _ACTIVATIONS: Mapping[str, Activation] = {
@@ -55,11 +56,7 @@ def describe(folder: ModelFolder) -> Encoder:
     try:
         return _described(folder)
     except _Asked as asked:
-        raise ModelNotServed(
-            f"The model in {folder.path} asks for {asked}, which the openvino runtime cannot compute.",
-            reason=str(asked),
-            hint="Set embedding.runtime to sentence-transformers, or embedding.model to another model.",
-        ) from None
+        raise not_served(folder.path, f"it asks for {asked}") from None
     except (KeyError, TypeError, ValueError) as error:
         raise ModelMissing(
             f"A configuration file in {folder.path} makes no sense ({type(error).__name__}: {error}).",
