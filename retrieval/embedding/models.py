@@ -17,6 +17,7 @@ from retrieval.embedding.describing import describe
 from retrieval.embedding.digests import DigestCache
 from retrieval.embedding.machine import Machine, this_machine
 from retrieval.embedding.model_folder import ModelFolder, read_model_folder
+from retrieval.embedding.not_served import not_served
 from retrieval.embedding.precision import PrecisionClass
 
 if TYPE_CHECKING:
@@ -90,12 +91,30 @@ def _folder(model: str) -> ModelFolder:
 
 
 def _choice(folder: ModelFolder, runtime: str, precision: PrecisionClass, machine: Machine | None) -> Choice:
-    not_served: ModelNotServed | None = None
-    try:
-        describe(folder)
-    except ModelNotServed as error:
-        not_served = error
+    """Headers of the weights are looked at too. Raises ModelMissing for damaged ones, and as ``choose``."""
+    from retrieval.embedding.weights import check_headers
+
+    check_headers(folder)
+    not_served = _not_served(folder, forced=runtime == "sentence-transformers")
     return choose(Asked(folder.name, runtime, precision, not_served), machine or this_machine())
+
+
+def _not_served(folder: ModelFolder, *, forced: bool) -> ModelNotServed | None:
+    """Why the openvino runtime cannot compute a model; None if it can.
+
+    With another runtime ``forced`` it does not matter what this one makes of the folder, damage included.
+    """
+    from retrieval.embedding.weights import WeightFiles
+
+    try:
+        WeightFiles(folder, describe(folder))
+    except ModelNotServed as error:
+        return error
+    except ModelMissing as error:
+        if not forced:
+            raise
+        return not_served(folder.path, error.message.rstrip("."))
+    return None
 
 
 def find_model(name_or_path: str, environ: Mapping[str, str] | None = None) -> Path:

@@ -10,19 +10,21 @@ from pathlib import Path
 
 import pytest
 
-from ingestion.errors import Misconfigured, ModelNotServed
+from ingestion.errors import Misconfigured, ModelMissing, ModelNotServed
 from retrieval.embedding.choice import Asked, Choice, choose
 from retrieval.embedding.machine import Machine, this_machine
 from retrieval.embedding.models import choose_runtime, make_embedder
 from retrieval.embedding.openvino_embedder import OpenVinoEmbedder
 from retrieval.embedding.precision import PrecisionClass
 from retrieval.embedding.sentence_transformers import SentenceTransformersEmbedder
-from tests.small_encoder import change_json, make_small_bert
+from tests.small_encoder import change_json, change_weights, make_small_bert
 
 ALL = Machine(gpu=True, torch=True, sentence_transformers=True, openvino=True, bf16=True, vnni=True)
 NO_GPU = dataclasses.replace(ALL, gpu=False)
 LIGHT = Machine(gpu=False, torch=False, sentence_transformers=False, openvino=True, bf16=False, vnni=False)
-STRANGE = ModelNotServed("no", reason="the architecture 'modernbert'", hint="another")
+STRANGE = ModelNotServed("no", reason="it asks for the architecture 'modernbert'", hint="another")
+
+EMBEDDING_NORM = "embeddings.LayerNorm.weight"
 
 
 def chosen(
@@ -100,6 +102,42 @@ def test_a_model_of_another_family_goes_to_sentence_transformers(tmp_path: Path)
         make_embedder(str(folder), machine=LIGHT)
     with pytest.raises(ModelNotServed, match="gelu_10"):
         make_embedder(str(folder), "openvino", machine=NO_GPU)
+
+
+def test_weights_with_other_names_go_to_sentence_transformers(tmp_path: Path) -> None:
+    folder = make_small_bert(tmp_path / "small")
+    change_weights(folder, lambda tensors: tensors.update({"strange": tensors.pop(EMBEDDING_NORM)}))
+    assert isinstance(make_embedder(str(folder), machine=NO_GPU), SentenceTransformersEmbedder)
+    choice = choose_runtime(str(folder), machine=NO_GPU)
+    assert choice is not None
+    assert f"holds no tensor {EMBEDDING_NORM}" in choice.why
+    with pytest.raises(ModelNotServed, match="no tensor"):
+        make_embedder(str(folder), "openvino", machine=NO_GPU)
+
+
+@pytest.mark.parametrize("runtime", ["auto", "openvino", "sentence-transformers"])
+def test_weights_that_were_cut_short_are_found_by_the_choice(tmp_path: Path, runtime: str) -> None:
+    folder = make_small_bert(tmp_path / "small")
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(ModelMissing, match=r"model\.safetensors.*cut short"):
+        choose_runtime(str(folder), runtime, machine=NO_GPU)
+
+
+def test_weights_that_contradict_the_configuration_are_found_by_the_choice(tmp_path: Path) -> None:
+    folder = make_small_bert(tmp_path / "small")
+    change_json(folder / "config.json", intermediate_size=65)
+    with pytest.raises(ModelMissing, match=r"model\.safetensors.*has the shape"):
+        choose_runtime(str(folder), machine=NO_GPU)
+
+
+def test_with_sentence_transformers_asked_for_no_other_runtime_decides(tmp_path: Path) -> None:
+    folder = make_small_bert(tmp_path / "small")
+    change_json(folder / "config.json", intermediate_size=65)
+    change_json(folder / "sentence_bert_config.json", max_seq_length=130)
+    choice = choose_runtime(str(folder), "sentence-transformers", machine=NO_GPU)
+    assert choice is not None
+    assert "130 tokens" in choice.alternatives[0].note
 
 
 def test_names_that_do_not_exist_are_refused() -> None:
