@@ -138,6 +138,9 @@ def test_with_sentence_transformers_asked_for_no_other_runtime_decides(tmp_path:
     choice = choose_runtime(str(folder), "sentence-transformers", machine=NO_GPU)
     assert choice is not None
     assert "130 tokens" in choice.alternatives[0].note
+    assert isinstance(make_embedder(str(folder), machine=NO_GPU), SentenceTransformersEmbedder)
+    with pytest.raises(ModelNotServed, match="130 tokens"):
+        make_embedder(str(folder), "openvino", machine=NO_GPU)
 
 
 def test_names_that_do_not_exist_are_refused() -> None:

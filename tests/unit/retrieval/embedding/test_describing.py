@@ -181,11 +181,39 @@ def test_lower_case_that_nobody_makes_is_refused(folder: Path) -> None:
         (config(num_hidden_layers="many"), "many"),
         (settings(max_seq_length=500), "500 tokens, config.json has positions for 128"),
         (dense(in_features=48), "takes 48 values and is given 32"),
+        (config(num_attention_heads=0), r"config\.json .*counts 0 heads"),
+        (config(num_hidden_layers=-1), r"config\.json .*counts -1 layers"),
+        (settings(modality_config=["text"]), "sentence-transformers settings"),
+        (pooling(pooling_mode=7), r"the modules' config\.json"),
+        (pooling(word_embedding_dimension=16), "word_embedding_dimension is 16, and tokens have 32"),
+        (pooling(embedding_dimension=64), "embedding_dimension is 64, and tokens have 32"),
+        (tokenizing(normalizer=["no"]), r"tokenizer\.json"),
     ],
 )
 def test_a_configuration_without_sense_is_refused(folder: Path, change: Change, fault: str) -> None:
     change(folder)
-    with pytest.raises(ModelMissing, match=fault) as caught:
+    with pytest.raises(ModelNotServed, match=fault) as caught:
         described(folder)
     assert str(folder) in caught.value.message
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["tokenizer_config.json", "sentence_bert_config.json", "tokenizer.json"])
+def test_a_file_that_is_no_json_object_is_named(folder: Path, name: str) -> None:
+    model = read_model_folder(folder)
+    (folder / name).write_text("[]")
+    with pytest.raises(ModelMissing, match=f"{name} holds no object"):
+        describe(model)
+    (folder / name).unlink()
+    (folder / name).mkdir()  # whoever runs the tests, nobody reads a folder
+    with pytest.raises(ModelMissing, match=f"{name} cannot be read"):
+        describe(model)
+
+
+def test_vectors_are_cut_only_where_the_folder_says_so(folder: Path) -> None:
+    change_json(folder / "config_sentence_transformers.json", truncate_dim=20)
+    assert described(folder).dimensions == 20
+    cut = read_model_folder(folder)
+    (folder / "config_sentence_transformers.json").unlink()
+    with pytest.raises(ModelNotServed, match="have 32 values, not 20"):
+        describe(cut)

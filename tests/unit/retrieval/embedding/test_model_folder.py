@@ -150,6 +150,26 @@ def test_a_damaged_file_is_named(folder: Path, name: str) -> None:
         read_model_folder(folder)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("modules.json", "{}"),
+        ("modules.json", '["Transformer"]'),
+        ("modules.json", '[{"path": ""}]'),
+        ("config.json", "[]"),
+        ("sentence_bert_config.json", "[]"),
+        ("sentence_bert_config.json", '{"max_seq_length": "many"}'),
+        ("config_sentence_transformers.json", "[]"),
+        ("config_sentence_transformers.json", '{"prompts": ["query"]}'),
+        ("config_sentence_transformers.json", '{"truncate_dim": "many"}'),
+    ],
+)
+def test_a_file_without_sense_is_named(folder: Path, name: str, content: str) -> None:
+    (folder / name).write_text(content)
+    with pytest.raises(ModelMissing, match=name):
+        read_model_folder(folder)
+
+
 def test_a_damaged_tokenizer_is_named(folder: Path) -> None:
     (folder / "tokenizer.json").write_text("{}")
     with pytest.raises(ModelMissing, match=r"tokenizer\.json"):

@@ -136,9 +136,7 @@ def test_a_tensor_that_does_not_fit_is_named(
     assert str(folder / "model.safetensors") in caught.value.message
 
 
-@pytest.mark.parametrize(
-    "change", [{"hidden_size": 64}, {"vocab_size": 99}, {"intermediate_size": 65}]
-)
+@pytest.mark.parametrize("change", [{"hidden_size": 64}, {"vocab_size": 99}, {"intermediate_size": 65}])
 def test_a_configuration_that_contradicts_the_weights_is_refused(
     folder: Path, change: dict[str, int]
 ) -> None:
