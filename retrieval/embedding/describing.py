@@ -16,6 +16,7 @@ from retrieval.embedding.encoder import Activation, Dense, Encoder, Normalise, P
 from retrieval.embedding.model_folder import ModelFolder, Module, read_json, truncate_dim
 from retrieval.embedding.not_served import not_served
 from retrieval.embedding.tensor_names import NAMES
+from retrieval.embedding.tokenizer_classes import contradictions
 
 _ACTIVATIONS: Mapping[str, Activation] = {
     "gelu": "gelu",
@@ -336,7 +337,7 @@ def _check_sizes(folder: ModelFolder, encoder: Encoder) -> None:
 
 
 def _check_tokenizer(folder: ModelFolder) -> None:
-    """That tokenizer.json alone says how text is cut (transformers lets other files overrule it), and that
+    """That tokenizer.json says how text is cut, whatever other files transformers lets overrule it, and that
     single texts have tokens, all of type 0."""
     here = folder.modules[0].folder
     tokenizer = _json(folder, here / "tokenizer.json")
@@ -344,25 +345,19 @@ def _check_tokenizer(folder: ModelFolder) -> None:
     normaliser = tokenizer.get("normalizer") or {}
     if _settings(folder).get("do_lower_case") and not _lowercases(normaliser):
         raise _Asked("lower case that tokenizer.json does not make (do_lower_case)")
-    for name in ("truncation_side", "padding_side"):
-        if settings.get(name, "right") != "right":
-            raise _Asked(f"the {name} {settings[name]!r}")
-    if normaliser.get("type") == "BertNormalizer":
-        for name, own in _NORMALISER_SETTINGS.items():
-            if name in settings and settings[name] != normaliser.get(own):
-                raise _Asked(f"{name} in tokenizer_config.json, which contradicts tokenizer.json")
+    for name, part in (("truncation_side", "truncation"), ("padding_side", "padding")):
+        side = settings.get(name) or (tokenizer.get(part) or {}).get("direction", "right")
+        if side.lower() != "right":
+            raise _Asked(f"the {name} {side!r}")
+    if settings.get("auto_map"):
+        raise _Asked("code of its own (auto_map in tokenizer_config.json)")
     types = list(_special_token_types(tokenizer.get("post_processor") or {}))
     if not types:
         raise _Asked("texts without special tokens")
     if any(types):
         raise _Asked("token types other than 0 for a single text")
-
-
-_NORMALISER_SETTINGS = {
-    "do_lower_case": "lowercase",
-    "strip_accents": "strip_accents",
-    "tokenize_chinese_chars": "handle_chinese_chars",
-}
+    for asked in contradictions(tokenizer, settings, folder.modules[0].config):
+        raise _Asked(asked)
 
 
 def _lowercases(normaliser: dict[str, Any]) -> bool:

@@ -134,7 +134,17 @@ def test_what_follows_the_pooling_is_described(folder: Path) -> None:
         (lambda folder: write_json(folder / "adapter_config.json", {}), "an adapter"),
         (tokenizer_config(truncation_side="left"), "the truncation_side 'left'"),
         (tokenizer_config(do_lower_case=False), "which contradicts tokenizer.json"),
-        (tokenizing(normalizer=None), None),
+        (tokenizer_config(tokenizer_class="BertTokenizerFast", do_lower_case=None), None),
+        (tokenizer_config(tokenizer_class=None), None),  # the architecture's own
+        (
+            tokenizer_config(tokenizer_class="BertJapaneseTokenizer"),
+            "tokenizer class 'BertJapaneseTokenizer'",
+        ),
+        (tokenizer_config(tokenizer_class="RobertaTokenizer"), "the normaliser of RobertaTokenizer"),
+        (tokenizer_config(auto_map={"AutoTokenizer": "own.Tokenizer"}), "auto_map in tokenizer_config.json"),
+        (tokenizer_config(cls_token="<s>"), "the special tokens of BertTokenizer"),
+        (tokenizing(truncation={"direction": "Left", "max_length": 9}), "the truncation_side 'Left'"),
+        (tokenizing(normalizer=None), "the normaliser of BertTokenizer"),
         (tokenizing(post_processor=None), "texts without special tokens"),
         (
             tokenizing(
@@ -166,7 +176,7 @@ def test_what_it_cannot_compute_is_refused_with_the_reason(
 
 def test_lower_case_that_nobody_makes_is_refused(folder: Path) -> None:
     tokenizing(normalizer={"type": "NFC"})(folder)
-    tokenizer_config(do_lower_case=None)(folder)
+    tokenizer_config(tokenizer_class="PreTrainedTokenizerFast")(folder)
     described(folder)
     settings(do_lower_case=True)(folder)
     with pytest.raises(ModelNotServed, match="lower case"):
