@@ -24,6 +24,14 @@ _DOCUMENT_PROMPTS = ("document", "passage", "corpus")  # the order in which sent
 _WITHOUT_WEIGHTS = ("Pooling", "Normalize", "Dropout")
 SETTINGS = "config_sentence_transformers.json"
 _KINDS = {dict: "object", list: "list"}
+# Of tokenizer_config.json, with the values that tokenizers take where it is silent.
+_OVERRULING = {
+    "do_lower_case": True,
+    "strip_accents": None,
+    "tokenize_chinese_chars": True,
+    "add_prefix_space": None,
+    "truncation_side": "right",
+}
 # What says where a configuration came from or how it is stored; no vector depends on it.
 _PROVENANCE = ("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version")
 
@@ -92,6 +100,7 @@ class ModelFolder:
                     ]
                     for module in self.modules
                 ],
+                **_overruling(self.path, self.modules[0].folder),
             }
         except OSError as error:
             raise _incomplete(self.path, f"{error.filename} cannot be read ({error.strerror})") from error
@@ -245,6 +254,18 @@ def read_json(path: Path, file: Path, default: Any = None, kind: type = dict) ->
         raise _incomplete(
             path, f"{file.relative_to(path)} cannot be read ({type(error).__name__})"
         ) from error
+
+
+def _overruling(path: Path, folder: Path) -> dict[str, Any]:
+    """Settings beside tokenizer.json that change what becomes of a text. Those of the usual value are left
+    out, as they always were: an index made before they counted stays good."""
+    tokenizer = read_json(path, folder / "tokenizer_config.json", default={})
+    found = {name: tokenizer[name] for name in _OVERRULING if name in tokenizer}
+    overruling = {name: value for name, value in found.items() if value not in (None, _OVERRULING[name])}
+    for settings in sorted(folder.glob("sentence_*_config.json"))[:1]:
+        if read_json(path, settings).get("do_lower_case"):
+            overruling["lower case first"] = True
+    return {"overruling": overruling} if overruling else {}
 
 
 def _without_provenance(config: dict[str, Any]) -> dict[str, Any]:
