@@ -35,6 +35,10 @@ class Trusted:
     refused: tuple[str, ...] = ()
 
 
+# What the import of a wheel for another system, or of half a wheel, has been seen to end in.
+_BROKEN = (ImportError, OSError, RuntimeError, AttributeError, ValueError, SystemError, SystemExit)
+
+
 class _Refused(Exception):
     """Why one runtime is not used."""
 
@@ -91,10 +95,10 @@ def _passed(candidate: Candidate, precision: Precision, plain: Runtime, verdicts
     """OpenVINO in this precision, having passed. Raises _Refused."""
     try:
         from retrieval.embedding.openvino_runtime import OpenVinoRuntime, version
-    except (ImportError, OSError) as error:  # no wheel for this system, or one that does not fit it
+    except _BROKEN as error:  # no wheel for this system, or one that does not fit it
         raise _Refused(f"openvino cannot be imported ({error})") from error
     try:
-        key = (candidate.fingerprint, version(), precision)
+        key = (candidate.fingerprint, version(), precision)  # which asks OpenVINO for the processor
         worst = verdicts.recall(*key)
         _check(worst, precision)
         runtime = OpenVinoRuntime(candidate.encoder, candidate.weights, precision)

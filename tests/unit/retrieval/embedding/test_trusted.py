@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.abc
 import json
 import logging
 import shutil
@@ -183,6 +184,34 @@ def test_an_openvino_that_cannot_compile(folder: Path, caches: Path, monkeypatch
     embedder = loaded(folder, caches)
     assert embedder.description == "small, numpy, float32"
     assert "Check 'supported' failed" in embedder.refused[0]
+
+
+def test_an_openvino_that_does_not_know_its_processor(
+    folder: Path, caches: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> str:
+        raise RuntimeError("no device CPU")
+
+    monkeypatch.setattr("retrieval.embedding.openvino_runtime.version", refuse)
+    embedder = loaded(folder, caches)
+    assert embedder.description == "small, numpy, float32"
+    assert "no device CPU" in embedder.refused[0]
+
+
+@pytest.mark.parametrize("fault", [AttributeError, ValueError, SystemError, SystemExit, RuntimeError])
+def test_a_broken_openvino_is_done_without(
+    folder: Path, caches: Path, monkeypatch: pytest.MonkeyPatch, fault: type[BaseException]
+) -> None:
+    class Broken(importlib.abc.MetaPathFinder):
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "retrieval.embedding.openvino_runtime":
+                raise fault("made for another system")
+
+    monkeypatch.delitem(sys.modules, "retrieval.embedding.openvino_runtime")
+    monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
+    embedder = loaded(folder, caches)
+    assert embedder.description == "small, numpy, float32"
+    assert "made for another system" in embedder.refused[0]
 
 
 def test_weights_that_are_no_numbers_are_refused(folder: Path, caches: Path) -> None:
