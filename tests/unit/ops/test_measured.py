@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,43 @@ def test_the_rate_is_that_of_the_whole_process(data: Path, clock: SetClock) -> N
     measuring.embedded(60, 1.0)
     assert last_measured(data) == Measured(embedder.description, 120, 40.0, clock.at)
     assert [one.name for one in data.iterdir()] == [NAME]
+
+
+def test_calls_under_way_together_are_not_added_up(data: Path, clock: SetClock) -> None:
+    measuring = Measuring(data, HashingEmbedder(), clock)
+    for _ in range(8):  # two threads would take turns; here the clock stands still
+        measuring.embedded(10, 2.0)
+    clock.at += 3
+    measuring.embedded(10, 1.0)
+    clock.at += 3
+    measuring.embedded(10, 8.0)  # began together with the first, and ends last
+    last = last_measured(data)
+    assert last is not None
+    assert (last.texts, last.texts_per_s) == (100, 100 / 8)
+
+
+def test_no_thread_is_forgotten(data: Path, clock: SetClock) -> None:
+    measuring = Measuring(data, HashingEmbedder(), clock)
+    with ThreadPoolExecutor(8) as threads:
+        for _ in range(400):
+            threads.submit(measuring.embedded, 1, 1.0)
+    measuring.flush()
+    last = last_measured(data)
+    assert last is not None
+    assert (last.texts, last.texts_per_s) == (400, 400.0)
+
+
+def test_what_was_not_kept_yet_is_kept_at_the_end(data: Path, clock: SetClock) -> None:
+    measuring = Measuring(data, HashingEmbedder(), clock)
+    measuring.flush()
+    assert last_measured(data) is None
+    measuring.embedded(10, 1.0)
+    clock.at += 1
+    measuring.embedded(30, 1.0)
+    measuring.flush()
+    last = last_measured(data)
+    assert last is not None
+    assert (last.texts, last.texts_per_s) == (40, 20.0)
 
 
 @pytest.mark.parametrize("note", ["", "{", "[]", "{}", '{"embedder": "x", "texts": "y"}'])
