@@ -27,12 +27,14 @@ _SPANS_KEPT = 64  # a call that began before the last 64 pauses counts their tim
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """``embedder`` describes what embedded: model, runtime, precision."""
+    """``embedder`` describes what embedded: model, runtime, precision. ``refused``: what failed its trial or
+    could not be had before it, each with the reason."""
 
     embedder: str
     texts: int
     texts_per_s: float
     at: float
+    refused: tuple[str, ...] = ()
 
 
 class Measuring:
@@ -78,9 +80,9 @@ class Measuring:
         if self._seconds <= 0:
             return
         self._noted_at, self._noted_texts = now, self._texts
-        measured = Measured(
-            self._embedder.description, self._texts, self._texts / self._seconds, self._clock.now()
-        )
+        refused: tuple[str, ...] = getattr(self._embedder, "refused", ())  # of the openvino runtime alone
+        rate = self._texts / self._seconds
+        measured = Measured(self._embedder.description, self._texts, rate, self._clock.now(), refused)
         with contextlib.suppress(OSError):
             write_json(self._path, asdict(measured))
 
@@ -89,8 +91,9 @@ def last_measured(data: Path) -> Measured | None:
     """What the last process that embedded here found; a damaged note counts as none."""
     try:
         kept = json.loads((data / NAME).read_text())
+        refused = tuple(str(one) for one in kept.get("refused", ()))
         return Measured(
-            str(kept["embedder"]), int(kept["texts"]), float(kept["texts_per_s"]), float(kept["at"])
+            str(kept["embedder"]), int(kept["texts"]), float(kept["texts_per_s"]), float(kept["at"]), refused
         )
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None

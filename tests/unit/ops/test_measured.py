@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from ops import doctor_data
+from ops.commands.status import _model
 from ops.measured import NAME, Measured, Measuring, last_measured
+from ops.settings import load
+from ops.status import status_report
 from retrieval.embedding.hashing import HashingEmbedder
-from tests.unit.ops.books import SetClock
+from retrieval.embedding.model_folder import read_model_folder
+from retrieval.embedding.openvino_embedder import OpenVinoEmbedder
+from tests.small_encoder import make_small_bert
+from tests.unit.ops.books import Books, SetClock
 
 
 def test_the_rate_is_that_of_the_whole_process(data: Path, clock: SetClock) -> None:
@@ -62,6 +70,27 @@ def test_what_was_not_kept_yet_is_kept_at_the_end(data: Path, clock: SetClock) -
     last = last_measured(data)
     assert last is not None
     assert (last.texts, last.texts_per_s) == (40, 20.0)
+
+
+def test_what_failed_its_trial_is_kept_and_shown(
+    tmp_path: Path, clock: SetClock, monkeypatch: pytest.MonkeyPatch, books: Books
+) -> None:
+    monkeypatch.setitem(sys.modules, "retrieval.embedding.openvino_runtime", None)
+    model, data = make_small_bert(tmp_path / "small"), tmp_path / "data"
+    data.mkdir()
+    embedder = OpenVinoEmbedder(read_model_folder(model))
+    measuring = Measuring(data, embedder, clock)
+    embedder.embed_documents(["ferry"])
+    measuring.embedded(1, 1.0)
+    last = last_measured(data)
+    assert last is not None
+    assert "openvino cannot be imported" in last.refused[0]
+    settings = load(arguments={"daemon.data": data, "embedding.model": str(model)}, environ={})
+    (finding,) = [one for one in doctor_data.model(settings) if "not used" in one.what]
+    assert "openvino cannot be imported" in finding.what
+    status = status_report(settings, books.ledger, clock)
+    assert status["model"]["measured"]["refused"] == list(last.refused)
+    assert any("not used: openvino cannot be imported" in line for line in _model(status["model"]))
 
 
 @pytest.mark.parametrize("note", ["", "{", "[]", "{}", '{"embedder": "x", "texts": "y"}'])
