@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _DOCUMENT_PROMPTS = ("document", "passage", "corpus")  # the order in which sentence-transformers looks
 _WITHOUT_WEIGHTS = ("Pooling", "Normalize", "Dropout")
 SETTINGS = "config_sentence_transformers.json"
-_KINDS = {dict: "object", list: "list"}
+_KINDS: dict[type, str] = {dict: "object", list: "list"}
 # Of tokenizer_config.json, with the values that tokenizers take where it is silent.
 _OVERRULING = {
     "do_lower_case": True,

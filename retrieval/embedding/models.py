@@ -11,18 +11,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ingestion.errors import Misconfigured, ModelMissing, ModelNotServed
+from ingestion.errors import Misconfigured, ModelMissing
 from retrieval.embedding.choice import PRECISIONS, RUNTIMES, Asked, Choice, choose
-from retrieval.embedding.describing import describe
 from retrieval.embedding.digests import DigestCache
 from retrieval.embedding.installing import install_command
 from retrieval.embedding.machine import Machine, this_machine
-from retrieval.embedding.model_folder import ModelFolder, read_model_folder
-from retrieval.embedding.not_served import not_served
+from retrieval.embedding.model_folder import read_model_folder
 from retrieval.embedding.precision import PrecisionClass
 
 if TYPE_CHECKING:
-    from retrieval.embedding.port import Embedder  # numpy: 0.1 s that finding a model does not need
+    from retrieval.embedding.examining import Examined  # numpy: 0.1 s that finding a model does not need
+    from retrieval.embedding.port import Embedder
     from retrieval.embedding.verdicts import Verdicts
 
 HASHING = "hashing"
@@ -51,14 +50,16 @@ def make_embedder(
         from retrieval.embedding.hashing import HashingEmbedder
 
         return HashingEmbedder()
-    folder = _folder(model)
-    if _choice(folder, runtime, wanted, machine).runtime == "openvino":
+    examined = _examine(model, runtime)
+    if _choice(examined, runtime, wanted, machine).runtime == "openvino":
         from retrieval.embedding.openvino_embedder import OpenVinoEmbedder
 
-        return OpenVinoEmbedder(folder, wanted, digests=digests, verdicts=verdicts)
+        return OpenVinoEmbedder(
+            examined.folder, wanted, encoder=examined.encoder, digests=digests, verdicts=verdicts
+        )
     from retrieval.embedding.sentence_transformers import SentenceTransformersEmbedder
 
-    return SentenceTransformersEmbedder(folder, digests=digests)
+    return SentenceTransformersEmbedder(examined.folder, digests=digests)
 
 
 def choose_runtime(
@@ -66,7 +67,7 @@ def choose_runtime(
 ) -> Choice | None:
     """What ``make_embedder`` makes of the same settings, and why; None for ``hashing``. Raises as it does."""
     wanted = _precision(runtime, precision)
-    return None if model == HASHING else _choice(_folder(model), runtime, wanted, machine)
+    return None if model == HASHING else _choice(_examine(model, runtime), runtime, wanted, machine)
 
 
 def _precision(runtime: str, precision: str) -> PrecisionClass:
@@ -84,38 +85,17 @@ def _precision(runtime: str, precision: str) -> PrecisionClass:
     return "int8" if precision == "int8" else "float"
 
 
-def _folder(model: str) -> ModelFolder:
+def _examine(model: str, runtime: str) -> Examined:
+    from retrieval.embedding.examining import examine, examine_leniently
+
     path = find_model(model)
-    return read_model_folder(
-        path, path.name if Path(model).expanduser().is_dir() else model.rsplit("/", 1)[-1]
-    )
+    name = path.name if Path(model).expanduser().is_dir() else model.rsplit("/", 1)[-1]
+    return (examine_leniently if runtime == "sentence-transformers" else examine)(path, name)
 
 
-def _choice(folder: ModelFolder, runtime: str, precision: PrecisionClass, machine: Machine | None) -> Choice:
-    """Headers of the weights are looked at too. Raises ModelMissing for damaged ones, and as ``choose``."""
-    from retrieval.embedding.weights import check_headers
-
-    check_headers(folder)
-    not_served = _not_served(folder, forced=runtime == "sentence-transformers")
-    return choose(Asked(folder.name, runtime, precision, not_served), machine or this_machine())
-
-
-def _not_served(folder: ModelFolder, *, forced: bool) -> ModelNotServed | None:
-    """Why the openvino runtime cannot compute a model; None if it can.
-
-    With another runtime ``forced`` it does not matter what this one makes of the folder, damage included.
-    """
-    from retrieval.embedding.weights import WeightFiles
-
-    try:
-        WeightFiles(folder, describe(folder))
-    except ModelNotServed as error:
-        return error
-    except ModelMissing as error:
-        if not forced:
-            raise
-        return not_served(folder.path, error.message.rstrip("."))
-    return None
+def _choice(examined: Examined, runtime: str, precision: PrecisionClass, machine: Machine | None) -> Choice:
+    asked = Asked(examined.folder.name, runtime, precision, examined.refusal)
+    return choose(asked, machine or this_machine())
 
 
 def find_model(name_or_path: str, environ: Mapping[str, str] | None = None) -> Path:

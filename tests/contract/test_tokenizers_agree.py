@@ -58,7 +58,7 @@ def sentence_pieces(spaced: bool) -> Tokenizer:
     tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=3, byte_fallback=False))
     scheme = "always" if spaced else "never"
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(prepend_scheme=scheme)]  # type: ignore[list-item]
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(prepend_scheme=scheme)]
     )
     tokenizer.post_processor = processors.TemplateProcessing("<s> $A </s>", None, [("<s>", 0), ("</s>", 2)])
     return tokenizer
@@ -162,6 +162,6 @@ def test_sentence_pieces(
 
 def test_a_normaliser_that_sentence_pieces_lose_is_found_out(folder: Path) -> None:
     tokenizer = sentence_pieces(True)
-    tokenizer.normalizer = normalizers.Lowercase()  # type: ignore[assignment]
+    tokenizer.normalizer = normalizers.Lowercase()
     of_roberta(folder, "xlm-roberta", tokenizer, tokenizer_class="XLMRobertaTokenizer")
     assert (served(folder), agree(folder)) == (False, False)

@@ -14,10 +14,14 @@ from pathlib import Path
 import pytest
 
 from ingestion.errors import Misconfigured, ModelMissing, ModelNotServed
+from retrieval.embedding import examining, openvino_embedder
 from retrieval.embedding import machine as machine_module
 from retrieval.embedding.choice import Asked, Choice, choose
+from retrieval.embedding.describing import describe
+from retrieval.embedding.encoder import Encoder
 from retrieval.embedding.installing import install_command
 from retrieval.embedding.machine import Machine, this_machine
+from retrieval.embedding.model_folder import ModelFolder
 from retrieval.embedding.models import choose_runtime, make_embedder
 from retrieval.embedding.openvino_embedder import OpenVinoEmbedder
 from retrieval.embedding.precision import PrecisionClass
@@ -135,6 +139,33 @@ def test_weights_with_other_names_go_to_sentence_transformers(tmp_path: Path) ->
         make_embedder(str(folder), "openvino", machine=NO_GPU)
 
 
+def test_a_folder_is_examined_again_only_when_a_file_looks_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_small_bert(tmp_path / "small")
+    described: list[object] = []
+
+    def noting(model: ModelFolder) -> Encoder:
+        described.append(model)
+        return describe(model)
+
+    monkeypatch.setattr(examining, "describe", noting)
+    monkeypatch.setattr(openvino_embedder, "describe", noting)
+    for _ in range(2):
+        choose_runtime(str(folder), machine=NO_GPU)
+        make_embedder(str(folder), machine=NO_GPU)
+    assert len(described) == 1
+    for file, change in (("1_Pooling/config.json", {"x": 1}), ("tokenizer_config.json", {"x": 1})):
+        before = len(described)
+        change_json(folder / file, **change)
+        choose_runtime(str(folder), machine=NO_GPU)
+        assert len(described) == before + 1
+    change_json(folder / "config.json", hidden_act="gelu_10")
+    for _ in range(2):
+        with pytest.raises(ModelNotServed, match="gelu_10"):
+            make_embedder(str(folder), "openvino", machine=NO_GPU)
+
+
 @pytest.mark.parametrize("runtime", ["auto", "openvino", "sentence-transformers"])
 def test_weights_that_were_cut_short_are_found_by_the_choice(tmp_path: Path, runtime: str) -> None:
     folder = make_small_bert(tmp_path / "small")
@@ -167,7 +198,12 @@ def test_with_sentence_transformers_asked_for_no_other_runtime_decides(tmp_path:
 def looking(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """A machine with a GPU, which notes each look at it."""
     looks: list[str] = []
-    monkeypatch.setattr(machine_module, "_has_gpu", lambda: bool(looks.append("gpu")) or True)
+
+    def look() -> bool:
+        looks.append("gpu")
+        return True
+
+    monkeypatch.setattr(machine_module, "_has_gpu", look)
     this_machine.cache_clear()
     yield looks
     this_machine.cache_clear()
