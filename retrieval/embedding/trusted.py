@@ -70,7 +70,7 @@ def trusted_runtime(candidate: Candidate, wanted: PrecisionClass, verdicts: Verd
             return Trusted(runtime, OPENVINO, precision, tuple(refused))
     if not gives_vectors(plain, candidate.encoding, candidate.encoder.dimensions):
         raise ModelMissing(
-            "The weights of the embedding model give no vectors (they hold NaN or infinity, or all are zero).",
+            "The weights of the embedding model give no vectors (NaN, infinity or nothing but zeros).",
             hint="Put the whole model there again, or set embedding.model to another one.",
         )
     if wanted == "int8":

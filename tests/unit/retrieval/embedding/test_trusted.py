@@ -272,6 +272,22 @@ def test_a_verdict_on_something_else_does_not_count(
     assert len(trials) == 2
 
 
+@pytest.mark.parametrize("module", ["openvino_graph", "openvino_runtime", "trial"])
+def test_a_verdict_on_other_code_does_not_count(
+    folder: Path,
+    caches: Path,
+    trials: list[float],
+    no_bf16: None,
+    monkeypatch: pytest.MonkeyPatch,
+    module: str,
+) -> None:
+    loaded(folder, caches)
+    read = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda file: read(file) + b"#" * (file.name == f"{module}.py"))
+    loaded(folder, caches)
+    assert len(trials) == 2
+
+
 def test_a_cache_that_is_missing_costs_another_trial(
     folder: Path, caches: Path, trials: list[float], no_bf16: None
 ) -> None:
