@@ -62,6 +62,7 @@ class Daemon:
                 self.parts.ledger, self._clock, version=version(), sources=list(self.parts.sources)
             )
             self._measuring = Measuring(self._settings.daemon.data, self.parts.embedder, self._clock)
+            undo.callback(self._measuring.flush)
             self._pipeline = self._make_pipeline()
             self._server = self._make_server()
             self._server.start()

@@ -90,6 +90,10 @@ def model(settings: Settings) -> Iterator[Finding]:
     yield from _alternatives(choice)
     if measured := last_measured(settings.daemon.data):
         yield ok("embedding", f"{measured.texts_per_s:.1f} texts/s with {plain(measured.embedder)}")
+        for refused in measured.refused:
+            yield note(
+                "embedding", f"not used: {plain(refused)}.", "Another one embeds; nothing is to be done."
+            )
 
 
 def _alternatives(choice: Choice) -> Iterator[Finding]:

@@ -8,64 +8,92 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
+import threading
+from collections import deque
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ingestion.clock import Clock
+from retrieval.embedding.json_file import write_json
 
 if TYPE_CHECKING:
     from retrieval.embedding.port import Embedder  # numpy: 0.1 s that reading the note does not need
 
 NAME = "embedding.json"
 EVERY_S = 5.0
+_SPANS_KEPT = 64  # a call that began before the last 64 pauses counts their time twice
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """``embedder`` describes what embedded: model, runtime, precision."""
+    """``embedder`` describes what embedded: model, runtime, precision. ``refused``: what failed its trial or
+    could not be had before it, each with the reason."""
 
     embedder: str
     texts: int
     texts_per_s: float
     at: float
+    refused: tuple[str, ...] = ()
 
 
 class Measuring:
-    """Adds up what a process embeds; told of every batch by one thread."""
+    """Adds up what a process embeds. Told of batches by any thread, as an endpoint has several under way:
+    a second in which there are two counts once."""
 
     def __init__(self, data: Path, embedder: Embedder, clock: Clock) -> None:
         self._path = data / NAME
         self._embedder = embedder
         self._clock = clock
+        self._counting = threading.Lock()
         self._texts = 0
         self._seconds = 0.0
+        self._spans: deque[tuple[float, float]] = deque(maxlen=_SPANS_KEPT)
         self._noted_at = -EVERY_S
+        self._noted_texts = 0
 
     def embedded(self, texts: int, seconds: float) -> None:
-        """One batch went through the model. Kept at most every five seconds."""
-        self._texts += texts
-        self._seconds += seconds
-        now = self._clock.monotonic()
-        if self._seconds > 0 and now - self._noted_at >= EVERY_S:
-            self._noted_at = now
-            rate = self._texts / self._seconds
-            self._note(Measured(self._embedder.description, self._texts, rate, self._clock.now()))
+        """One batch went through the model, and ended just now. Kept at most every five seconds."""
+        with self._counting:
+            now = self._clock.monotonic()
+            self._texts += texts
+            self._cover(now - seconds, now)
+            if now - self._noted_at >= EVERY_S:
+                self._note(now)
 
-    def _note(self, measured: Measured) -> None:
-        temporary = self._path.with_name(f"{NAME}.{os.getpid()}.new")
+    def flush(self) -> None:
+        """Keep what the last five seconds added."""
+        with self._counting:
+            if self._texts > self._noted_texts:
+                self._note(self._clock.monotonic())
+
+    def _cover(self, begin: float, end: float) -> None:
+        """Count the part of a stretch of time that earlier ones did not cover."""
+        self._seconds += end - begin
+        while self._spans and self._spans[-1][1] >= begin:
+            earlier, until = self._spans.pop()
+            self._seconds -= until - max(begin, earlier)
+            begin = min(begin, earlier)
+        self._spans.append((begin, end))
+
+    def _note(self, now: float) -> None:
+        if self._seconds <= 0:
+            return
+        self._noted_at, self._noted_texts = now, self._texts
+        refused: tuple[str, ...] = getattr(self._embedder, "refused", ())  # of the openvino runtime alone
+        rate = self._texts / self._seconds
+        measured = Measured(self._embedder.description, self._texts, rate, self._clock.now(), refused)
         with contextlib.suppress(OSError):
-            temporary.write_text(json.dumps(asdict(measured)))
-            temporary.replace(self._path)
+            write_json(self._path, asdict(measured))
 
 
 def last_measured(data: Path) -> Measured | None:
     """What the last process that embedded here found; a damaged note counts as none."""
     try:
         kept = json.loads((data / NAME).read_text())
+        refused = tuple(str(one) for one in kept.get("refused", ()))
         return Measured(
-            str(kept["embedder"]), int(kept["texts"]), float(kept["texts_per_s"]), float(kept["at"])
+            str(kept["embedder"]), int(kept["texts"]), float(kept["texts_per_s"]), float(kept["at"]), refused
         )
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None

@@ -121,4 +121,5 @@ def _measured(settings: Settings) -> Json | None:
         "texts": measured.texts,
         "texts_per_s": round(measured.texts_per_s, 1),
         "at": rfc3339(measured.at),
+        "refused": list(measured.refused),
     }

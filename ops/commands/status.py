@@ -109,6 +109,7 @@ def _model(model: Json) -> Iterator[str]:
         yield f"        or {other['runtime']}: {plain(other['note'])}"
     if measured := model["measured"]:
         yield f"        measured: {measured['texts_per_s']} texts/s with {plain(measured['embedder'])}"
+        yield from (f"        not used: {plain(refused)}" for refused in measured["refused"])
     if model["index_made_with"]:
         yield f"        the index was made with: {model['index_made_with']}"
 

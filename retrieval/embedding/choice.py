@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ingestion.errors import Misconfigured, ModelNotServed
+from retrieval.embedding.installing import install_command
 from retrieval.embedding.machine import Machine
 from retrieval.embedding.precision import PrecisionClass
 
@@ -13,7 +14,7 @@ Runtime = Literal["openvino", "sentence-transformers"]
 RUNTIMES = ("auto", "openvino", "sentence-transformers")
 PRECISIONS = ("float", "int8")
 
-INSTALL = 'Install it: pip install "headwater[sentence-transformers]"'
+INSTALL = f"Install it: {install_command('sentence-transformers')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,11 @@ def choose(asked: Asked, machine: Machine) -> Choice:
             "The sentence-transformers runtime computes floats only, and the settings ask for int8.",
             hint="Set embedding.precision to float, or embedding.runtime to openvino.",
         )
+    if asked.precision == "int8" and not machine.openvino:
+        raise Misconfigured(
+            "The settings ask for int8, which only openvino computes, and openvino is not installed.",
+            hint=f"Set embedding.precision to float, or install it: {install_command('openvino')}",
+        )
     if asked.runtime == "openvino" or asked.precision == "int8":
         if asked.not_served is not None:
             raise asked.not_served
@@ -62,12 +68,12 @@ def choose(asked: Asked, machine: Machine) -> Choice:
 
 
 def _automatic(asked: Asked, machine: Machine) -> Choice:
-    if machine.gpu and machine.torch and machine.sentence_transformers:
+    if machine.gpu and machine.torch_for_gpu and machine.sentence_transformers:
         return _sentence_transformers(asked, machine, "there is a GPU, and torch to use it")
     if asked.not_served is None:
         return _openvino(asked, machine, "it computes this model on the processor, quicker and without torch")
     return _sentence_transformers(
-        asked, machine, f"openvino cannot compute this model: it asks for {asked.not_served.reason}"
+        asked, machine, f"openvino cannot compute this model: {asked.not_served.reason}"
     )
 
 
@@ -95,9 +101,15 @@ def _sentence_transformers(asked: Asked, machine: Machine, why: str) -> Choice:
             f"The model {asked.model} needs sentence-transformers, which is not installed ({why}).",
             hint=INSTALL,
         )
-    precision = "bf16 where the GPU has it" if machine.gpu else "bf16" if machine.bf16 else "float32"
+    precision = (
+        "bf16 where the GPU has it"
+        if machine.gpu and machine.torch_for_gpu
+        else "bf16"
+        if machine.bf16
+        else "float32"
+    )
     if asked.not_served is None:
         note = "computes this model too, on the processor; set embedding.runtime to openvino"
     else:
-        note = f"cannot compute this model: it asks for {asked.not_served.reason}"
+        note = f"cannot compute this model: {asked.not_served.reason}"
     return Choice("sentence-transformers", precision, why, (Alternative("openvino", note),))

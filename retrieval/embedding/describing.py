@@ -6,16 +6,17 @@ nothing is approximated. It reads configuration only: whether the weights agree 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ingestion.errors import ModelMissing, ModelNotServed
 from retrieval.embedding.encoder import Activation, Dense, Encoder, Normalise, Pooling, Step
-from retrieval.embedding.model_folder import ModelFolder, Module
+from retrieval.embedding.model_folder import ModelFolder, Module, read_json, truncate_dim
+from retrieval.embedding.not_served import not_served
 from retrieval.embedding.tensor_names import NAMES
+from retrieval.embedding.tokenizer_classes import contradictions
 
 _ACTIVATIONS: Mapping[str, Activation] = {
     "gelu": "gelu",
@@ -51,36 +52,44 @@ class _Asked(Exception):
 
 
 def describe(folder: ModelFolder) -> Encoder:
-    """The encoder of a folder. Raises ModelNotServed with the reason, ModelMissing for one without sense."""
+    """The encoder of a folder. Raises ModelNotServed with the reason, also for a configuration in which this
+    runtime sees no sense; ModelMissing for a file that cannot be read as one."""
     try:
         return _described(folder)
     except _Asked as asked:
-        raise ModelNotServed(
-            f"The model in {folder.path} asks for {asked}, which the openvino runtime cannot compute.",
-            reason=str(asked),
-            hint="Set embedding.runtime to sentence-transformers, or embedding.model to another model.",
-        ) from None
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelMissing(
-            f"A configuration file in {folder.path} makes no sense ({type(error).__name__}: {error}).",
-            hint="Put the whole model there again, as sentence-transformers saves it.",
-        ) from error
+        raise not_served(folder.path, f"it asks for {asked}") from None
 
 
 def _described(folder: ModelFolder) -> Encoder:
     transformer = folder.modules[0]
     config = transformer.config
     _refuse_foreign_code(folder)
-    _refuse_unusual_files(transformer)
+    with _sense(folder, "the sentence-transformers settings"):
+        _refuse_unusual_files(folder)
     kind = str(config.get("model_type"))
     read = _READERS.get(kind)
     if read is None:
         raise _Asked(f"the architecture {kind!r}")
-    encoder = read(config, _pooling(folder), _steps(folder), folder.dimensions)
-    _check_attention(config, encoder)
-    _check_sizes(folder, encoder)
-    _check_tokenizer(folder)
+    with _sense(folder, "the modules' config.json"):
+        pooling, steps = _pooling(folder), _steps(folder)
+    with _sense(folder, "config.json"):
+        encoder = read(config, pooling, steps, folder.dimensions)
+        _check_numbers(encoder)
+        _check_attention(config, encoder)
+        _check_sizes(folder, encoder)
+    with _sense(folder, "tokenizer.json or tokenizer_config.json"):
+        _check_tokenizer(folder)
     return encoder
+
+
+@contextmanager
+def _sense(folder: ModelFolder, file: str) -> Iterator[None]:
+    """Whatever is of a type or size that no such file has makes no sense. Raises ModelNotServed."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        reason = f"{file} makes no sense to it ({type(error).__name__}: {error})"
+        raise not_served(folder.path, reason) from error
 
 
 Reader = Callable[[dict[str, Any], tuple[Pooling, ...], tuple[Step, ...], int], Encoder]
@@ -171,7 +180,8 @@ def _refuse_foreign_code(folder: ModelFolder) -> None:
         raise _Asked("code of its own (auto_map in config.json)")
 
 
-def _refuse_unusual_files(transformer: Module) -> None:
+def _refuse_unusual_files(folder: ModelFolder) -> None:
+    transformer = folder.modules[0]
     wrong = [file.name for file in transformer.weights if file.suffix != ".safetensors"]
     if wrong:
         raise _Asked(f"weights in {wrong[0]}, a format that only torch reads; model.safetensors is not there")
@@ -179,7 +189,7 @@ def _refuse_unusual_files(transformer: Module) -> None:
         raise _Asked("an adapter (adapter_config.json)")
     if transformer.config.get("quantization_config"):
         raise _Asked("quantised weights (quantization_config in config.json)")
-    settings = _settings(transformer)
+    settings = _settings(folder)
     task = settings.get("transformer_task", "feature-extraction")
     if task != "feature-extraction":
         raise _Asked(f"the task {task!r}")
@@ -207,10 +217,16 @@ _TOKENS = "token_embeddings"
 _PLAIN_TEXT = {"method": "forward", "method_output_name": "last_hidden_state"}
 
 
-def _settings(transformer: Module) -> dict[str, Any]:
+def _settings(folder: ModelFolder) -> dict[str, Any]:
     """What sentence-transformers keeps beside the transformer's own configuration."""
-    files = sorted(transformer.folder.glob("sentence_*_config.json"))
-    return _json(files[0]) if files else {}
+    files = sorted(folder.modules[0].folder.glob("sentence_*_config.json"))
+    return _json(folder, files[0]) if files else {}
+
+
+def _json(folder: ModelFolder, file: Path) -> dict[str, Any]:
+    """What a JSON file holds, nothing where there is none. Raises ModelMissing naming it."""
+    found: dict[str, Any] = read_json(folder.path, file, default={})
+    return found
 
 
 def _pooling(folder: ModelFolder) -> tuple[Pooling, ...]:
@@ -245,7 +261,7 @@ def _steps(folder: ModelFolder) -> tuple[Step, ...]:
     steps: list[Step] = []
     for module in folder.modules[2:]:
         if module.kind == "Normalize":
-            _check_places(_json(module.folder / "config.json"))
+            _check_places(_json(folder, module.folder / "config.json"))
             steps.append(Normalise())
         elif module.kind == "Dense":
             steps.append(_dense(module))
@@ -281,6 +297,12 @@ def _dense(module: Module) -> Dense:
     )
 
 
+def _check_numbers(encoder: Encoder) -> None:
+    for name in ("vocabulary", "positions", "layers", "heads", "hidden", "inner"):
+        if getattr(encoder, name) < 1:
+            raise ValueError(f"it counts {getattr(encoder, name)} {name}")
+
+
 def _check_attention(config: dict[str, Any], encoder: Encoder) -> None:
     kind = config.get("position_embedding_type", "absolute")
     if kind not in ("absolute", None):
@@ -300,44 +322,42 @@ def _check_sizes(folder: ModelFolder, encoder: Encoder) -> None:
             f"texts may have {folder.max_tokens} tokens, config.json has positions for "
             f"{encoder.positions - first} (max_position_embeddings)"
         )
+    for name in ("embedding_dimension", "word_embedding_dimension"):
+        pooled = folder.modules[1].config.get(name, encoder.hidden)
+        if pooled != encoder.hidden:
+            raise ValueError(f"the pooling's {name} is {pooled}, and tokens have {encoder.hidden} values")
     size = encoder.hidden * len(encoder.pooling)
     for step in encoder.steps:
         if isinstance(step, Dense):
             if step.inputs != size:
                 raise ValueError(f"a dense layer takes {step.inputs} values and is given {size}")
             size = step.outputs
-    if encoder.dimensions > size:
+    if encoder.dimensions != min(size, truncate_dim(folder.path) or size):
         raise ValueError(f"the vectors have {size} values, not {encoder.dimensions}")
 
 
 def _check_tokenizer(folder: ModelFolder) -> None:
-    """That tokenizer.json alone says how text is cut (transformers lets other files overrule it), and that
+    """That tokenizer.json says how text is cut, whatever other files transformers lets overrule it, and that
     single texts have tokens, all of type 0."""
     here = folder.modules[0].folder
-    tokenizer = _json(here / "tokenizer.json")
-    settings = _json(here / "tokenizer_config.json")
+    tokenizer = _json(folder, here / "tokenizer.json")
+    settings = _json(folder, here / "tokenizer_config.json")
     normaliser = tokenizer.get("normalizer") or {}
-    if _settings(folder.modules[0]).get("do_lower_case") and not _lowercases(normaliser):
+    if _settings(folder).get("do_lower_case") and not _lowercases(normaliser):
         raise _Asked("lower case that tokenizer.json does not make (do_lower_case)")
-    for name in ("truncation_side", "padding_side"):
-        if settings.get(name, "right") != "right":
-            raise _Asked(f"the {name} {settings[name]!r}")
-    if normaliser.get("type") == "BertNormalizer":
-        for name, own in _NORMALISER_SETTINGS.items():
-            if name in settings and settings[name] != normaliser.get(own):
-                raise _Asked(f"{name} in tokenizer_config.json, which contradicts tokenizer.json")
+    for name, part in (("truncation_side", "truncation"), ("padding_side", "padding")):
+        side = settings.get(name) or (tokenizer.get(part) or {}).get("direction", "right")
+        if side.lower() != "right":
+            raise _Asked(f"the {name} {side!r}")
+    if settings.get("auto_map"):
+        raise _Asked("code of its own (auto_map in tokenizer_config.json)")
     types = list(_special_token_types(tokenizer.get("post_processor") or {}))
     if not types:
         raise _Asked("texts without special tokens")
     if any(types):
         raise _Asked("token types other than 0 for a single text")
-
-
-_NORMALISER_SETTINGS = {
-    "do_lower_case": "lowercase",
-    "strip_accents": "strip_accents",
-    "tokenize_chinese_chars": "handle_chinese_chars",
-}
+    for asked in contradictions(tokenizer, settings, folder.modules[0].config):
+        raise _Asked(asked)
 
 
 def _lowercases(normaliser: dict[str, Any]) -> bool:
@@ -358,11 +378,3 @@ def _special_token_types(processor: dict[str, Any]) -> Iterator[int]:
         parts = [(name, part) for piece in processor["single"] for name, part in piece.items()]
         if any(name == "SpecialToken" for name, _ in parts):
             yield from (int(part["type_id"]) for _, part in parts)
-
-
-def _json(file: Path) -> dict[str, Any]:
-    """What a JSON file holds, nothing where there is none."""
-    if not file.is_file():
-        return {}
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return found

@@ -33,14 +33,18 @@ class JsonFile:
         return entries if isinstance(entries, dict) else {}
 
     def add(self, name: str, value: object) -> None:
-        entries = self.read() | {name: value}
         with contextlib.suppress(OSError):
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=self._file.parent, prefix=f".{self._file.stem}-")
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as body:
-                    json.dump(entries, body)
-                Path(temporary).replace(self._file)
-            except OSError:
-                Path(temporary).unlink(missing_ok=True)
-                raise
+            write_json(self._file, self.read() | {name: value})
+
+
+def write_json(file: Path, content: object) -> None:
+    """Replace a file in a folder that is there: whoever reads it finds the old or the new. Raises OSError."""
+    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.stem}-")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as body:
+            json.dump(content, body)
+        Path(temporary).replace(file)
+    except OSError:
+        Path(temporary).unlink(missing_ok=True)
+        raise

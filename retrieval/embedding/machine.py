@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import importlib.metadata
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,10 @@ _GPU_DEVICES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """``gpu``: one that CUDA can use; whether torch is there is another question."""
+    """``gpu``: one that CUDA can use. ``torch_for_gpu``: whether torch is there, and built to use one."""
 
     gpu: bool
-    torch: bool
+    torch_for_gpu: bool
     sentence_transformers: bool
     openvino: bool
     bf16: bool
@@ -27,11 +28,13 @@ class Machine:
 
 @functools.cache
 def this_machine() -> Machine:
-    """Looked at once, in a few milliseconds where there is no GPU."""
+    """Looked at once. A GPU is looked for only where something could use it: its driver takes a moment."""
+    sentence_transformers = _is_installed("sentence_transformers")
+    torch_for_gpu = _is_installed("torch") and "+cpu" not in _version("torch")
     return Machine(
-        gpu=_has_gpu(),
-        torch=_is_installed("torch"),
-        sentence_transformers=_is_installed("sentence_transformers"),
+        gpu=torch_for_gpu and sentence_transformers and _has_gpu(),
+        torch_for_gpu=torch_for_gpu,
+        sentence_transformers=sentence_transformers,
         openvino=_is_installed("openvino"),
         bf16=cpu_has_bf16(),
         vnni=cpu_has_vnni(),
@@ -40,6 +43,14 @@ def this_machine() -> Machine:
 
 def _is_installed(package: str) -> bool:
     return importlib.util.find_spec(package) is not None  # does not run the package
+
+
+def _version(package: str) -> str:
+    """As its metadata says; nothing where there is none."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def _has_gpu() -> bool:

@@ -22,6 +22,16 @@ if TYPE_CHECKING:
 
 _DOCUMENT_PROMPTS = ("document", "passage", "corpus")  # the order in which sentence-transformers looks
 _WITHOUT_WEIGHTS = ("Pooling", "Normalize", "Dropout")
+SETTINGS = "config_sentence_transformers.json"
+_KINDS: dict[type, str] = {dict: "object", list: "list"}
+# Of tokenizer_config.json, with the values that tokenizers take where it is silent.
+_OVERRULING = {
+    "do_lower_case": True,
+    "strip_accents": None,
+    "tokenize_chinese_chars": True,
+    "add_prefix_space": None,
+    "truncation_side": "right",
+}
 # What says where a configuration came from or how it is stored; no vector depends on it.
 _PROVENANCE = ("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version")
 
@@ -90,6 +100,7 @@ class ModelFolder:
                     ]
                     for module in self.modules
                 ],
+                **_overruling(self.path, self.modules[0].folder),
             }
         except OSError as error:
             raise _incomplete(self.path, f"{error.filename} cannot be read ({error.strerror})") from error
@@ -104,9 +115,8 @@ def read_model_folder(path: Path, name: str | None = None) -> ModelFolder:
     """
     if not path.is_dir():
         raise _incomplete(path, "there is no such folder")
-    steps = _json(path, path / "modules.json", default=_PLAIN_TRANSFORMER)
-    settings = _json(path, path / "config_sentence_transformers.json", default={})
-    modules = tuple(_module(path, step["type"], path / step["path"]) for step in steps)
+    modules = _modules(path)
+    settings = read_json(path, path / SETTINGS, default={})
     first = modules[0].kind if modules else "nothing"
     if first != "Transformer":
         raise Misconfigured(
@@ -116,12 +126,14 @@ def read_model_folder(path: Path, name: str | None = None) -> ModelFolder:
     if not (modules[0].folder / "tokenizer.json").is_file():
         raise _incomplete(path, "tokenizer.json is missing")
     prompts = settings.get("prompts") or {}
+    if not isinstance(prompts, dict):
+        raise _incomplete(path, f"{SETTINGS} holds no table of prompts")
     default = prompts.get(settings.get("default_prompt_name") or "", "")
     return ModelFolder(
         path=path,
         name=name or path.name,
         modules=modules,
-        dimensions=_dimensions(path, modules, settings.get("truncate_dim")),
+        dimensions=_dimensions(path, modules, truncate_dim(path)),
         max_tokens=_max_tokens(path, modules[0]),
         document_prompt=next((prompts[key] for key in _DOCUMENT_PROMPTS if key in prompts), default) or "",
         query_prompt=prompts.get("query", default) or "",
@@ -134,6 +146,15 @@ _PLAIN_TRANSFORMER = [
 ]
 
 
+def _modules(path: Path) -> tuple[Module, ...]:
+    steps = read_json(path, path / "modules.json", default=_PLAIN_TRANSFORMER, kind=list)
+    try:
+        named = [(str(step["type"]), path / step["path"]) for step in steps]
+    except (KeyError, TypeError) as error:
+        raise _incomplete(path, f"modules.json makes no sense ({type(error).__name__}: {error})") from error
+    return tuple(_module(path, class_name, folder) for class_name, folder in named)
+
+
 def _module(path: Path, class_name: str, folder: Path) -> Module:
     kind = class_name.rsplit(".", 1)[-1]
     if kind == "Normalize":
@@ -141,7 +162,7 @@ def _module(path: Path, class_name: str, folder: Path) -> Module:
     if kind == "Pooling" and not folder.exists():
         # A folder without modules.json: sentence-transformers then takes the mean of all tokens.
         return Module(class_name, kind, folder, {"pooling_mode": "mean"}, ())
-    config = _json(path, folder / "config.json")
+    config = read_json(path, folder / "config.json")
     weights = () if kind in _WITHOUT_WEIGHTS else _weights(path, folder)
     return Module(class_name, kind, folder, config, weights)
 
@@ -153,7 +174,9 @@ def _weights(path: Path, folder: Path) -> tuple[Path, ...]:
             return (folder / single,)
         index = folder / f"{single}.index.json"
         if index.is_file():
-            shards = sorted({folder / shard for shard in _json(path, index).get("weight_map", {}).values()})
+            shards = sorted(
+                {folder / shard for shard in read_json(path, index).get("weight_map", {}).values()}
+            )
             missing = [shard.name for shard in shards if not shard.is_file()]
             if missing:
                 raise _incomplete(path, f"{missing[0]} is missing")
@@ -168,7 +191,7 @@ def _dimensions(path: Path, modules: Sequence[Module], truncated: int | None) ->
         config = module.config
         if module.kind == "Pooling":
             each = config.get("embedding_dimension") or config.get("word_embedding_dimension") or dimensions
-            dimensions = each * _pooling_modes(config) if each else None
+            dimensions = each * _pooling_modes(config) if isinstance(each, int) else None
         elif module.kind == "Dense":
             dimensions = config.get("out_features")
     if not isinstance(dimensions, int) or dimensions < 1:
@@ -179,8 +202,10 @@ def _dimensions(path: Path, modules: Sequence[Module], truncated: int | None) ->
 def _pooling_modes(config: dict[str, Any]) -> int:
     """How many pooled vectors are put end to end."""
     modes = config.get("pooling_mode")
+    if isinstance(modes, list):
+        return len(modes)
     if modes is not None:
-        return 1 if isinstance(modes, str) else len(modes)
+        return 1
     return max(1, sum(bool(value) for key, value in config.items() if key.startswith("pooling_mode_")))
 
 
@@ -188,11 +213,13 @@ def _max_tokens(path: Path, transformer: Module) -> int:
     """The rule of sentence-transformers: its own limit, else the smaller of tokenizer's and model's."""
     folder = transformer.folder
     for settings in sorted(folder.glob("sentence_*_config.json")):
-        limit = _json(path, settings).get("max_seq_length")
+        limit = read_json(path, settings).get("max_seq_length")
+        if limit and not isinstance(limit, int | float):
+            raise _incomplete(path, f"max_seq_length in {settings.name} is no number")
         if limit:
             return int(limit)
     limits = (
-        _json(path, folder / "tokenizer_config.json", default={}).get("model_max_length"),
+        read_json(path, folder / "tokenizer_config.json", default={}).get("model_max_length"),
         transformer.config.get("max_position_embeddings"),
     )
     known = [int(limit) for limit in limits if isinstance(limit, int | float) and 0 < limit < 1e9]
@@ -201,9 +228,24 @@ def _max_tokens(path: Path, transformer: Module) -> int:
     return min(known)
 
 
-def _json(path: Path, file: Path, default: Any = None) -> Any:
+def truncate_dim(path: Path) -> int | None:
+    """To how many values the folder's settings cut every vector. Raises ModelMissing."""
+    truncated = read_json(path, path / SETTINGS, default={}).get("truncate_dim")
+    if truncated is not None and (not isinstance(truncated, int) or truncated < 1):
+        raise _incomplete(path, f"truncate_dim in {SETTINGS} is no number of values")
+    return truncated
+
+
+def read_json(path: Path, file: Path, default: Any = None, kind: type = dict) -> Any:
+    """What a JSON file of the model in ``path`` holds; ``default`` where it is not there.
+
+    Raises ModelMissing naming the file, also where it holds something else than an object (or ``kind``).
+    """
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        found = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(found, kind):
+            raise _incomplete(path, f"{file.relative_to(path)} holds no {_KINDS[kind]}")
+        return found
     except FileNotFoundError as error:
         if default is not None:
             return default
@@ -212,6 +254,18 @@ def _json(path: Path, file: Path, default: Any = None) -> Any:
         raise _incomplete(
             path, f"{file.relative_to(path)} cannot be read ({type(error).__name__})"
         ) from error
+
+
+def _overruling(path: Path, folder: Path) -> dict[str, Any]:
+    """Settings beside tokenizer.json that change what becomes of a text. Those of the usual value are left
+    out, as they always were: an index made before they counted stays good."""
+    tokenizer = read_json(path, folder / "tokenizer_config.json", default={})
+    found = {name: tokenizer[name] for name in _OVERRULING if name in tokenizer}
+    overruling = {name: value for name, value in found.items() if value not in (None, _OVERRULING[name])}
+    for settings in sorted(folder.glob("sentence_*_config.json"))[:1]:
+        if read_json(path, settings).get("do_lower_case"):
+            overruling["lower case first"] = True
+    return {"overruling": overruling} if overruling else {}
 
 
 def _without_provenance(config: dict[str, Any]) -> dict[str, Any]:

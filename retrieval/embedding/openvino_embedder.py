@@ -18,6 +18,7 @@ from ingestion.errors import EmbedderUnavailable
 from retrieval.embedding.batches import length_sorted_batches
 from retrieval.embedding.describing import describe
 from retrieval.embedding.digests import DigestCache
+from retrieval.embedding.encoder import Encoder
 from retrieval.embedding.model_folder import ModelFolder
 from retrieval.embedding.port import Vectors
 from retrieval.embedding.precision import PrecisionClass
@@ -44,12 +45,14 @@ class OpenVinoEmbedder:
         folder: ModelFolder,
         precision: PrecisionClass = "float",
         *,
+        encoder: Encoder | None = None,
         digests: DigestCache | None = None,
         verdicts: Verdicts | None = None,
     ) -> None:
-        """Raises ModelNotServed for what this runtime cannot compute, ModelMissing for damaged files."""
+        """``encoder`` is the folder's description, where it was made already. Raises ModelNotServed for what
+        this runtime cannot compute, ModelMissing for damaged files."""
         self._folder = folder
-        self._encoder = describe(folder)
+        self._encoder = encoder or describe(folder)
         self._files = WeightFiles(folder, self._encoder)
         self._class: PrecisionClass = precision
         self._digests = digests or DigestCache.of_user()

@@ -16,8 +16,6 @@ from retrieval.embedding.encoder import Activation, Dense, Encoder, Pooling
 from retrieval.embedding.openvino_import import ops, ov
 from retrieval.embedding.weights import Layer, Linear, Norm, Weights
 
-VERSION = 1  # raise it with every change that may move a vector: verdicts on older graphs are void then
-
 _LARGE = 1e9  # as in the plain forward pass
 _INT8_STEPS = 127
 

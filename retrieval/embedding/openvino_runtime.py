@@ -6,11 +6,13 @@ imported with this module.
 
 from __future__ import annotations
 
+import hashlib
 import threading
+from pathlib import Path
 
 import numpy as np
 
-from retrieval.embedding import openvino_graph
+from retrieval.embedding import openvino_graph, trial
 from retrieval.embedding.encoder import Encoder
 from retrieval.embedding.openvino_import import ov
 from retrieval.embedding.precision import Precision
@@ -50,8 +52,14 @@ class OpenVinoRuntime:
         return found
 
 
+def _digest_of_code() -> str:
+    """Of the sources that say what is computed, how, and what is tried: a verdict on others is void."""
+    files = (openvino_graph.__file__, __file__, trial.__file__)
+    return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()[:16]
+
+
 def version() -> str:
-    """What a verdict depends on besides the model: OpenVINO's build, our graph, the processor."""
+    """What a verdict depends on besides the model: OpenVINO's build, our code, the processor."""
     processor = ov.Core().get_property("CPU", "FULL_DEVICE_NAME")
     able = sorted(ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
-    return f"openvino {ov.get_version()}, graph {openvino_graph.VERSION}, {processor} {able}"
+    return f"openvino {ov.get_version()}, code {_digest_of_code()}, {processor} {able}"

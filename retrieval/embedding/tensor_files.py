@@ -11,7 +11,7 @@ Format: 8 bytes with the header's length, a JSON header, then the tensors; githu
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingestion.errors import ModelMissing
+from retrieval.embedding.not_served import not_served
 
 _BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 _MOST_HEADER_BYTES = 100_000_000  # the format's own limit
@@ -35,22 +36,23 @@ class _Place:
 
 
 class TensorFiles:
-    """The tensors of one or more files, by name. ``prefix`` is taken off the names that begin with it."""
+    """The tensors of one or more files, by the name that ``called`` makes of their own."""
 
-    def __init__(self, files: Sequence[Path], prefix: str = "") -> None:
+    def __init__(self, files: Sequence[Path], called: Callable[[str], str] = str) -> None:
         """Reads the headers only. Raises ModelMissing naming the file that is damaged."""
         self._places: dict[str, _Place] = {}
         for file in files:
             for name, place in _places(file).items():
-                self._places[name.removeprefix(prefix)] = place
+                self._places[called(name)] = place
         self._files = tuple(files)
 
     def check(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Raises ModelMissing for the first tensor that is not there, or not of this shape."""
+        """Raises ModelNotServed for the first tensor that is not there under this name, since another reader
+        may know other names; ModelMissing for one that is not of this shape."""
         for name, shape in shapes.items():
             place = self._places.get(name)
             if place is None:
-                raise damaged(self._files[0], f"it holds no tensor {name}")
+                raise not_served(self._files[0].parent, f"its {self._files[0].name} holds no tensor {name}")
             if place.shape != shape:
                 raise damaged(
                     place.file,

@@ -81,6 +81,17 @@ class Names:
     def layers(self, count: int) -> Iterator[LayerNames]:
         return (self.in_layer.of(f"{self.layer}.{number}.") for number in range(count))
 
+    def ours(self, name: str) -> str:
+        """A name in a file without its prefix, and with today's word for what TensorFlow's BERT called gamma
+        and beta, as the oldest folders still do."""
+        name = name.removeprefix(self.prefix)
+        for old, new in _OLD_NORM.items():
+            if name.endswith(old):
+                return name.removesuffix(old) + new
+        return name
+
+
+_OLD_NORM = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 
 NAMES = {
     "bert": Names("bert.", "encoder.layer", _BERT),

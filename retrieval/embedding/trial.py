@@ -26,13 +26,14 @@ _PROSE = (
     "second boat. "
 )
 _TABLE = "| Region | Q1 | Q2 |\n|---|---:|---:|\n| North | 1,204 | 998 |\n| South | 87 | 3,310 |\n"
+_SHORT = "How many days of leave do I have?"
 _TEXTS = (
     "",
     " \t\n",
     "leave",
     "?!... --- ///",
     "3.14159 2026-11-27T18:11:43Z 0x7fffffff 1e-9",
-    "How many days of leave do I have?",
+    _SHORT,
     "Annual leave: every employee may take 30 days. The manager grants it within a week.",
     "PLEASE READ: THE OFFICE IS CLOSED ON FRIDAY.",
     "Ærø, Łódź, São Tomé, Île-de-France, naïve café, e\u0301 and é",
@@ -52,8 +53,9 @@ class Runtime(Protocol):
         """Shape (texts, dimensions), float32, scaled or not."""
 
 
-def worst_cosine(runtime: Runtime, plain: Runtime, encoding: Encoding) -> float:
-    """The least cosine between the two over all texts; -1 where one is no vector at all.
+def worst_cosine(runtime: Runtime, plain: Runtime, encoding: Encoding, dimensions: int) -> float:
+    """The least cosine between the two over all texts, of vectors cut to ``dimensions`` as an index has them;
+    -1 where one is no vector at all.
 
     All in two batches, so that padding is tried too; the longest text has as many tokens as the model
     takes, up to 1,024.
@@ -62,8 +64,15 @@ def worst_cosine(runtime: Runtime, plain: Runtime, encoding: Encoding) -> float:
     worst = 1.0
     for batch in (ids[:-2], ids[-2:]):
         tokens = encoding.batch(batch)
-        worst = min(worst, float(_cosines(runtime.vectors(tokens), plain.vectors(tokens)).min()))
+        found, wanted = (one.vectors(tokens)[:, :dimensions] for one in (runtime, plain))
+        worst = min(worst, float(_cosines(found, wanted).min()))
     return worst
+
+
+def gives_vectors(runtime: Runtime, encoding: Encoding, dimensions: int) -> bool:
+    """Whether a short text becomes a vector: numbers, and not all zero."""
+    found = runtime.vectors(encoding.batch(encoding.ids([_SHORT])))[:, :dimensions]
+    return bool(np.isfinite(found).all() and found.any())
 
 
 def _cosines(left: Array, right: Array) -> Array:

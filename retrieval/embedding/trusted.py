@@ -16,7 +16,7 @@ from retrieval.embedding.forward import ForwardPass
 from retrieval.embedding.precision import LEAST_COSINE, Precision, PrecisionClass
 from retrieval.embedding.processor import cpu_has_bf16
 from retrieval.embedding.tokens import Encoding
-from retrieval.embedding.trial import Runtime, worst_cosine
+from retrieval.embedding.trial import Runtime, gives_vectors, worst_cosine
 from retrieval.embedding.verdicts import Verdicts
 from retrieval.embedding.weights import Weights
 
@@ -33,6 +33,10 @@ class Trusted:
     name: str
     precision: Precision
     refused: tuple[str, ...] = ()
+
+
+# What the import of a wheel for another system, or of half a wheel, has been seen to end in.
+_BROKEN = (ImportError, OSError, RuntimeError, AttributeError, ValueError, SystemError, SystemExit)
 
 
 class _Refused(Exception):
@@ -64,9 +68,9 @@ def trusted_runtime(candidate: Candidate, wanted: PrecisionClass, verdicts: Verd
         else:
             _tell(refused, f"{OPENVINO} in {precision}")
             return Trusted(runtime, OPENVINO, precision, tuple(refused))
-    if worst_cosine(plain, plain, candidate.encoding) < 0:
+    if not gives_vectors(plain, candidate.encoding, candidate.encoder.dimensions):
         raise ModelMissing(
-            "The weights of the embedding model hold numbers that are none (NaN or infinite).",
+            "The weights of the embedding model give no vectors (NaN, infinity or nothing but zeros).",
             hint="Put the whole model there again, or set embedding.model to another one.",
         )
     if wanted == "int8":
@@ -91,15 +95,15 @@ def _passed(candidate: Candidate, precision: Precision, plain: Runtime, verdicts
     """OpenVINO in this precision, having passed. Raises _Refused."""
     try:
         from retrieval.embedding.openvino_runtime import OpenVinoRuntime, version
-    except (ImportError, OSError) as error:  # no wheel for this system, or one that does not fit it
+    except _BROKEN as error:  # no wheel for this system, or one that does not fit it
         raise _Refused(f"openvino cannot be imported ({error})") from error
     try:
-        key = (candidate.fingerprint, version(), precision)
+        key = (candidate.fingerprint, version(), precision)  # which asks OpenVINO for the processor
         worst = verdicts.recall(*key)
         _check(worst, precision)
         runtime = OpenVinoRuntime(candidate.encoder, candidate.weights, precision)
         if worst is None:
-            worst = worst_cosine(runtime, plain, candidate.encoding)
+            worst = worst_cosine(runtime, plain, candidate.encoding, candidate.encoder.dimensions)
             verdicts.remember(worst, *key)
     except RuntimeError as error:
         raise _Refused(f"openvino cannot compute it in {precision} ({_first_line(error)})") from error

@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
-import tempfile
 from pathlib import Path
+
+from retrieval.embedding.json_file import write_json
 
 
 class Verdicts:
@@ -43,14 +43,7 @@ class Verdicts:
         file = self._file(key)
         with contextlib.suppress(OSError):
             file.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=".trial-")
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as body:
-                    json.dump({"key": list(key), "worst_cosine": float(worst_cosine)}, body)
-                Path(temporary).replace(file)
-            except OSError:
-                Path(temporary).unlink(missing_ok=True)
-                raise
+            write_json(file, {"key": list(key), "worst_cosine": float(worst_cosine)})
 
     def _file(self, key: tuple[str, ...]) -> Path:
         return self._folder / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()}.json"

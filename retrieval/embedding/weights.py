@@ -76,11 +76,11 @@ class WeightFiles:
     """The files that hold an encoder's weights; opening them checks every tensor's name and shape."""
 
     def __init__(self, folder: ModelFolder, encoder: Encoder) -> None:
-        """Reads headers only. Raises ModelMissing naming file and tensor."""
+        """Reads headers only. Raises ModelMissing naming file and tensor, ModelNotServed for other names."""
         self._encoder = encoder
         self._max_tokens = folder.max_tokens
         self._names = NAMES[folder.modules[0].config["model_type"]]
-        self._files = TensorFiles(folder.modules[0].weights, self._names.prefix)
+        self._files = TensorFiles(folder.modules[0].weights, self._names.ours)
         self._files.check(encoder_shapes(encoder, self._names))
         self._dense_files = []
         denses = (step for step in encoder.steps if isinstance(step, Dense))
@@ -132,6 +132,12 @@ class WeightFiles:
 
     def _norm(self, name: str) -> Norm:
         return Norm(self._files.read(f"{name}.weight"), self._files.read(f"{name}.bias"))
+
+
+def check_headers(folder: ModelFolder) -> None:
+    """That no file of weights was cut short, whoever is to read it. Raises ModelMissing."""
+    for module in folder.modules:
+        TensorFiles([file for file in module.weights if file.suffix == ".safetensors"])
 
 
 def relative_buckets(tokens: int, buckets: int) -> NDArray[np.int64]:

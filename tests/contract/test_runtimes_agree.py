@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from retrieval.embedding import trusted
 from retrieval.embedding.describing import describe
@@ -26,6 +26,7 @@ from retrieval.embedding.tokens import Encoding
 from retrieval.embedding.vectors import checked
 from retrieval.embedding.verdicts import Verdicts
 from retrieval.embedding.weights import WeightFiles
+from tests.small_encoder import change_json
 
 HANDBOOK = Path(__file__).resolve().parents[2] / "ops" / "handbook"
 BERT_SPECIAL = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
@@ -59,6 +60,8 @@ class Kind:
     truncate_dim: int | None = None
     stored_as: str = "float32"
     max_tokens: int = 60
+    tokenizer_class: str = ""  # one that transformers builds anew, lower case or not
+    cased: bool = False
 
 
 def normalised() -> list[Any]:
@@ -79,15 +82,23 @@ def two_dense_layers() -> list[Any]:
 
 
 KINDS = {
-    "bert-like-bge": Kind("bert", SMALL, pooling="cls", after=normalised),
+    "bert-like-bge": Kind("bert", SMALL, pooling="cls", after=normalised, tokenizer_class="BertTokenizer"),
     "bert-tanh-gelu-three-poolings": Kind(
         "bert", {**SMALL, "hidden_act": "gelu_new"}, pooling=("max", "mean", "mean_sqrt_len_tokens")
     ),
-    "bert-relu-fp16": Kind("bert", {**SMALL, "hidden_act": "relu"}, stored_as="float16"),
+    "bert-relu-fp16": Kind(
+        "bert",
+        {**SMALL, "hidden_act": "relu"},
+        stored_as="float16",
+        tokenizer_class="BertTokenizer",
+        cased=True,
+    ),
     "bert-silu-bf16": Kind(
         "bert", {**SMALL, "hidden_act": "silu", "layer_norm_eps": 1e-3}, stored_as="bfloat16"
     ),
-    "roberta": Kind("roberta", {**SMALL, "layer_norm_eps": 1e-5}, after=normalised),
+    "roberta": Kind(
+        "roberta", {**SMALL, "layer_norm_eps": 1e-5}, after=normalised, tokenizer_class="RobertaTokenizer"
+    ),
     "xlm-roberta-like-e5": Kind(
         "xlm-roberta", SMALL, after=normalised, prompts={"query": "query: ", "passage": "passage: "}
     ),
@@ -128,6 +139,8 @@ def save(kind: Kind, path: Path) -> Path:
     library: Any = transformers  # half of it is typed
     like_roberta = kind.model_type in ("roberta", "xlm-roberta", "camembert")
     tokenizer = byte_pairs() if like_roberta else word_pieces()
+    if kind.cased:
+        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False)
     own = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2} if like_roberta else {}
     config = library.AutoConfig.for_model(
         kind.model_type,
@@ -154,6 +167,9 @@ def save(kind: Kind, path: Path) -> Path:
         device="cpu",
     )
     whole.save(str(path / "saved"), create_model_card=False)
+    if kind.tokenizer_class:
+        own_tokenizer = {"tokenizer_class": kind.tokenizer_class, "do_lower_case": not kind.cased}
+        change_json(path / "saved" / "tokenizer_config.json", **own_tokenizer)
     return path / "saved"
 
 

@@ -134,7 +134,17 @@ def test_what_follows_the_pooling_is_described(folder: Path) -> None:
         (lambda folder: write_json(folder / "adapter_config.json", {}), "an adapter"),
         (tokenizer_config(truncation_side="left"), "the truncation_side 'left'"),
         (tokenizer_config(do_lower_case=False), "which contradicts tokenizer.json"),
-        (tokenizing(normalizer=None), None),
+        (tokenizer_config(tokenizer_class="BertTokenizerFast", do_lower_case=None), None),
+        (tokenizer_config(tokenizer_class=None), None),  # the architecture's own
+        (
+            tokenizer_config(tokenizer_class="BertJapaneseTokenizer"),
+            "tokenizer class 'BertJapaneseTokenizer'",
+        ),
+        (tokenizer_config(tokenizer_class="RobertaTokenizer"), "the normaliser of RobertaTokenizer"),
+        (tokenizer_config(auto_map={"AutoTokenizer": "own.Tokenizer"}), "auto_map in tokenizer_config.json"),
+        (tokenizer_config(cls_token="<s>"), "the special tokens of BertTokenizer"),
+        (tokenizing(truncation={"direction": "Left", "max_length": 9}), "the truncation_side 'Left'"),
+        (tokenizing(normalizer=None), "the normaliser of BertTokenizer"),
         (tokenizing(post_processor=None), "texts without special tokens"),
         (
             tokenizing(
@@ -166,7 +176,7 @@ def test_what_it_cannot_compute_is_refused_with_the_reason(
 
 def test_lower_case_that_nobody_makes_is_refused(folder: Path) -> None:
     tokenizing(normalizer={"type": "NFC"})(folder)
-    tokenizer_config(do_lower_case=None)(folder)
+    tokenizer_config(tokenizer_class="PreTrainedTokenizerFast")(folder)
     described(folder)
     settings(do_lower_case=True)(folder)
     with pytest.raises(ModelNotServed, match="lower case"):
@@ -181,11 +191,39 @@ def test_lower_case_that_nobody_makes_is_refused(folder: Path) -> None:
         (config(num_hidden_layers="many"), "many"),
         (settings(max_seq_length=500), "500 tokens, config.json has positions for 128"),
         (dense(in_features=48), "takes 48 values and is given 32"),
+        (config(num_attention_heads=0), r"config\.json .*counts 0 heads"),
+        (config(num_hidden_layers=-1), r"config\.json .*counts -1 layers"),
+        (settings(modality_config=["text"]), "sentence-transformers settings"),
+        (pooling(pooling_mode=7), r"the modules' config\.json"),
+        (pooling(word_embedding_dimension=16), "word_embedding_dimension is 16, and tokens have 32"),
+        (pooling(embedding_dimension=64), "embedding_dimension is 64, and tokens have 32"),
+        (tokenizing(normalizer=["no"]), r"tokenizer\.json"),
     ],
 )
 def test_a_configuration_without_sense_is_refused(folder: Path, change: Change, fault: str) -> None:
     change(folder)
-    with pytest.raises(ModelMissing, match=fault) as caught:
+    with pytest.raises(ModelNotServed, match=fault) as caught:
         described(folder)
     assert str(folder) in caught.value.message
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["tokenizer_config.json", "sentence_bert_config.json", "tokenizer.json"])
+def test_a_file_that_is_no_json_object_is_named(folder: Path, name: str) -> None:
+    model = read_model_folder(folder)
+    (folder / name).write_text("[]")
+    with pytest.raises(ModelMissing, match=f"{name} holds no object"):
+        describe(model)
+    (folder / name).unlink()
+    (folder / name).mkdir()  # whoever runs the tests, nobody reads a folder
+    with pytest.raises(ModelMissing, match=f"{name} cannot be read"):
+        describe(model)
+
+
+def test_vectors_are_cut_only_where_the_folder_says_so(folder: Path) -> None:
+    change_json(folder / "config_sentence_transformers.json", truncate_dim=20)
+    assert described(folder).dimensions == 20
+    cut = read_model_folder(folder)
+    (folder / "config_sentence_transformers.json").unlink()
+    with pytest.raises(ModelNotServed, match="have 32 values, not 20"):
+        describe(cut)

@@ -12,6 +12,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from ingestion.errors import Misconfigured, ModelMissing
 from retrieval.embedding.digests import DigestCache
 from retrieval.embedding.model_folder import read_model_folder
+from retrieval.embedding.models import DEFAULT_MODEL, find_model
 
 
 @pytest.fixture
@@ -150,6 +151,26 @@ def test_a_damaged_file_is_named(folder: Path, name: str) -> None:
         read_model_folder(folder)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("modules.json", "{}"),
+        ("modules.json", '["Transformer"]'),
+        ("modules.json", '[{"path": ""}]'),
+        ("config.json", "[]"),
+        ("sentence_bert_config.json", "[]"),
+        ("sentence_bert_config.json", '{"max_seq_length": "many"}'),
+        ("config_sentence_transformers.json", "[]"),
+        ("config_sentence_transformers.json", '{"prompts": ["query"]}'),
+        ("config_sentence_transformers.json", '{"truncate_dim": "many"}'),
+    ],
+)
+def test_a_file_without_sense_is_named(folder: Path, name: str, content: str) -> None:
+    (folder / name).write_text(content)
+    with pytest.raises(ModelMissing, match=name):
+        read_model_folder(folder)
+
+
 def test_a_damaged_tokenizer_is_named(folder: Path) -> None:
     (folder / "tokenizer.json").write_text("{}")
     with pytest.raises(ModelMissing, match=r"tokenizer\.json"):
@@ -198,12 +219,35 @@ def test_the_fingerprint_ignores_where_the_model_is_and_how_it_is_stored(folder:
         ("config.json", '{"hidden_size": 48, "max_position_embeddings": 512, "hidden_act": "relu"}'),
         ("1_Pooling/config.json", '{"word_embedding_dimension": 48, "pooling_mode_cls_token": true}'),
         ("config_sentence_transformers.json", '{"prompts": {"query": "q: "}}'),
+        ("sentence_bert_config.json", '{"max_seq_length": 128, "do_lower_case": true}'),
+        ("tokenizer_config.json", '{"do_lower_case": false}'),
+        ("tokenizer_config.json", '{"strip_accents": false}'),
+        ("tokenizer_config.json", '{"add_prefix_space": true}'),
+        ("tokenizer_config.json", '{"truncation_side": "left"}'),
     ],
 )
 def test_the_fingerprint_follows_what_vectors_depend_on(folder: Path, name: str, content: str) -> None:
     before = fingerprint(folder)
     (folder / name).write_text(content)
     assert fingerprint(folder) != before
+
+
+def test_a_setting_of_the_usual_value_leaves_the_fingerprint(folder: Path) -> None:
+    before = fingerprint(folder)
+    usual = {
+        "do_lower_case": True,
+        "strip_accents": None,
+        "tokenize_chinese_chars": True,
+        "unk_token": "[UNK]",
+    }
+    write_json(folder / "tokenizer_config.json", usual)
+    assert fingerprint(folder) == before
+
+
+def test_the_fingerprint_of_the_default_model_is_what_it_was(tmp_path: Path) -> None:
+    """Indexes have been made with it."""
+    found = read_model_folder(find_model(DEFAULT_MODEL)).fingerprint(DigestCache(tmp_path / "digests.json"))
+    assert found == "91e46a37c497bbb3f75945c5741a19dbff31d0611383ba73d46da6a3c643bc34"
 
 
 def test_the_fingerprint_follows_the_tokenizer(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.abc
 import json
 import logging
 import shutil
@@ -77,16 +78,16 @@ def loaded(folder: Path, caches: Path, precision: PrecisionClass = "float") -> O
 def far_off(monkeypatch: pytest.MonkeyPatch, *precisions: Precision, by: float = 1.0) -> None:
     """Let OpenVINO answer wrongly in these precisions."""
     made_right, right = OpenVinoRuntime.__init__, OpenVinoRuntime.vectors
-    wrong: set[int] = set()
+    wrong: list[OpenVinoRuntime] = []  # themselves: the id of one that is gone may be another's
 
     def make(self: OpenVinoRuntime, encoder: Any, weights: Any, precision: Precision) -> None:
         made_right(self, encoder, weights, "float32" if precision == "bf16" else precision)
         if precision in precisions:
-            wrong.add(id(self))
+            wrong.append(self)
 
     def vectors(self: OpenVinoRuntime, tokens: Tokens) -> Array:
         found = right(self, tokens)
-        found[:, 0] += np.float32(by if id(self) in wrong else 0)
+        found[:, 0] += np.float32(by if self in wrong else 0)
         return found
 
     monkeypatch.setattr(OpenVinoRuntime, "__init__", make)
@@ -185,6 +186,61 @@ def test_an_openvino_that_cannot_compile(folder: Path, caches: Path, monkeypatch
     assert "Check 'supported' failed" in embedder.refused[0]
 
 
+def test_an_openvino_that_does_not_know_its_processor(
+    folder: Path, caches: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> str:
+        raise RuntimeError("no device CPU")
+
+    monkeypatch.setattr("retrieval.embedding.openvino_runtime.version", refuse)
+    embedder = loaded(folder, caches)
+    assert embedder.description == "small, numpy, float32"
+    assert "no device CPU" in embedder.refused[0]
+
+
+@pytest.mark.parametrize("fault", [AttributeError, ValueError, SystemError, SystemExit, RuntimeError])
+def test_a_broken_openvino_is_done_without(
+    folder: Path, caches: Path, monkeypatch: pytest.MonkeyPatch, fault: type[BaseException]
+) -> None:
+    class Broken(importlib.abc.MetaPathFinder):
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "retrieval.embedding.openvino_runtime":
+                raise fault("made for another system")
+
+    monkeypatch.delitem(sys.modules, "retrieval.embedding.openvino_runtime")
+    monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
+    embedder = loaded(folder, caches)
+    assert embedder.description == "small, numpy, float32"
+    assert "made for another system" in embedder.refused[0]
+
+
+def test_the_trial_judges_what_an_index_is_given(
+    folder: Path, caches: Path, trials: list[float], monkeypatch: pytest.MonkeyPatch, no_bf16: None
+) -> None:
+    """The value that is wrong is a thirtieth of the whole vector, and a fourth of what is left of it."""
+    far_off(monkeypatch, "float32", by=0.002)
+    loaded(folder, caches)
+    change_json(folder / "config_sentence_transformers.json", truncate_dim=2)
+    loaded(folder, caches)
+    assert trials[1] < trials[0]
+
+
+def test_last_resort_is_not_paid_for_with_another_trial(
+    folder: Path, caches: Path, trials: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "retrieval.embedding.openvino_runtime", None)
+    texts: list[int] = []
+    plain = ForwardPass.vectors
+
+    def noting(self: ForwardPass, tokens: Tokens) -> Array:
+        texts.append(len(tokens.ids))
+        return plain(self, tokens)
+
+    monkeypatch.setattr(ForwardPass, "vectors", noting)
+    loaded(folder, caches)
+    assert texts == [1]
+
+
 def test_weights_that_are_no_numbers_are_refused(folder: Path, caches: Path) -> None:
     change_weights(folder, lambda tensors: tensors["embeddings.LayerNorm.weight"].fill(np.nan))
     with pytest.raises(ModelMissing, match="NaN"):
@@ -212,6 +268,22 @@ def test_a_verdict_on_something_else_does_not_count(
     content = json.loads(verdict.read_text())
     content["key"][1] = "openvino 1"
     verdict.write_text(json.dumps(content))
+    loaded(folder, caches)
+    assert len(trials) == 2
+
+
+@pytest.mark.parametrize("module", ["openvino_graph", "openvino_runtime", "trial"])
+def test_a_verdict_on_other_code_does_not_count(
+    folder: Path,
+    caches: Path,
+    trials: list[float],
+    no_bf16: None,
+    monkeypatch: pytest.MonkeyPatch,
+    module: str,
+) -> None:
+    loaded(folder, caches)
+    read = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda file: read(file) + b"#" * (file.name == f"{module}.py"))
     loaded(folder, caches)
     assert len(trials) == 2
 
