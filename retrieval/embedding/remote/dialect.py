@@ -89,6 +89,12 @@ def row_of(numbers: Any) -> Row:
     return row
 
 
+def is_vector(row: Row) -> bool:
+    """Whether it has a direction: finite, and not zero."""
+    length = float(np.linalg.norm(row.astype(np.float64)))
+    return np.isfinite(length) and length > 0.0
+
+
 def tokens_of(number: Any) -> int | None:
     return int(number) if isinstance(number, int | float) and 0 < number < 1e12 else None
 

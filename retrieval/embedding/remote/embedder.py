@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingestion.clock import Clock, SystemClock
-from ingestion.errors import EmbedderRejected, EmbedderUnavailable
+from ingestion.errors import EmbedderRejected
 from retrieval.embedding.port import CallLimits, Vectors
 from retrieval.embedding.remote.dialect import Answer, Row
 from retrieval.embedding.remote.endpoint import Endpoint
@@ -31,7 +31,6 @@ log = logging.getLogger(__name__)
 DOCUMENTS_TRY_S = 60.0
 QUESTION_TRY_S = 3.0  # whoever asks gets an answer by words instead
 LOAD_TRY_S = 5.0  # the batcher tries again
-_PROVEN_S = 30.0  # an endpoint that answered so lately is not to blame for a refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,7 @@ class RemoteEmbedder:
         self._clock = clock or SystemClock()
         self._recent = RecentAnswers(self._clock)
         self._most_texts = limits.batch_texts
-        self._proven_at = float("-inf")
+        self._answers = 0  # ever grows: whether the endpoint has answered since a moment
         self._loading = threading.Lock()
         self._loaded = False
         self.on_billed: Callable[[int], None] | None = None
@@ -169,6 +168,7 @@ class RemoteEmbedder:
 
     def _settle_batch(self, batch: Sequence[str], said: dict[str, Said]) -> bool:
         """A refused request is halved until only the texts to blame are left; the others are taken."""
+        before = self._answers
         try:
             answer = self._endpoint.ask(
                 batch,
@@ -179,37 +179,41 @@ class RemoteEmbedder:
             )
         except EmbedderRejected as refusal:
             if len(batch) == 1:
-                self._refuse(batch[0], refusal, said)
+                self._refuse(batch[0], refusal, said, before)
                 return False
-            middle = (len(batch) + 1) // 2
-            halves = [self._settle(half, said) for half in (batch[:middle], batch[middle:])]
-            if all(halves):
-                self._learn(middle)
-            return all(halves)
+            return self._halve(batch, said)
         self._bill(batch, answer)
-        return self._keep(batch, answer.rows, said)
+        return self._keep(batch, answer.rows, said, before)
 
-    def _keep(self, batch: Sequence[str], rows: Sequence[Row], said: dict[str, Said]) -> bool:
+    def _halve(self, batch: Sequence[str], said: dict[str, Said]) -> bool:
+        middle = (len(batch) + 1) // 2
+        halves = [self._settle(half, said) for half in (batch[:middle], batch[middle:])]
+        if all(halves):
+            self._learn(middle)
+        return all(halves)
+
+    def _keep(self, batch: Sequence[str], rows: Sequence[Row], said: dict[str, Said], before: int) -> bool:
         """Rows that are vectors are answers; of others only their texts are refused."""
         vectors, sound = _units(rows)
-        refused = [text for text, is_sound in zip(batch, sound, strict=True) if not is_sound]
-        if len(refused) == len(batch) > 1:
-            raise EmbedderUnavailable(
-                f"The embedding endpoint {self._endpoint.url} answered with numbers that are no vectors.",
-                hint="Check the model there.",
-            )
+        if not sound.any() and len(batch) > 1:
+            return self._halve(batch, said)
         for text, vector, is_sound in zip(batch, vectors, sound, strict=True):
             if is_sound:
                 self._recent.answered(text, vector)
                 said[text] = vector
-                self._proven_at = self._clock.monotonic()
-        for text in refused:
-            self._refuse(text, _no_vector(), said)
-        return not refused
+                self._answers += 1
+        for text, is_sound in zip(batch, sound, strict=True):
+            if not is_sound:
+                self._refuse(text, _no_vector(), said, before)
+        return bool(sound.all())
 
-    def _refuse(self, text: str, refusal: EmbedderRejected, said: dict[str, Said]) -> None:
-        """Blame a text, unless the endpoint refuses everything. Raises EmbedderUnavailable then."""
-        if self._clock.monotonic() - self._proven_at > _PROVEN_S:
+    def _refuse(self, text: str, refusal: EmbedderRejected, said: dict[str, Said], before: int) -> None:
+        """Blame a text, unless the endpoint refuses everything. Raises EmbedderUnavailable then.
+
+        ``before``: the number of answers when the request was sent. What was answered earlier proves
+        nothing: a model may be unloaded, or an account closed, from one request to the next.
+        """
+        if self._answers == before:
             self._prove()
         self._recent.refused(text, refusal)
         said[text] = refusal
@@ -217,7 +221,7 @@ class RemoteEmbedder:
     def _prove(self) -> None:
         """Raises EmbedderUnavailable unless the endpoint takes a plain word and answers as expected."""
         self._endpoint.check_length(self._endpoint.probe(tries_s=LOAD_TRY_S), self._dimensions)
-        self._proven_at = self._clock.monotonic()
+        self._answers += 1
 
     def _learn(self, texts: int) -> None:
         """Both halves of a refused request were taken: it was too large, and no text is to blame."""

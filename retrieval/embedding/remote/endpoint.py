@@ -10,7 +10,7 @@ import functools
 from collections.abc import Sequence
 
 from ingestion.errors import EmbedderRejected, EmbedderUnavailable
-from retrieval.embedding.remote.dialect import Answer, Dialect, misnumbered
+from retrieval.embedding.remote.dialect import Answer, Dialect, is_vector, misnumbered
 from retrieval.embedding.remote.retrying import Caller, Patience
 
 PROBE = "headwater"
@@ -85,24 +85,34 @@ class Endpoint:
         """Ask for one plain word: the length of its vector.
 
         An endpoint that refuses it is asked more plainly from now on, where that helps. Raises
-        EmbedderUnavailable: what it says to a plain word it says to everything.
+        EmbedderUnavailable, also for numbers that are no vector: what it says to a plain word it says to
+        everything.
         """
         ask = functools.partial(self.ask, [PROBE], question=False, tries_s=tries_s, waits=False)
         as_it_is = self._dialect
         for dialect in filter(None, (as_it_is, as_it_is.plainer())):
             self._dialect = dialect
             try:
-                length = len(ask().rows[0])
+                row = ask().rows[0]
             except EmbedderRejected as error:
                 refusal = error
-            else:
-                self.probed = True
-                return length
+                continue
+            if not is_vector(row):
+                raise self._answers_nothing()
+            self.probed = True
+            return len(row)
         self._dialect = as_it_is
         raise self._refuses_all(refusal) from refusal
 
     def close(self) -> None:
         self._caller.close()
+
+    def _answers_nothing(self) -> EmbedderUnavailable:
+        return EmbedderUnavailable(
+            f"The embedding endpoint {self.url} answers even a plain word with numbers that are no vector "
+            "(not finite, or zero).",
+            hint="Check the model there; half precision is too small for some.",
+        )
 
     def _refuses_all(self, refusal: EmbedderRejected) -> EmbedderUnavailable:
         return EmbedderUnavailable(

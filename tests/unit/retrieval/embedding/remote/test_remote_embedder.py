@@ -267,7 +267,7 @@ def test_only_the_text_to_blame_is_refused(one: Endpoint, clock: PausedClock, st
         embedder.embed_documents(texts)
     assert "embedding.max_characters" in caught.value.hint
     answered = [text for asked in one.asked if POISON not in asked.texts for text in asked.texts]
-    assert sorted(answered) == sorted(["headwater", *TEXTS[:7]])  # each once
+    assert sorted(answered) == sorted(["headwater"] * 2 + TEXTS[:7])  # each text once
     before = len(one.asked)
     assert embedder.embed_documents(TEXTS[:7]).shape == (7, DIMENSIONS)
     with pytest.raises(EmbedderRejected):
@@ -295,20 +295,53 @@ def test_a_vector_that_is_none_refuses_only_its_text(one: Endpoint, clock: Pause
     before = len(one.asked)
     assert embedder.embed_documents(TEXTS[:3]).shape == (3, DIMENSIONS)
     assert len(one.asked) == before
-    one.script = lambda asked: as_json(
-        {"data": [{"index": n, "embedding": [None] * DIMENSIONS} for n in range(3)]}
-    )
-    with pytest.raises(EmbedderUnavailable, match="no vectors"):
+
+
+def test_two_texts_that_have_no_vector_in_one_request(one: Endpoint, clock: PausedClock) -> None:
+    def without(asked: Asked) -> Said | None:
+        return rows_of(asked, 0.0) if all("no vector" in text for text in asked.texts) else None
+
+    one.script = without
+    embedder = remote(one, clock)
+    with pytest.raises(EmbedderRejected, match="no vector"):
+        embedder.embed_documents(["no vector 1", "no vector 2"])
+
+
+def rows_of(asked: Asked, number: float | None) -> Said:
+    """Nothing but this number, for every text."""
+    rows = range(len(asked.texts))
+    return as_json({"data": [{"index": row, "embedding": [number] * DIMENSIONS} for row in rows]})
+
+
+@pytest.mark.parametrize("number", [None, float("nan"), float("inf"), 0.0])
+def test_an_endpoint_without_vectors_blames_no_text(
+    one: Endpoint, clock: PausedClock, number: float | None
+) -> None:
+    embedder = remote(one, clock)
+    embedder.load()
+    one.script = lambda asked: rows_of(asked, number)
+    with pytest.raises(EmbedderUnavailable, match="even a plain word with numbers that are no vector"):
         embedder.embed_documents(["x", "y", "z"])
+    with pytest.raises(EmbedderUnavailable, match="no vector"):
+        remote(one, clock).load()
+    one.script = None
+    assert embedder.embed_documents(["x", "y", "z"]).shape == (3, DIMENSIONS)
 
 
 def test_an_endpoint_that_refuses_everything_blames_no_text(one: Endpoint, clock: PausedClock) -> None:
-    embedder = remote(one, clock)
+    """Not even when it has just answered; and none is remembered as refused."""
+    embedder = remote(one, clock, batch_texts=32)
     embedder.load()
-    clock.at += 100
+    embedder.embed_documents(["a good one"])
+    before = len(one.asked)
     one.script = lambda asked: as_json({"error": {"code": "model_not_found"}}, 400)
+    texts = [f"text {number}" for number in range(32)]
     with pytest.raises(EmbedderUnavailable, match=r"refuses even a plain word.*\(400, model_not_found\)"):
-        embedder.embed_documents(TEXTS[:2])
+        embedder.embed_documents(texts)
+    assert len(one.asked) - before <= 8
+    one.script = None
+    clock.at += 1.0
+    assert embedder.embed_documents(texts).shape == (32, DIMENSIONS)
 
 
 def test_a_request_that_is_too_large_teaches_the_limit(
