@@ -156,9 +156,9 @@ class Caller:
         return read(reply.body)
 
     def _delay_s(self, fault: Passing, tries: int) -> float:
-        if fault.after_s is not None:
-            return fault.after_s
-        return self._jitter(0.0, min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** (tries - 1)))
+        """What it asked for, and no less than without: ``Retry-After: 0`` would be a busy loop."""
+        delay_s = self._jitter(0.0, min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** (tries - 1)))
+        return max(fault.after_s or 0.0, delay_s)
 
     def _hold_all(self, fault: Passing, delay_s: float) -> None:
         if self.gate.closed_s() <= 0:

@@ -232,6 +232,19 @@ def test_all_calls_wait_as_long_as_they_are_asked_to(one: Endpoint, clock: Pause
     assert clock.at - began == pytest.approx(50)
 
 
+@pytest.mark.parametrize("after", ["0", "Thu, 01 Jan 1970 00:00:00 GMT"])
+@pytest.mark.parametrize("status", [429, 503])
+def test_asking_for_no_time_is_not_asked_again_at_once(
+    one: Endpoint, clock: PausedClock, after: str, status: int
+) -> None:
+    embedder = remote(one, clock)
+    embedder.load()
+    one.script = lambda asked: Said(status, b"", {"Retry-After": after})
+    with pytest.raises(EmbedderUnavailable, match="Tried 8 times"):
+        embedder.embed_documents(["a passage"])
+    assert len(one.asked) == 1 + 8
+
+
 def test_one_refusal_for_time_holds_back_the_calls_beside_it(one: Endpoint) -> None:
     """With a real clock: nothing comes in before the time is over, whoever was asked to wait."""
     embedder = remote(one, SystemClock())
