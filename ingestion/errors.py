@@ -79,7 +79,14 @@ class IndexUnavailable(Transient):
 
 
 class EmbedderUnavailable(Transient):
-    """The embedder cannot answer now (still loading, unreachable, over its limit)."""
+    """The embedder cannot answer now (still loading, unreachable, over its limit).
+
+    ``after_s``: in how many seconds it is worth another try, where that is known.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", after_s: float | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.after_s = after_s
 
 
 class Interrupted(Transient):

@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingestion.clock import Clock, SystemClock
-from ingestion.errors import EmbedderRejected
+from ingestion.errors import EmbedderRejected, EmbedderUnavailable
 from retrieval.embedding.port import CallLimits, Vectors
 from retrieval.embedding.remote.dialect import Answer, Row
 from retrieval.embedding.remote.endpoint import Endpoint
+from retrieval.embedding.remote.faults import Doubtful
 from retrieval.embedding.remote.recent import RecentAnswers, Said
 from retrieval.embedding.remote.sizes import cut, estimated_tokens, sendable
 
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 DOCUMENTS_TRY_S = 60.0
 QUESTION_TRY_S = 3.0  # whoever asks gets an answer by words instead
 LOAD_TRY_S = 5.0  # the batcher tries again
+_HALF_TRY_S = 5.0  # of a request that was given up: the whole was tried for long
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ class RemoteEmbedder:
         self.load()
         sent = [sendable(text, self._limits.max_characters) for text in texts]
         said = {text: answer for text in set(sent) if (answer := self._recent.get(text)) is not None}
-        self._settle([text for text in dict.fromkeys(sent) if text not in said], said)
+        self._settle([text for text in dict.fromkeys(sent) if text not in said], said, DOCUMENTS_TRY_S)
         for row, text in enumerate(sent):
             answer = said[text]
             if isinstance(answer, EmbedderRejected):
@@ -142,9 +144,13 @@ class RemoteEmbedder:
         """Asked at once, whatever else is under way; given up within seconds."""
         self.load()
         sent = sendable(text, self._limits.max_characters)
-        answer = self._endpoint.ask(
-            [sent], question=True, tries_s=QUESTION_TRY_S, waits=False, dimensions=self._dimensions
-        )
+        before = self._answers
+        try:
+            answer = self._endpoint.ask(
+                [sent], question=True, tries_s=QUESTION_TRY_S, waits=False, dimensions=self._dimensions
+            )
+        except Doubtful as fault:
+            raise self._endpoint.resting(fault) if self._answers == before else fault from None
         self._bill([sent], answer)
         vectors, sound = _units(answer.rows)
         if not sound[0]:
@@ -156,24 +162,28 @@ class RemoteEmbedder:
         """Close the connections. Idempotent."""
         self._endpoint.close()
 
-    def _settle(self, texts: Sequence[str], said: dict[str, Said]) -> bool:
+    def _settle(self, texts: Sequence[str], said: dict[str, Said], tries_s: float) -> bool:
         """Have the endpoint say something of each of these distinct texts; whether it took them all."""
         taken = True
         waiting = list(texts)
         while waiting:  # cut anew each time: the limit may have been learned meanwhile
             batch = next(cut(waiting, most_texts=self._most_texts, most_tokens=self._limits.batch_tokens))
             waiting = waiting[len(batch) :]
-            taken &= self._settle_batch(batch, said)
+            taken &= self._settle_batch(batch, said, tries_s)
         return taken
 
-    def _settle_batch(self, batch: Sequence[str], said: dict[str, Said]) -> bool:
-        """A refused request is halved until only the texts to blame are left; the others are taken."""
+    def _settle_batch(self, batch: Sequence[str], said: dict[str, Said], tries_s: float) -> bool:
+        """A refused request is halved until only the texts to blame are left; the others are taken.
+
+        So is one that the endpoint fails at while it answers others; but a text is to blame for that only
+        after every try that documents are worth.
+        """
         before = self._answers
         try:
             answer = self._endpoint.ask(
                 batch,
                 question=False,
-                tries_s=DOCUMENTS_TRY_S,
+                tries_s=tries_s,
                 waits=True,
                 dimensions=self._dimensions,
             )
@@ -181,13 +191,21 @@ class RemoteEmbedder:
             if len(batch) == 1:
                 self._refuse(batch[0], refusal, said, before)
                 return False
-            return self._halve(batch, said)
+            return self._halve(batch, said, tries_s)
+        except Doubtful as fault:
+            self._prove_others(fault, before)
+            if len(batch) > 1:
+                return self._halve(batch, said, _HALF_TRY_S)
+            if tries_s < DOCUMENTS_TRY_S:
+                return self._settle_batch(batch, said, DOCUMENTS_TRY_S)
+            self._refuse(batch[0], _failed_at(fault), said, before)
+            return False
         self._bill(batch, answer)
         return self._keep(batch, answer.rows, said, before)
 
-    def _halve(self, batch: Sequence[str], said: dict[str, Said]) -> bool:
+    def _halve(self, batch: Sequence[str], said: dict[str, Said], tries_s: float) -> bool:
         middle = (len(batch) + 1) // 2
-        halves = [self._settle(half, said) for half in (batch[:middle], batch[middle:])]
+        halves = [self._settle(half, said, tries_s) for half in (batch[:middle], batch[middle:])]
         if all(halves):
             self._learn(middle)
         return all(halves)
@@ -196,7 +214,7 @@ class RemoteEmbedder:
         """Rows that are vectors are answers; of others only their texts are refused."""
         vectors, sound = _units(rows)
         if not sound.any() and len(batch) > 1:
-            return self._halve(batch, said)
+            return self._halve(batch, said, DOCUMENTS_TRY_S)
         for text, vector, is_sound in zip(batch, vectors, sound, strict=True):
             if is_sound:
                 self._recent.answered(text, vector)
@@ -217,6 +235,16 @@ class RemoteEmbedder:
             self._prove()
         self._recent.refused(text, refusal)
         said[text] = refusal
+
+    def _prove_others(self, fault: Doubtful, before: int) -> None:
+        """Raises EmbedderUnavailable unless the endpoint answers anything but this request."""
+        if self._answers != before:
+            return
+        try:
+            self._endpoint.probe(tries_s=0.0)
+        except EmbedderUnavailable as other:
+            raise EmbedderUnavailable(fault.message, hint=fault.hint, after_s=other.after_s) from fault
+        self._answers += 1
 
     def _prove(self) -> None:
         """Raises EmbedderUnavailable unless the endpoint takes a plain word and answers as expected."""
@@ -245,6 +273,14 @@ def _units(rows: Sequence[Row]) -> tuple[Vectors, NDArray[np.bool_]]:
     sound = np.isfinite(lengths) & (lengths > 0)
     units: Vectors = (wide / np.where(sound, lengths, 1.0)[:, None]).astype(np.float32)
     return units, sound
+
+
+def _failed_at(fault: Doubtful) -> EmbedderRejected:
+    return EmbedderRejected(
+        f"The embedding endpoint answers other texts, and not this one: {fault.message}",
+        hint="The document keeps its last revision; change it, exclude it, or lower "
+        "embedding.max_characters if the text is too long for the model.",
+    )
 
 
 def _no_vector() -> EmbedderRejected:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from ingestion.errors import EmbedderRejected, EmbedderUnavailable
 from retrieval.embedding.remote.dialect import Answer, Dialect, is_vector, misnumbered
+from retrieval.embedding.remote.faults import Doubtful
 from retrieval.embedding.remote.retrying import Caller, Patience
 
 PROBE = "headwater"
@@ -49,7 +50,7 @@ class Endpoint:
     ) -> Answer:
         """A row for each text; of ``dimensions`` numbers, where that is given.
 
-        Raises EmbedderUnavailable and EmbedderRejected, as ``Caller.call`` does.
+        Raises EmbedderUnavailable, Doubtful and EmbedderRejected, as ``Caller.call`` does.
         """
         dialect = self._dialect
 
@@ -66,7 +67,10 @@ class Endpoint:
             dialect.request(texts, question=question),
             read,
             patience=Patience(
-                tries_s, min(self._timeout_s, _QUESTION_S) if question else self._timeout_s, waits
+                tries_s,
+                min(self._timeout_s, _QUESTION_S) if question else self._timeout_s,
+                waits,
+                hasty=question,
             ),
             most_bytes=_BYTES_BESIDES + len(texts) * (dimensions or MOST_DIMENSIONS) * _BYTES_PER_NUMBER,
         )
@@ -94,15 +98,21 @@ class Endpoint:
             self._dialect = dialect
             try:
                 row = ask().rows[0]
+            except Doubtful as fault:
+                raise self.resting(fault) from fault
             except EmbedderRejected as error:
                 refusal = error
                 continue
             if not is_vector(row):
-                raise self._answers_nothing()
+                raise self.resting(self._answers_nothing())
             self.probed = True
             return len(row)
         self._dialect = as_it_is
-        raise self._refuses_all(refusal) from refusal
+        raise self.resting(self._refuses_all(refusal)) from refusal
+
+    def resting(self, fault: EmbedderUnavailable) -> EmbedderUnavailable:
+        """The endpoint answers nothing: it is left alone for a while. Returns what to raise."""
+        return self._caller.resting(fault)
 
     def close(self) -> None:
         self._caller.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import threading
 import time
 from collections.abc import Iterator
@@ -14,10 +15,13 @@ import pytest
 
 from ingestion.clock import SystemClock
 from ingestion.errors import EmbedderRejected, EmbedderUnavailable
+from retrieval.embedding.remote import endpoint as endpoint_module
 from retrieval.embedding.remote.embedder import DOCUMENTS_TRY_S
 from retrieval.embedding.remote.recent import REFUSED_FOR_S
+from retrieval.embedding.remote.retrying import FIRST_REST_S, SPREAD_S, Gate
 from tests.endpoint import DIMENSIONS, KEY, Asked, Endpoint, Said, as_json, endpoint
 from tests.unit.retrieval.embedding.remote.rig import PausedClock, opened, remote
+from tests.unit.retrieval.embedding.test_batching import until
 
 TEXTS = [f"passage number {number}" for number in range(20)]
 POISON = "poison"
@@ -128,12 +132,12 @@ def numbers(change: str) -> Said:
         (Said(200, b" " * 3_000_000), "more than", "embedding.url", 1),
         (Said(200, b"x" * 1000, cut=True), "cannot be reached", "embedding.url", 8),
         (Said(0), "cannot be reached", "embedding.url", 8),
-        (Said(500), "cannot answer now (500)", "its own log", 8),
-        (Said(503), "cannot answer now (503)", "its own log", 8),
+        (Said(500), "cannot answer now (500)", "its own log", 9),  # the last: does it answer another?
+        (Said(503), "cannot answer now (503)", "its own log", 9),
         (Said(408), "cannot answer now (408)", "its own log", 8),
         (Said(429), "over its limit (429)", "embedding.concurrency", 8),
         (Said(401), "refused the key (401)", "embedding.api_key", 1),
-        (Said(403), "refused the key (403)", "embedding.api_key", 1),
+        (Said(403), "refused the key (403)", "embedding.api_key", 2),
         (Said(404), "does not take this request (404)", "embedding.model", 1),
         (
             Said(302, b"", {"Location": "http://127.0.0.1:9/v1?k=secret"}),
@@ -219,7 +223,7 @@ def test_all_calls_wait_as_long_as_they_are_asked_to(one: Endpoint, clock: Pause
     one.next.append(Said(429, b"", headers))
     began = clock.at
     embedder.embed_documents(["first"])
-    assert clock.at - began == pytest.approx(20)
+    assert clock.at - began == pytest.approx(20 + SPREAD_S)
     one.next.append(Said(429, b"", {"Retry-After": "30"}))
     with pytest.raises(EmbedderUnavailable, match="over its limit") as caught:
         embedder.embed_query("a question is not held back for so long")
@@ -229,7 +233,7 @@ def test_all_calls_wait_as_long_as_they_are_asked_to(one: Endpoint, clock: Pause
     assert len(one.asked) == asked
     assert "embedding.concurrency" in caught.value.hint
     embedder.embed_documents(["second"])
-    assert clock.at - began == pytest.approx(50)
+    assert clock.at - began == pytest.approx(50 + 2 * SPREAD_S)
 
 
 @pytest.mark.parametrize("after", ["0", "Thu, 01 Jan 1970 00:00:00 GMT"])
@@ -245,6 +249,75 @@ def test_asking_for_no_time_is_not_asked_again_at_once(
     assert len(one.asked) == 1 + 8
 
 
+@pytest.mark.parametrize("status", [500, 502, 403])
+def test_a_text_that_the_endpoint_fails_at_poisons_no_other(
+    one: Endpoint, clock: PausedClock, status: int
+) -> None:
+    """Ollama says 500 to a text that is too long, and a firewall 403 to one it takes for an attack."""
+    embedder = remote(one, clock)
+    embedder.load()
+    one.script = lambda asked: Said(status) if POISON in asked.texts else None
+    with pytest.raises(EmbedderRejected, match=rf"answers other texts, and not this one.*{status}"):
+        embedder.embed_documents([*TEXTS[:5], POISON, *TEXTS[5:7]])
+    before = len(one.asked)
+    assert embedder.embed_documents(TEXTS[:7]).shape == (7, DIMENSIONS)
+    assert len(one.asked) == before
+    one.script = None
+    clock.at += REFUSED_FOR_S + 1
+    assert embedder.embed_documents([POISON]).shape == (1, DIMENSIONS)  # nothing is held back for it
+
+
+def test_a_lone_text_is_tried_for_as_long_as_any_before_it_is_blamed(
+    one: Endpoint, clock: PausedClock
+) -> None:
+    embedder = remote(one, clock)
+    embedder.load()
+    one.next.extend([Said(500)] * 7)
+    assert embedder.embed_documents(["a passage"]).shape == (1, DIMENSIONS)
+
+
+def test_calls_that_fail_together_are_one_outage(one: Endpoint, clock: PausedClock) -> None:
+    gate = Gate(clock, clock.pause)
+    fault = EmbedderUnavailable("away")
+    asked_at = clock.at
+    for _ in range(5):
+        gate.rest(fault, asked_at)
+        clock.at += 0.5  # some of them hear of it only when the rest is over
+    assert gate.closed_s() <= 0
+    gate.rest(fault, clock.at)
+    assert gate.closed_s() == pytest.approx(2 * FIRST_REST_S)
+
+
+def test_a_question_that_is_late_holds_no_document_back(
+    one: Endpoint, clock: PausedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoint_module, "_QUESTION_S", 0.1)
+    embedder = remote(one, clock)
+    embedder.load()
+    one.next.extend([Said(wait_s=0.3)] * 3)
+    with pytest.raises(EmbedderUnavailable, match=r"did not answer within 0\.1 s"):
+        embedder.embed_query("a question")
+    began = clock.at
+    assert embedder.embed_documents(["a passage"]).shape == (1, DIMENSIONS)
+    assert clock.at == began
+    time.sleep(0.3)  # so that the endpoint's threads end within the test
+
+
+def test_after_a_hold_calls_come_one_after_the_other(one: Endpoint) -> None:
+    embedder = remote(one, SystemClock(), jitter=random.uniform)
+    embedder.load()
+    one.next.extend([Said(429, b"", {"Retry-After": "1"})])
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(embedder.embed_documents, ["first"])
+        until(lambda: embedder._endpoint._caller.gate.closed_s() > 0)
+        others = [pool.submit(embedder.embed_documents, [text]) for text in TEXTS[:3]]
+        for answer in [first, *others]:
+            answer.result(10)
+    late = [asked.at for asked in one.asked[2:]]
+    assert len(late) == 4
+    assert max(late) - min(late) > SPREAD_S / 50
+
+
 def test_one_refusal_for_time_holds_back_the_calls_beside_it(one: Endpoint) -> None:
     """With a real clock: nothing comes in before the time is over, whoever was asked to wait."""
     embedder = remote(one, SystemClock())
@@ -258,15 +331,13 @@ def test_one_refusal_for_time_holds_back_the_calls_beside_it(one: Endpoint) -> N
     one.next.append(busy_once)
     with ThreadPoolExecutor(4) as pool:
         first = pool.submit(embedder.embed_documents, ["first"])
-        while not asked_for:
-            time.sleep(0.001)
-        time.sleep(0.05)  # until the refusal has arrived
+        until(lambda: embedder._endpoint._caller.gate.closed_s() > 0)  # the refusal has arrived
         others = [pool.submit(embedder.embed_documents, [text]) for text in TEXTS[:3]]
         for answer in [first, *others]:
             answer.result(10)
     late = [asked.at for asked in one.asked[2:]]
     assert len(late) == 4
-    assert min(late) >= asked_for[0] - 0.005
+    assert min(late) >= asked_for[0] - 0.005  # counted before the refusal was sent
     assert one.twice() == {"first": 2}
 
 
@@ -371,12 +442,13 @@ def test_a_request_that_is_too_large_teaches_the_limit(
 def test_what_was_answered_before_a_failure_is_kept(one: Endpoint, clock: PausedClock) -> None:
     embedder = remote(one, clock)
     embedder.load()
-    one.script = lambda asked: Said(500) if TEXTS[9] in asked.texts else None
+    one.next.append(one.right)
+    one.script = lambda asked: Said(500)
     with pytest.raises(EmbedderUnavailable):
         embedder.embed_documents(TEXTS)
     one.script = None
     embedder.embed_documents(TEXTS)
-    assert set(one.twice()) == set(TEXTS[8:16])  # the request that failed, and no other
+    assert set(one.twice()) == {"headwater", *TEXTS[8:16]}  # the request that failed, and no other
 
 
 def test_what_is_sent_is_text_that_endpoints_take(one: Endpoint, clock: PausedClock) -> None:
