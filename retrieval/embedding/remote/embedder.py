@@ -13,7 +13,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ from retrieval.embedding.remote.sizes import cut, estimated_tokens, sendable
 log = logging.getLogger(__name__)
 
 DOCUMENTS_TRY_S = 60.0
+FRESH_TRY_S = 5.0  # then it is handed back, and an edit that needs no vector gets its turn
 QUESTION_TRY_S = 3.0  # whoever asks gets an answer by words instead
 LOAD_TRY_S = 5.0  # the batcher tries again
 _HALF_TRY_S = 5.0  # of a request that was given up: the whole was tried for long
@@ -43,6 +44,14 @@ class Limits:
     batch_texts: int
     batch_tokens: int
     max_characters: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Trying:
+    """How long texts are tried for, and whether they wait before a gate that stays closed for longer."""
+
+    tries_s: float
+    waits: bool = True
 
 
 class RemoteEmbedder:
@@ -126,13 +135,20 @@ class RemoteEmbedder:
 
         The answers to the others are then kept: asking again for them costs no request.
         """
+        return self._embedded(texts, _Trying(DOCUMENTS_TRY_S))
+
+    def embed_fresh(self, texts: Sequence[str]) -> Vectors:
+        """As ``embed_documents``, given up within seconds while calls are held back or fail."""
+        return self._embedded(texts, _Trying(FRESH_TRY_S, waits=False))
+
+    def _embedded(self, texts: Sequence[str], trying: _Trying) -> Vectors:
         vectors = np.empty((len(texts), self._dimensions), dtype=np.float32)
         if not texts:
             return vectors
         self.load()
         sent = [sendable(text, self._limits.max_characters) for text in texts]
         said = {text: answer for text in set(sent) if (answer := self._recent.get(text)) is not None}
-        self._settle([text for text in dict.fromkeys(sent) if text not in said], said, DOCUMENTS_TRY_S)
+        self._settle([text for text in dict.fromkeys(sent) if text not in said], said, trying)
         for row, text in enumerate(sent):
             answer = said[text]
             if isinstance(answer, EmbedderRejected):
@@ -162,17 +178,17 @@ class RemoteEmbedder:
         """Close the connections. Idempotent."""
         self._endpoint.close()
 
-    def _settle(self, texts: Sequence[str], said: dict[str, Said], tries_s: float) -> bool:
+    def _settle(self, texts: Sequence[str], said: dict[str, Said], trying: _Trying) -> bool:
         """Have the endpoint say something of each of these distinct texts; whether it took them all."""
         taken = True
         waiting = list(texts)
         while waiting:  # cut anew each time: the limit may have been learned meanwhile
             batch = next(cut(waiting, most_texts=self._most_texts, most_tokens=self._limits.batch_tokens))
             waiting = waiting[len(batch) :]
-            taken &= self._settle_batch(batch, said, tries_s)
+            taken &= self._settle_batch(batch, said, trying)
         return taken
 
-    def _settle_batch(self, batch: Sequence[str], said: dict[str, Said], tries_s: float) -> bool:
+    def _settle_batch(self, batch: Sequence[str], said: dict[str, Said], trying: _Trying) -> bool:
         """A refused request is halved until only the texts to blame are left; the others are taken.
 
         So is one that the endpoint fails at while it answers others; but a text is to blame for that only
@@ -183,38 +199,40 @@ class RemoteEmbedder:
             answer = self._endpoint.ask(
                 batch,
                 question=False,
-                tries_s=tries_s,
-                waits=True,
+                tries_s=trying.tries_s,
+                waits=trying.waits,
                 dimensions=self._dimensions,
             )
         except EmbedderRejected as refusal:
             if len(batch) == 1:
                 self._refuse(batch[0], refusal, said, before)
                 return False
-            return self._halve(batch, said, tries_s)
+            return self._halve(batch, said, trying)
         except Doubtful as fault:
             self._prove_others(fault, before)
             if len(batch) > 1:
-                return self._halve(batch, said, _HALF_TRY_S)
-            if tries_s < DOCUMENTS_TRY_S:
-                return self._settle_batch(batch, said, DOCUMENTS_TRY_S)
+                return self._halve(batch, said, replace(trying, tries_s=_HALF_TRY_S))
+            if trying.tries_s < DOCUMENTS_TRY_S:
+                return self._settle_batch(batch, said, replace(trying, tries_s=DOCUMENTS_TRY_S))
             self._refuse(batch[0], _failed_at(fault), said, before)
             return False
         self._bill(batch, answer)
-        return self._keep(batch, answer.rows, said, before)
+        return self._keep(batch, answer.rows, said, before, trying)
 
-    def _halve(self, batch: Sequence[str], said: dict[str, Said], tries_s: float) -> bool:
+    def _halve(self, batch: Sequence[str], said: dict[str, Said], trying: _Trying) -> bool:
         middle = (len(batch) + 1) // 2
-        halves = [self._settle(half, said, tries_s) for half in (batch[:middle], batch[middle:])]
+        halves = [self._settle(half, said, trying) for half in (batch[:middle], batch[middle:])]
         if all(halves):
             self._learn(middle)
         return all(halves)
 
-    def _keep(self, batch: Sequence[str], rows: Sequence[Row], said: dict[str, Said], before: int) -> bool:
+    def _keep(
+        self, batch: Sequence[str], rows: Sequence[Row], said: dict[str, Said], before: int, trying: _Trying
+    ) -> bool:
         """Rows that are vectors are answers; of others only their texts are refused."""
         vectors, sound = _units(rows)
         if not sound.any() and len(batch) > 1:
-            return self._halve(batch, said, DOCUMENTS_TRY_S)
+            return self._halve(batch, said, trying)
         for text, vector, is_sound in zip(batch, vectors, sound, strict=True):
             if is_sound:
                 self._recent.answered(text, vector)

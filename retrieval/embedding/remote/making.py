@@ -17,7 +17,7 @@ from retrieval.embedding.remote.retrying import Caller
 from retrieval.embedding.remote.transport import Transport
 
 DIALECTS: dict[str, type[OpenAI] | type[Cohere]] = {"openai": OpenAI, "cohere": Cohere}
-URGENT_CALLS = 1
+URGENT_CALLS = 2  # one of fresh texts, one of a question
 _DEFAULT_TEXTS = 96  # a call's fixed costs are small beside it, and it is little to lose
 _ESTIMATED_SHARE = 0.7  # of the provider's limit: tokens are estimated
 

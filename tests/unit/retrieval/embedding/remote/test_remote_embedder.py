@@ -16,7 +16,7 @@ import pytest
 from ingestion.clock import SystemClock
 from ingestion.errors import EmbedderRejected, EmbedderUnavailable
 from retrieval.embedding.remote import endpoint as endpoint_module
-from retrieval.embedding.remote.embedder import DOCUMENTS_TRY_S
+from retrieval.embedding.remote.embedder import DOCUMENTS_TRY_S, FRESH_TRY_S
 from retrieval.embedding.remote.recent import REFUSED_FOR_S
 from retrieval.embedding.remote.retrying import FIRST_REST_S, SPREAD_S, Gate
 from tests.endpoint import DIMENSIONS, KEY, Asked, Endpoint, Said, as_json, endpoint
@@ -286,6 +286,31 @@ def test_calls_that_fail_together_are_one_outage(one: Endpoint, clock: PausedClo
     assert gate.closed_s() <= 0
     gate.rest(fault, clock.at)
     assert gate.closed_s() == pytest.approx(2 * FIRST_REST_S)
+
+
+def test_an_edit_is_handed_back_for_as_long_as_calls_are_held_back(one: Endpoint, clock: PausedClock) -> None:
+    embedder = remote(one, clock)
+    embedder.load()
+    one.next.append(Said(429, b"", {"Retry-After": "40"}))
+    began = clock.at
+    for _ in range(2):  # the first asks, the second need not
+        with pytest.raises(EmbedderUnavailable, match="over its limit") as caught:
+            embedder.embed_fresh(["an edit"])
+        assert caught.value.after_s == pytest.approx(40)
+    assert (clock.at, len(one.asked)) == (began, 2)
+    assert embedder.embed_documents(["bulk work"]).shape == (1, DIMENSIONS)  # it waits
+    assert embedder.embed_fresh(["an edit"]).shape == (1, DIMENSIONS)
+
+
+def test_an_edit_is_handed_back_while_the_endpoint_rests(one: Endpoint, clock: PausedClock) -> None:
+    embedder = remote(one, clock)
+    embedder.load()
+    one.script = lambda asked: Said(500)
+    began = clock.at
+    with pytest.raises(EmbedderUnavailable, match="cannot answer now") as caught:
+        embedder.embed_fresh(["an edit"])
+    assert clock.at - began <= FRESH_TRY_S
+    assert caught.value.after_s == pytest.approx(FIRST_REST_S)
 
 
 def test_a_question_that_is_late_holds_no_document_back(
