@@ -57,6 +57,14 @@ class HeadwaterError(Exception):
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip()
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Copied and pickled as it is: an exception would call its class with the message alone."""
+        return _made_anew, (type(self), self.args), dict(self.__dict__)
+
+
+def _made_anew(kind: type[HeadwaterError], arguments: tuple[object, ...]) -> HeadwaterError:
+    return kind.__new__(kind, *arguments)
+
 
 class Transient(HeadwaterError):
     """May go away by itself. Costs a document no attempt."""

@@ -169,7 +169,7 @@ class MicroBatcher:
             if self._closed:
                 raise _closed()
             if self._load_failure and self._clock.monotonic() < self._load_again_at:
-                raise copy.copy(self._load_failure)
+                raise _copied(self._load_failure)
             self._put(job)
             self._wake()
         try:
@@ -372,7 +372,7 @@ class MicroBatcher:
         with self._changed:
             for job in jobs:
                 if not job.answer.done():
-                    job.answer.set_exception(copy.copy(error) if len(jobs) > 1 else error)
+                    job.answer.set_exception(_copied(error) if len(jobs) > 1 else error)
 
     def _fail_everyone(self, error: Exception) -> None:
         """Whoever waits, planned or not, gets the error. Called with the lock held."""
@@ -389,6 +389,15 @@ class MicroBatcher:
 
 def _unanswered(pieces: Sequence[_Piece]) -> list[_Piece]:
     return [piece for piece in pieces if not piece.job.answer.done()]
+
+
+def _copied(error: Exception) -> Exception:
+    """One for each thread that raises it; the error itself where its class allows no copy."""
+    try:
+        found = copy.copy(error)
+    except Exception:  # noqa: BLE001 - a class of somebody else's; the callers get their answer
+        return error
+    return found if type(found) is type(error) else error
 
 
 def _too_late() -> EmbedderUnavailable:

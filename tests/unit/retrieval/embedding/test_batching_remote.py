@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from ingestion.errors import EmbedderRejected, EmbedderUnavailable
+from ingestion.errors import EmbedderRejected, EmbedderUnavailable, HeadwaterError, ModelNotServed
 from ingestion.records import Lane
 from retrieval.embedding import batching
 from retrieval.embedding.batching import MicroBatcher
@@ -291,3 +291,29 @@ def test_what_was_only_away_is_loaded_again_by_itself(
     assert embedder.loads == 4
     assert batcher.load_failure is None
     batcher.close()
+
+
+class Uncopied(Exception):
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(first)
+
+
+@pytest.mark.parametrize(
+    "error", [ModelNotServed("no", reason="pooling"), Uncopied("a", "b")], ids=["ours", "other"]
+)
+def test_an_error_of_several_callers_ends_no_thread(
+    batcher: MicroBatcher, embedder: Elsewhere, ask: Ask, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    embedder.is_loaded = False
+    embedder.open = True
+
+    def load() -> None:
+        raise error
+
+    monkeypatch.setattr(embedder, "load", load)
+    answers = [ask(Lane.BULK, f"{number}") for number in range(5)]
+    for answer in answers:
+        with pytest.raises(HeadwaterError):
+            answer.result(DEADLINE_S)
+    with pytest.raises(HeadwaterError, match=r"no|Uncopied"):
+        batcher.embed(["and later"], Lane.BULK)
