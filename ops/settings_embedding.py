@@ -65,7 +65,20 @@ def an_address(value: str) -> str:
         raise ValueError("holds a query or a fragment; leave out what follows '?' or '#'.")
     if place.scheme not in ("http", "https") or not host or any(one.isspace() for one in value):
         raise ValueError("is no address; write http://HOST:PORT/v1 or the like.")
+    if not _is_host(host):
+        raise ValueError("names a host that cannot be; its parts have 1 to 63 letters, digits and hyphens.")
     return value
+
+
+def _is_host(host: str) -> bool:
+    """Whether it can be looked up: a part that is empty or too long is refused before any lookup."""
+    if ":" in host:  # IPv6; urlsplit has read it
+        return True
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return all(host.removesuffix(".").split("."))
 
 
 def key_fault(key: str) -> str | None:

@@ -72,6 +72,11 @@ class Transport:
                 return Reply(response.status_code, _plain(response.headers), received)
         except httpx.TimeoutException as error:
             raise self._late(timeout_s) from error
+        except (UnicodeError, httpx.InvalidURL) as error:  # a host that cannot even be looked up
+            raise EmbedderUnavailable(
+                f"The embedding endpoint {self.url} has an address that cannot be.",
+                hint="Check embedding.url.",
+            ) from error
         except (httpx.HTTPError, OSError) as error:
             raise Passing(
                 f"The embedding endpoint {self.url} cannot be reached ({_reason(error)}).",

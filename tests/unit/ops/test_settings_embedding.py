@@ -75,13 +75,25 @@ def test_what_is_for_an_endpoint_needs_one(tmp_path: Path) -> None:
         ("http://host:hunter2/v1", "is no address"),
         ("http://[hunter2/v1", "is no address"),
         ("http://ho st/hunter2", "is no address"),
+        ("http://exa..mple/v1", "names a host that cannot be"),
+        ("http://.example/v1", "names a host that cannot be"),
+        (f"http://{'a' * 64}.example/v1", "names a host that cannot be"),
     ],
-    ids=range(8),
+    ids=range(11),
 )
 def test_addresses(tmp_path: Path, url: str, said: str) -> None:
     (told,) = faults(written(tmp_path, ENDPOINT.replace("http://localhost:8000/v1", url)))
     assert "embedding.url: " + said in told
     assert "hunter2" not in told
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://localhost:8000/v1", "http://[::1]:8000/v1", "https://bücher.example/v1", "http://host./v1"],
+)
+def test_addresses_that_can_be(tmp_path: Path, url: str) -> None:
+    path = written(tmp_path, ENDPOINT.replace("http://localhost:8000/v1", url))
+    assert load(path, environ={}).embedding.url == url
 
 
 @pytest.mark.parametrize("key", ["two words hunter2", "hunter2\\nX-Header: 1", "hunter2 é"])

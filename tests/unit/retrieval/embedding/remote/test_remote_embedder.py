@@ -19,6 +19,7 @@ from retrieval.embedding.remote import endpoint as endpoint_module
 from retrieval.embedding.remote.embedder import DOCUMENTS_TRY_S, FRESH_TRY_S
 from retrieval.embedding.remote.recent import REFUSED_FOR_S
 from retrieval.embedding.remote.retrying import FIRST_REST_S, SPREAD_S, Gate
+from retrieval.embedding.remote.transport import Transport
 from tests.endpoint import DIMENSIONS, KEY, Asked, Endpoint, Said, as_json, endpoint
 from tests.unit.retrieval.embedding.remote.rig import PausedClock, opened, remote
 from tests.unit.retrieval.embedding.test_batching import until
@@ -187,6 +188,14 @@ def test_an_endpoint_that_is_not_there(one: Endpoint, clock: PausedClock) -> Non
     with pytest.raises(EmbedderUnavailable, match=r"cannot be reached \(Connection refused\)"):
         embedder.load()
     assert not embedder.loaded
+
+
+@pytest.mark.parametrize("host", ["exa..mple", "a" * 64, ".example"])
+def test_a_host_that_cannot_be_is_no_traceback(host: str) -> None:
+    transport = Transport(f"http://{host}/v1/embeddings", None, connections=1)
+    with pytest.raises(EmbedderUnavailable):
+        transport.post(b"{}", timeout_s=1.0, most_bytes=1000)
+    transport.close()
 
 
 def test_a_redirect_is_not_followed(one: Endpoint, clock: PausedClock) -> None:
