@@ -28,12 +28,20 @@ class JsonFile:
     def read(self) -> dict[str, object]:
         try:
             entries = json.loads(self._file.read_bytes())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return entries if isinstance(entries, dict) else {}
 
     def add(self, name: str, value: object) -> None:
-        entries = self.read() | {name: value}
+        self._write(self.read() | {name: value})
+
+    def drop(self, name: str) -> None:
+        """Idempotent."""
+        entries = self.read()
+        if entries.pop(name, None) is not None:
+            self._write(entries)
+
+    def _write(self, entries: dict[str, object]) -> None:
         with contextlib.suppress(OSError):
             self._file.parent.mkdir(parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(dir=self._file.parent, prefix=f".{self._file.stem}-")

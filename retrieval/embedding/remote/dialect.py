@@ -59,8 +59,8 @@ class Dialect(Protocol):
     def read(self, body: bytes) -> Answer:
         """The answer in a body. Raises Passing for one that is cut off, or none of this kind at all."""
 
-    def plainer(self) -> Dialect | None:
-        """The same with what only some endpoints take left out; None where nothing is left to leave out."""
+    def plainer(self) -> Sequence[Dialect]:
+        """The same with what only some endpoints take left out, the least of it first."""
 
 
 def encoded(request: dict[str, Any]) -> bytes:

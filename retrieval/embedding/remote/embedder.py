@@ -58,7 +58,8 @@ class RemoteEmbedder:
     """A model at an endpoint. Safe to call from several threads.
 
     ``on_billed`` is told the tokens of each answered request, as the provider counted them, or as
-    estimated where it said nothing.
+    estimated where it said nothing. ``on_other_length`` is called when its vectors have turned out to be of
+    another length than the index's.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class RemoteEmbedder:
         self._loading = threading.Lock()
         self._loaded = False
         self.on_billed: Callable[[int], None] | None = None
+        self.on_other_length: Callable[[], None] | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -266,7 +268,10 @@ class RemoteEmbedder:
 
     def _prove(self) -> None:
         """Raises EmbedderUnavailable unless the endpoint takes a plain word and answers as expected."""
-        self._endpoint.check_length(self._endpoint.probe(tries_s=LOAD_TRY_S), self._dimensions)
+        length = self._endpoint.probe(tries_s=LOAD_TRY_S)
+        if length != self._dimensions and self.on_other_length:
+            self.on_other_length()
+        self._endpoint.check_length(length, self._dimensions)
         self._answers += 1
 
     def _learn(self, texts: int) -> None:

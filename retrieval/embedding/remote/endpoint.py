@@ -94,15 +94,16 @@ class Endpoint:
         """
         ask = functools.partial(self.ask, [PROBE], question=False, tries_s=tries_s, waits=False)
         as_it_is = self._dialect
-        for dialect in filter(None, (as_it_is, as_it_is.plainer())):
+        for dialect in (as_it_is, *as_it_is.plainer()):
             self._dialect = dialect
             try:
                 row = ask().rows[0]
-            except Doubtful as fault:
-                raise self.resting(fault) from fault
             except EmbedderRejected as error:
                 refusal = error
                 continue
+            except EmbedderUnavailable as fault:
+                self._dialect = as_it_is  # that it is away says nothing of what it takes
+                raise (self.resting(fault) if isinstance(fault, Doubtful) else fault) from fault.__cause__
             if not is_vector(row):
                 raise self.resting(self._answers_nothing())
             self.probed = True

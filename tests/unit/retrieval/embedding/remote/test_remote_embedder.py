@@ -9,14 +9,18 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ingestion.clock import SystemClock
 from ingestion.errors import EmbedderRejected, EmbedderUnavailable
+from retrieval.embedding.hashing import HashingEmbedder
+from retrieval.embedding.json_file import JsonFile
 from retrieval.embedding.remote import endpoint as endpoint_module
 from retrieval.embedding.remote.embedder import DOCUMENTS_TRY_S, FRESH_TRY_S
+from retrieval.embedding.remote.making import RemoteModel, make_remote
 from retrieval.embedding.remote.recent import REFUSED_FOR_S
 from retrieval.embedding.remote.retrying import FIRST_REST_S, SPREAD_S, Gate
 from retrieval.embedding.remote.transport import Transport
@@ -94,6 +98,55 @@ def test_an_endpoint_without_base64_is_asked_without(one: Endpoint, clock: Pause
     embedder = remote(one, clock)
     assert np.allclose(embedder.embed_documents(TEXTS), one.embedder.embed_documents(TEXTS), atol=1e-6)
     assert sum("encoding_format" in asked.body for asked in one.asked) == 1
+
+
+@pytest.mark.parametrize("kind", ["openai", "cohere"])
+@pytest.mark.parametrize("refused", ["dimensions", "dimensions and base64"])
+def test_an_endpoint_that_takes_no_dimensions_is_asked_without(
+    one: Endpoint, kind: str, refused: str
+) -> None:
+    def refuses(asked: Asked) -> Said | None:
+        plain = not {"dimensions", "output_dimension"} & asked.body.keys()
+        if "base64" in refused:
+            plain &= "encoding_format" not in asked.body
+        return None if plain else Said(400)
+
+    one.script = refuses
+    url = one.url if kind == "openai" else one.root
+    embedder = make_remote(RemoteModel(kind, url, "m", KEY, dimensions=DIMENSIONS))
+    opened.append(embedder)
+    assert np.allclose(
+        embedder.embed_documents(TEXTS[:3]), one.embedder.embed_documents(TEXTS[:3]), atol=1e-6
+    )
+    wrong = make_remote(RemoteModel(kind, url, "m", KEY, dimensions=DIMENSIONS - 1))
+    opened.append(wrong)
+    with pytest.raises(EmbedderUnavailable, match=f"vectors of {DIMENSIONS} numbers"):
+        wrong.load()
+
+
+def test_a_learned_length_is_asked_again_once_it_is_wrong(one: Endpoint, tmp_path: Path) -> None:
+    remembered = JsonFile(tmp_path / "dimensions.json")
+    model = RemoteModel("openai", one.url, "m", KEY)
+    for _ in range(2):
+        opened.append(make_remote(model, remembered=remembered))
+    assert len(one.asked) == 1
+    one.embedder = HashingEmbedder(dimensions=DIMENSIONS * 2)
+    with pytest.raises(EmbedderUnavailable, match="the index is made for"):
+        opened[-1].load()
+    opened.append(make_remote(model, remembered=remembered))
+    assert opened[-1].dimensions == DIMENSIONS * 2
+
+
+def test_an_endpoint_that_went_away_while_it_was_asked_more_plainly(
+    one: Endpoint, clock: PausedClock
+) -> None:
+    embedder = remote(one, clock)
+    one.next.extend([Said(400), Said(401)])
+    with pytest.raises(EmbedderUnavailable):
+        embedder.load()
+    clock.at += 2.0
+    embedder.load()
+    assert "encoding_format" in one.asked[-1].body
 
 
 def numbers(change: str) -> Said:
