@@ -27,6 +27,7 @@ FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 20.0
 FIRST_REST_S = 1.0
 LONGEST_REST_S = 60.0
+QUIET_S = 60.0  # without another refusal: then being over the limit is over
 SPREAD_S = 0.25  # those that waited for one moment do not all come in it
 
 Read = TypeVar("Read")
@@ -117,6 +118,9 @@ class Caller:
         self._pause = pause
         self._jitter = jitter
         self.gate = Gate(self._clock, pause)
+        self._telling = threading.Lock()
+        self._told: str | None = None  # why all calls were held back, as the log says it
+        self._held_at = 0.0
 
     @property
     def url(self) -> str:
@@ -154,6 +158,7 @@ class Caller:
                 raise self.resting(fault, asked_at) from fault
             else:
                 self.gate.answered()
+                self._tell_end()
                 return found
 
     def resting(self, fault: EmbedderUnavailable, asked_at: float | None = None) -> EmbedderUnavailable:
@@ -175,9 +180,20 @@ class Caller:
         return max(fault.after_s or 0.0, delay_s)
 
     def _hold_all(self, fault: Passing, delay_s: float) -> None:
-        if self.gate.closed_s() <= 0:
-            log.warning("%s All calls wait for %.1f s.", fault.message, delay_s)
+        with self._telling:
+            self._held_at = self._clock.monotonic()
+            if self._told != fault.message:
+                self._told = fault.message
+                log.warning(
+                    "%s All calls wait for %.1f s, and as often as it says so.", fault.message, delay_s
+                )
         self.gate.hold(delay_s, fault)
+
+    def _tell_end(self) -> None:
+        with self._telling:
+            if self._told and self._clock.monotonic() - self._held_at > QUIET_S:
+                self._told = None
+                log.info("the embedding endpoint %s holds calls back no longer", self.url)
 
     def _given_up(
         self, fault: Passing, tried: str, patience: Patience, asked_at: float

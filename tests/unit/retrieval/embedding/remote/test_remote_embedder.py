@@ -6,6 +6,7 @@ import json
 import random
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
@@ -22,7 +23,7 @@ from retrieval.embedding.remote import endpoint as endpoint_module
 from retrieval.embedding.remote.embedder import DOCUMENTS_TRY_S, FRESH_TRY_S
 from retrieval.embedding.remote.making import RemoteModel, make_remote
 from retrieval.embedding.remote.recent import REFUSED_FOR_S
-from retrieval.embedding.remote.retrying import FIRST_REST_S, SPREAD_S, Gate
+from retrieval.embedding.remote.retrying import FIRST_REST_S, QUIET_S, SPREAD_S, Gate
 from retrieval.embedding.remote.transport import Transport
 from tests.endpoint import DIMENSIONS, KEY, Asked, Endpoint, Said, as_json, endpoint
 from tests.unit.retrieval.embedding.remote.rig import PausedClock, opened, remote
@@ -405,6 +406,26 @@ def test_after_a_hold_calls_come_one_after_the_other(one: Endpoint) -> None:
     assert max(late) - min(late) > SPREAD_S / 50
 
 
+def test_being_over_the_limit_is_told_once_and_when_it_is_over(
+    one: Endpoint, clock: PausedClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "retrieval.embedding.remote.retrying")
+    embedder = remote(one, clock)
+    embedder.load()
+    for number in range(5):
+        one.next.append(Said(429, b"", {"Retry-After": "3"}))
+        embedder.embed_documents([f"over the limit {number}"])
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    clock.at += QUIET_S
+    for number in range(2):
+        embedder.embed_documents([f"within the limit {number}"])
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert "no longer" in caplog.text
+    one.next.append(Said(429, b"", {"Retry-After": "3"}))
+    embedder.embed_documents(["over it again"])
+    assert len(caplog.records) == 3
+
+
 def test_one_refusal_for_time_holds_back_the_calls_beside_it(one: Endpoint) -> None:
     """With a real clock: nothing comes in before the time is over, whoever was asked to wait."""
     embedder = remote(one, SystemClock())
@@ -553,7 +574,14 @@ def test_the_key_is_shown_nowhere(
         embedder.load()
     assert KEY not in str(caught.value)
     assert KEY not in caplog.text
-    assert KEY not in repr(vars(embedder))
+    assert KEY not in "".join(traceback.format_exception(caught.value))
+    model = RemoteModel("openai", one.url, "m", KEY, dimensions=DIMENSIONS)
+    transport = Transport(one.url, KEY, connections=1)
+    for thing in (model, transport, transport._client, transport._client.headers):
+        assert KEY not in repr(thing)
+    opened.append(make_remote(model))
+    assert KEY not in repr(opened[-1])
+    transport.close()
 
 
 def test_the_fingerprint_is_of_the_model_not_of_its_address(clock: PausedClock) -> None:
