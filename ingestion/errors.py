@@ -57,6 +57,14 @@ class HeadwaterError(Exception):
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip()
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Copied and pickled as it is: an exception would call its class with the message alone."""
+        return _made_anew, (type(self), self.args), dict(self.__dict__)
+
+
+def _made_anew(kind: type[HeadwaterError], arguments: tuple[object, ...]) -> HeadwaterError:
+    return kind.__new__(kind, *arguments)
+
 
 class Transient(HeadwaterError):
     """May go away by itself. Costs a document no attempt."""
@@ -79,7 +87,14 @@ class IndexUnavailable(Transient):
 
 
 class EmbedderUnavailable(Transient):
-    """The embedder cannot answer now (still loading, unreachable, over its limit)."""
+    """The embedder cannot answer now (still loading, unreachable, over its limit).
+
+    ``after_s``: in how many seconds it is worth another try, where that is known.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", after_s: float | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.after_s = after_s
 
 
 class Interrupted(Transient):

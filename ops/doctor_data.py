@@ -14,6 +14,7 @@ from ops.findings import Finding, note, ok, wrong
 from ops.measured import last_measured
 from ops.opening import data_file, open_ledger, size_bytes
 from ops.settings import Settings
+from ops.settings_embedding import leaves_in_the_open
 from ops.showing import counted, duration, plain, size
 from retrieval.embedding.choice import Choice
 
@@ -76,6 +77,7 @@ def model(settings: Settings) -> Iterator[Finding]:
     embedding = settings.embedding
     if embedding.url:
         yield _endpoint(settings)
+        yield from _readable_key(settings)
         return
     try:
         choice = choose_runtime(embedding.model, embedding.runtime, embedding.precision)
@@ -116,6 +118,18 @@ def _endpoint(settings: Settings) -> Finding:
     except HeadwaterError as error:
         return wrong("model", plain(error.message), plain(error.hint))
     return ok("model", f"{plain(place)} answers, with {embedder.dimensions} dimensions")
+
+
+def _readable_key(settings: Settings) -> Iterator[Finding]:
+    """A key over plain HTTP is read by every machine in between."""
+    embedding = settings.embedding
+    has_key = embedding.api_key is not None or embedding.api_key_file is not None
+    if embedding.url and has_key and leaves_in_the_open(embedding.url):
+        yield note(
+            "key",
+            f"it goes to {plain(embedding.url)} unencrypted, with every text",
+            "Use https in embedding.url, unless the network in between is yours.",
+        )
 
 
 def _edition(settings: Settings, ledger: Ledger) -> Iterator[Finding]:

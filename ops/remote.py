@@ -7,7 +7,7 @@ from pathlib import Path
 from ingestion.clock import Clock
 from ingestion.errors import Misconfigured
 from ops.settings import EmbeddingSettings
-from ops.settings_embedding import REMOTE, key_fault
+from ops.settings_embedding import REMOTE, is_file, key_fault
 from retrieval.embedding.remote.embedder import RemoteEmbedder
 from retrieval.embedding.remote.making import RemoteModel, make_remote
 
@@ -62,7 +62,9 @@ def _read(file: Path) -> str:
         with file.open("rb") as body:
             return body.read(MOST_KEY_BYTES).decode("utf-8", "replace").strip()
     except OSError as error:
+        # What is no file is not repeated: it may be the key itself.
+        named = str(file) if is_file(file) else "the file that embedding.api_key_file names"
         raise Misconfigured(
-            f"The key of the embedding endpoint cannot be read from {file} ({error.strerror}).",
+            f"The key of the embedding endpoint cannot be read from {named} ({error.strerror}).",
             hint="Correct embedding.api_key_file, or let this user read it.",
         ) from error

@@ -27,7 +27,7 @@ from pydantic import (
 )
 
 from ingestion.errors import WrongSettings
-from ops.settings_embedding import an_address, faults_within, key_fault
+from ops.settings_embedding import an_address, faults_within, is_file, key_fault
 from ops.settings_faults import described
 from ops.settings_layers import (
     Layer,
@@ -201,12 +201,13 @@ class Settings(_Table):
         """Every setting by its dotted key: ``value`` (as JSON can hold it) and ``from``.
 
         ``from`` is ``default``, ``argument``, or names the line of the file or the variable. API keys
-        are shown as their number, the key of an endpoint as a row of asterisks.
+        are shown as their number, the key of an endpoint as a row of asterisks, and the file of that key
+        only where it exists: somebody may have put the key there.
         """
         shown: dict[str, dict[str, Any]] = {}
         for at, value in _leaves(self):
             shown[dotted(at)] = {
-                "value": len(value) if at == ("api", "keys") else _plain(value),
+                "value": _shown(at, value),
                 "from": self._places.get(at, "default"),
             }
         return shown
@@ -329,6 +330,14 @@ def _leaves(settings: Settings) -> Iterator[tuple[Place, Any]]:
                 yield from (((name, number, key), value) for key, value in entry)
         else:
             yield from (((name, key), value) for key, value in table)
+
+
+def _shown(at: Place, value: Any) -> Any:
+    if at == ("api", "keys"):
+        return len(value)
+    if at == ("embedding", "api_key_file") and value is not None and not is_file(value):
+        return "a file that is not there"
+    return _plain(value)
 
 
 def _plain(value: Any) -> Any:

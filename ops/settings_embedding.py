@@ -6,7 +6,9 @@ whatever is of the wrong type is passed over for the model to refuse. Keys are n
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -65,7 +67,32 @@ def an_address(value: str) -> str:
         raise ValueError("holds a query or a fragment; leave out what follows '?' or '#'.")
     if place.scheme not in ("http", "https") or not host or any(one.isspace() for one in value):
         raise ValueError("is no address; write http://HOST:PORT/v1 or the like.")
+    if not _is_host(host):
+        raise ValueError("names a host that cannot be; its parts have 1 to 63 letters, digits and hyphens.")
     return value
+
+
+def _is_host(host: str) -> bool:
+    """Whether it can be looked up: a part that is empty or too long is refused before any lookup."""
+    if ":" in host:  # IPv6; urlsplit has read it
+        return True
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return all(host.removesuffix(".").split("."))
+
+
+def leaves_in_the_open(url: str) -> bool:
+    """Whether what is sent there leaves this machine unencrypted."""
+    place = urlsplit(url)
+    host = (place.hostname or "").removesuffix(".")
+    if place.scheme == "https" or host == "localhost" or host.endswith(".localhost"):
+        return False
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return True
 
 
 def key_fault(key: str) -> str | None:
@@ -75,6 +102,14 @@ def key_fault(key: str) -> str | None:
     if not all("!" <= one <= "~" for one in key):
         return "holds a character that no key has (white space, or beyond ASCII); copy the key again."
     return None
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is one; what no path can be is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _at(key: str) -> Place:

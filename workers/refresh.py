@@ -12,7 +12,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ingestion.clock import Clock
-from ingestion.errors import DocumentGone, HeadwaterError, Interrupted, Superseded, Terminal, Transient
+from ingestion.errors import (
+    DocumentGone,
+    EmbedderUnavailable,
+    HeadwaterError,
+    Interrupted,
+    Superseded,
+    Terminal,
+    Transient,
+)
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.values import Claim, Edition, ManifestChunk, Published
 from ingestion.records import Lane
@@ -29,6 +37,7 @@ log = logging.getLogger("headwater.refresh")
 GROUP_TEXTS = 128  # embedded between two publishes of a batch: how long a first index stays silent
 FRESH_TEXTS = 64  # a document with more to embed goes on in the bulk lane
 FAULT_DELAY_S = 2.0
+LONGEST_FAULT_DELAY_S = 60.0  # what stood in the way may be gone sooner than it said
 
 Absent = Callable[[str, Sequence[str]], None]
 
@@ -192,13 +201,13 @@ class Refresher:
             self._ledger.claims.release(claims, "", delay_s=0.0)
             return
         log.warning("%s documents wait: %s", len(claims), fault)
-        self._release(claims, str(fault))
+        self._release(claims, str(fault), _delay_s(fault))
         for claim in claims:
             self._report(claim, Result.FAULT, str(fault))
 
-    def _release(self, claims: Sequence[Claim], reason: str) -> None:
+    def _release(self, claims: Sequence[Claim], reason: str, delay_s: float = FAULT_DELAY_S) -> None:
         try:
-            self._ledger.claims.release(claims, reason, delay_s=FAULT_DELAY_S)
+            self._ledger.claims.release(claims, reason, delay_s=delay_s)
         except Transient:
             self._unreleased += claims
 
@@ -248,6 +257,11 @@ def _outcome(one: Revision, published: Published, staged_at: float) -> Outcome:
         staged_at=staged_at,
         detail=draft.skipped or "",
     )
+
+
+def _delay_s(fault: Transient) -> float:
+    after_s = fault.after_s if isinstance(fault, EmbedderUnavailable) else None
+    return min(max(FAULT_DELAY_S, after_s or 0.0), LONGEST_FAULT_DELAY_S)
 
 
 def _message(claim: Claim, error: BaseException) -> str:

@@ -120,13 +120,13 @@ class Claims(Reopening):
         self._latest = 0.0
 
     def take_due(
-        self, edition: Edition, lane: Lane, *, limit: int, batch: int, resend_s: float
+        self, edition: Edition, lane: Lane, *, limit: int, batch: int, resend_s: float, spread: int = 1
     ) -> list[Batch]:
         """Publications that are pending, due, unclaimed and not on their way: marked as sent.
 
         Those that were never sent come first. A message that got lost is sent again after ``resend_s``.
         Documents whose batch once ended with a crash come one by one, so that a poisonous one takes no
-        other with it.
+        other with it. ``spread``: into how many batches the others are divided, if they fit.
         """
         now = self._clock.now()
         if now < self._latest - SET_BACK_S:
@@ -139,7 +139,8 @@ class Claims(Reopening):
         with self._database.write() as connection:
             rows = sorted(connection.execute(_SEND, values).all())
         together = [row.document_id for row in rows if not row.alone]
-        batches = [Batch(lane, tuple(some)) for some in slices(together, batch)]
+        size = max(1, min(batch, -(-len(together) // spread)))
+        batches = [Batch(lane, tuple(some)) for some in slices(together, size)]
         return batches + [Batch(lane, (row.document_id,)) for row in rows if row.alone]
 
     def on_their_way(self, edition: Edition, lane: Lane, *, resend_s: float) -> bool:

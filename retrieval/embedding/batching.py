@@ -7,7 +7,8 @@ work is cut into batches of about ``longest_batch_s``, so that is what a query o
 most.
 
 An embedder on another machine is called from as many threads as it allows, with as many texts as it allows.
-One thread more takes no bulk work, so that a query or a fresh text waits for none of its calls.
+One thread more takes no bulk work and another only queries, so that a fresh text waits for no call of bulk
+work, and a query for none at all. A fresh text that the endpoint would keep waiting is handed back.
 
 It never decides what is embedded, keeps no vector, and tries nothing twice on its own, except that a
 failed batch is embedded again caller by caller, so that the fault stays with the texts that have it.
@@ -33,7 +34,7 @@ from ingestion.records import Lane
 from retrieval.embedding.batches import length_sorted_batches
 from retrieval.embedding.pace import Pace
 from retrieval.embedding.places import Places
-from retrieval.embedding.port import Embedder, Vectors
+from retrieval.embedding.port import Embedder, EmbedsFresh, Vectors
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ _RETRY_LOAD_S = 10.0
 _CLOSE_S = 2.0
 # Longer than a question may take at a provider; then it stands behind edits that do not get through either.
 _LONGEST_REMOTE_QUERY_S = 10.0
+_QUERIES: tuple[Lane, ...] = ()
 _URGENT = (Lane.FRESH,)
 _ALL = (Lane.FRESH, Lane.BULK)
 
@@ -167,7 +169,7 @@ class MicroBatcher:
             if self._closed:
                 raise _closed()
             if self._load_failure and self._clock.monotonic() < self._load_again_at:
-                raise copy.copy(self._load_failure)
+                raise _copied(self._load_failure)
             self._put(job)
             self._wake()
         try:
@@ -196,7 +198,7 @@ class MicroBatcher:
 
     def _lanes_of_threads(self) -> list[tuple[Lane, ...]]:
         limits = self.embedder.call_limits
-        return [_ALL] if limits is None else [_URGENT, *[_ALL] * limits.at_once]
+        return [_ALL] if limits is None else [_QUERIES, _URGENT, *[_ALL] * limits.at_once]
 
     def _run(self, lanes: tuple[Lane, ...]) -> None:
         try:
@@ -337,6 +339,8 @@ class MicroBatcher:
         texts = [piece.job.texts[piece.row] for piece in batch]
         if batch[0].job.lane is None:
             vectors = self.embedder.embed_query(texts[0]).reshape(1, -1)
+        elif batch[0].job.lane is Lane.FRESH and isinstance(self.embedder, EmbedsFresh):
+            vectors = self.embedder.embed_fresh(texts)
         else:
             vectors = self.embedder.embed_documents(texts)
         if vectors.shape != (len(batch), self.embedder.dimensions):
@@ -368,7 +372,7 @@ class MicroBatcher:
         with self._changed:
             for job in jobs:
                 if not job.answer.done():
-                    job.answer.set_exception(copy.copy(error) if len(jobs) > 1 else error)
+                    job.answer.set_exception(_copied(error) if len(jobs) > 1 else error)
 
     def _fail_everyone(self, error: Exception) -> None:
         """Whoever waits, planned or not, gets the error. Called with the lock held."""
@@ -385,6 +389,15 @@ class MicroBatcher:
 
 def _unanswered(pieces: Sequence[_Piece]) -> list[_Piece]:
     return [piece for piece in pieces if not piece.job.answer.done()]
+
+
+def _copied(error: Exception) -> Exception:
+    """One for each thread that raises it; the error itself where its class allows no copy."""
+    try:
+        found = copy.copy(error)
+    except Exception:  # noqa: BLE001 - a class of somebody else's; the callers get their answer
+        return error
+    return found if type(found) is type(error) else error
 
 
 def _too_late() -> EmbedderUnavailable:

@@ -28,14 +28,23 @@ class JsonFile:
     def read(self) -> dict[str, object]:
         try:
             entries = json.loads(self._file.read_bytes())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return entries if isinstance(entries, dict) else {}
 
     def add(self, name: str, value: object) -> None:
+        self._write(self.read() | {name: value})
+
+    def drop(self, name: str) -> None:
+        """Idempotent."""
+        entries = self.read()
+        if entries.pop(name, None) is not None:
+            self._write(entries)
+
+    def _write(self, entries: dict[str, object]) -> None:
         with contextlib.suppress(OSError):
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            write_json(self._file, self.read() | {name: value})
+            write_json(self._file, entries)
 
 
 def write_json(file: Path, content: object) -> None:

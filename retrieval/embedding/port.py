@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ Vectors = NDArray[np.float32]
 class CallLimits:
     """How an embedder on another machine may be called: it takes none of this one's cores.
 
-    ``at_once``: calls for bulk work under way together; fresh texts and questions have one more.
+    ``at_once``: calls for bulk work under way together; fresh texts and questions have one more each.
     ``texts``: in each.
     """
 
@@ -73,3 +73,14 @@ class Embedder(Protocol):
 
     def embed_query(self, text: str) -> Vectors:
         """Vector of a question: shape (dimensions,), float32, of length one."""
+
+
+@runtime_checkable
+class EmbedsFresh(Protocol):
+    """An embedder that may have to wait before it can begin, and need not."""
+
+    def embed_fresh(self, texts: Sequence[str]) -> Vectors:
+        """As ``Embedder.embed_documents``, and EmbedderUnavailable within seconds where it would wait long.
+
+        Its ``after_s`` says for how long.
+        """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -47,5 +48,6 @@ class Cohere:
         tokens = tokens_of(billed.get("input_tokens")) if isinstance(billed, dict) else None
         return Answer([row_of(row) for row in rows], tokens)
 
-    def plainer(self) -> None:
-        return None
+    def plainer(self) -> list[Cohere]:
+        """Without dimensions, which only some models take; they are checked in the answer anyway."""
+        return [] if self.dimensions is None else [dataclasses.replace(self, dimensions=None)]

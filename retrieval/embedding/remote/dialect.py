@@ -59,8 +59,8 @@ class Dialect(Protocol):
     def read(self, body: bytes) -> Answer:
         """The answer in a body. Raises Passing for one that is cut off, or none of this kind at all."""
 
-    def plainer(self) -> Dialect | None:
-        """The same with what only some endpoints take left out; None where nothing is left to leave out."""
+    def plainer(self) -> Sequence[Dialect]:
+        """The same with what only some endpoints take left out, the least of it first."""
 
 
 def encoded(request: dict[str, Any]) -> bytes:
@@ -87,6 +87,12 @@ def row_of(numbers: Any) -> Row:
     if row.ndim != 1 or not isinstance(numbers, list):
         raise unreadable("holds something in place of a vector")
     return row
+
+
+def is_vector(row: Row) -> bool:
+    """Whether it has a direction: finite, and not zero."""
+    length = float(np.linalg.norm(row.astype(np.float64)))
+    return np.isfinite(length) and length > 0.0
 
 
 def tokens_of(number: Any) -> int | None:

@@ -18,7 +18,7 @@ def learned_dimensions(endpoint: Endpoint, model: str, remembered: JsonFile) -> 
 
     Raises Misconfigured when it was never asked before and does not answer now.
     """
-    name = f"{endpoint.dialect.name} {endpoint.url} {model}"
+    name = _name(endpoint, model)
     known = remembered.read().get(name)
     if isinstance(known, int) and known > 0:
         return known
@@ -32,3 +32,12 @@ def learned_dimensions(endpoint: Endpoint, model: str, remembered: JsonFile) -> 
         ) from fault
     remembered.add(name, length)
     return length
+
+
+def forget_dimensions(endpoint: Endpoint, model: str, remembered: JsonFile) -> None:
+    """Ask again at the next start: the endpoint answers with vectors of another length. Idempotent."""
+    remembered.drop(_name(endpoint, model))
+
+
+def _name(endpoint: Endpoint, model: str) -> str:
+    return f"{endpoint.dialect.name} {endpoint.url} {model}"

@@ -13,7 +13,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,15 +23,17 @@ from ingestion.errors import EmbedderRejected, EmbedderUnavailable
 from retrieval.embedding.port import CallLimits, Vectors
 from retrieval.embedding.remote.dialect import Answer, Row
 from retrieval.embedding.remote.endpoint import Endpoint
+from retrieval.embedding.remote.faults import Doubtful
 from retrieval.embedding.remote.recent import RecentAnswers, Said
 from retrieval.embedding.remote.sizes import cut, estimated_tokens, sendable
 
 log = logging.getLogger(__name__)
 
 DOCUMENTS_TRY_S = 60.0
+FRESH_TRY_S = 5.0  # then it is handed back, and an edit that needs no vector gets its turn
 QUESTION_TRY_S = 3.0  # whoever asks gets an answer by words instead
 LOAD_TRY_S = 5.0  # the batcher tries again
-_PROVEN_S = 30.0  # an endpoint that answered so lately is not to blame for a refusal
+_HALF_TRY_S = 5.0  # of a request that was given up: the whole was tried for long
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +46,20 @@ class Limits:
     max_characters: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Trying:
+    """How long texts are tried for, and whether they wait before a gate that stays closed for longer."""
+
+    tries_s: float
+    waits: bool = True
+
+
 class RemoteEmbedder:
     """A model at an endpoint. Safe to call from several threads.
 
     ``on_billed`` is told the tokens of each answered request, as the provider counted them, or as
-    estimated where it said nothing.
+    estimated where it said nothing. ``on_other_length`` is called when its vectors have turned out to be of
+    another length than the index's.
     """
 
     def __init__(
@@ -67,10 +78,11 @@ class RemoteEmbedder:
         self._clock = clock or SystemClock()
         self._recent = RecentAnswers(self._clock)
         self._most_texts = limits.batch_texts
-        self._proven_at = float("-inf")
+        self._answers = 0  # ever grows: whether the endpoint has answered since a moment
         self._loading = threading.Lock()
         self._loaded = False
         self.on_billed: Callable[[int], None] | None = None
+        self.on_other_length: Callable[[], None] | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -125,13 +137,20 @@ class RemoteEmbedder:
 
         The answers to the others are then kept: asking again for them costs no request.
         """
+        return self._embedded(texts, _Trying(DOCUMENTS_TRY_S))
+
+    def embed_fresh(self, texts: Sequence[str]) -> Vectors:
+        """As ``embed_documents``, given up within seconds while calls are held back or fail."""
+        return self._embedded(texts, _Trying(FRESH_TRY_S, waits=False))
+
+    def _embedded(self, texts: Sequence[str], trying: _Trying) -> Vectors:
         vectors = np.empty((len(texts), self._dimensions), dtype=np.float32)
         if not texts:
             return vectors
         self.load()
         sent = [sendable(text, self._limits.max_characters) for text in texts]
         said = {text: answer for text in set(sent) if (answer := self._recent.get(text)) is not None}
-        self._settle([text for text in dict.fromkeys(sent) if text not in said], said)
+        self._settle([text for text in dict.fromkeys(sent) if text not in said], said, trying)
         for row, text in enumerate(sent):
             answer = said[text]
             if isinstance(answer, EmbedderRejected):
@@ -143,9 +162,13 @@ class RemoteEmbedder:
         """Asked at once, whatever else is under way; given up within seconds."""
         self.load()
         sent = sendable(text, self._limits.max_characters)
-        answer = self._endpoint.ask(
-            [sent], question=True, tries_s=QUESTION_TRY_S, waits=False, dimensions=self._dimensions
-        )
+        before = self._answers
+        try:
+            answer = self._endpoint.ask(
+                [sent], question=True, tries_s=QUESTION_TRY_S, waits=False, dimensions=self._dimensions
+            )
+        except Doubtful as fault:
+            raise self._endpoint.resting(fault) if self._answers == before else fault from None
         self._bill([sent], answer)
         vectors, sound = _units(answer.rows)
         if not sound[0]:
@@ -157,67 +180,99 @@ class RemoteEmbedder:
         """Close the connections. Idempotent."""
         self._endpoint.close()
 
-    def _settle(self, texts: Sequence[str], said: dict[str, Said]) -> bool:
+    def _settle(self, texts: Sequence[str], said: dict[str, Said], trying: _Trying) -> bool:
         """Have the endpoint say something of each of these distinct texts; whether it took them all."""
         taken = True
         waiting = list(texts)
         while waiting:  # cut anew each time: the limit may have been learned meanwhile
             batch = next(cut(waiting, most_texts=self._most_texts, most_tokens=self._limits.batch_tokens))
             waiting = waiting[len(batch) :]
-            taken &= self._settle_batch(batch, said)
+            taken &= self._settle_batch(batch, said, trying)
         return taken
 
-    def _settle_batch(self, batch: Sequence[str], said: dict[str, Said]) -> bool:
-        """A refused request is halved until only the texts to blame are left; the others are taken."""
+    def _settle_batch(self, batch: Sequence[str], said: dict[str, Said], trying: _Trying) -> bool:
+        """A refused request is halved until only the texts to blame are left; the others are taken.
+
+        So is one that the endpoint fails at while it answers others; but a text is to blame for that only
+        after every try that documents are worth.
+        """
+        before = self._answers
         try:
             answer = self._endpoint.ask(
                 batch,
                 question=False,
-                tries_s=DOCUMENTS_TRY_S,
-                waits=True,
+                tries_s=trying.tries_s,
+                waits=trying.waits,
                 dimensions=self._dimensions,
             )
         except EmbedderRejected as refusal:
             if len(batch) == 1:
-                self._refuse(batch[0], refusal, said)
+                self._refuse(batch[0], refusal, said, before)
                 return False
-            middle = (len(batch) + 1) // 2
-            halves = [self._settle(half, said) for half in (batch[:middle], batch[middle:])]
-            if all(halves):
-                self._learn(middle)
-            return all(halves)
+            return self._halve(batch, said, trying)
+        except Doubtful as fault:
+            self._prove_others(fault, before)
+            if len(batch) > 1:
+                return self._halve(batch, said, replace(trying, tries_s=_HALF_TRY_S))
+            if trying.tries_s < DOCUMENTS_TRY_S:
+                return self._settle_batch(batch, said, replace(trying, tries_s=DOCUMENTS_TRY_S))
+            self._refuse(batch[0], _failed_at(fault), said, before)
+            return False
         self._bill(batch, answer)
-        return self._keep(batch, answer.rows, said)
+        return self._keep(batch, answer.rows, said, before, trying)
 
-    def _keep(self, batch: Sequence[str], rows: Sequence[Row], said: dict[str, Said]) -> bool:
+    def _halve(self, batch: Sequence[str], said: dict[str, Said], trying: _Trying) -> bool:
+        middle = (len(batch) + 1) // 2
+        halves = [self._settle(half, said, trying) for half in (batch[:middle], batch[middle:])]
+        if all(halves):
+            self._learn(middle)
+        return all(halves)
+
+    def _keep(
+        self, batch: Sequence[str], rows: Sequence[Row], said: dict[str, Said], before: int, trying: _Trying
+    ) -> bool:
         """Rows that are vectors are answers; of others only their texts are refused."""
         vectors, sound = _units(rows)
-        refused = [text for text, is_sound in zip(batch, sound, strict=True) if not is_sound]
-        if len(refused) == len(batch) > 1:
-            raise EmbedderUnavailable(
-                f"The embedding endpoint {self._endpoint.url} answered with numbers that are no vectors.",
-                hint="Check the model there.",
-            )
+        if not sound.any() and len(batch) > 1:
+            return self._halve(batch, said, trying)
         for text, vector, is_sound in zip(batch, vectors, sound, strict=True):
             if is_sound:
                 self._recent.answered(text, vector)
                 said[text] = vector
-                self._proven_at = self._clock.monotonic()
-        for text in refused:
-            self._refuse(text, _no_vector(), said)
-        return not refused
+                self._answers += 1
+        for text, is_sound in zip(batch, sound, strict=True):
+            if not is_sound:
+                self._refuse(text, _no_vector(), said, before)
+        return bool(sound.all())
 
-    def _refuse(self, text: str, refusal: EmbedderRejected, said: dict[str, Said]) -> None:
-        """Blame a text, unless the endpoint refuses everything. Raises EmbedderUnavailable then."""
-        if self._clock.monotonic() - self._proven_at > _PROVEN_S:
+    def _refuse(self, text: str, refusal: EmbedderRejected, said: dict[str, Said], before: int) -> None:
+        """Blame a text, unless the endpoint refuses everything. Raises EmbedderUnavailable then.
+
+        ``before``: the number of answers when the request was sent. What was answered earlier proves
+        nothing: a model may be unloaded, or an account closed, from one request to the next.
+        """
+        if self._answers == before:
             self._prove()
         self._recent.refused(text, refusal)
         said[text] = refusal
 
+    def _prove_others(self, fault: Doubtful, before: int) -> None:
+        """Raises EmbedderUnavailable unless the endpoint answers anything but this request."""
+        if self._answers != before:
+            return
+        try:
+            self._endpoint.probe(tries_s=0.0)
+        except EmbedderUnavailable as other:
+            raise EmbedderUnavailable(fault.message, hint=fault.hint, after_s=other.after_s) from fault
+        self._answers += 1
+
     def _prove(self) -> None:
         """Raises EmbedderUnavailable unless the endpoint takes a plain word and answers as expected."""
-        self._endpoint.check_length(self._endpoint.probe(tries_s=LOAD_TRY_S), self._dimensions)
-        self._proven_at = self._clock.monotonic()
+        length = self._endpoint.probe(tries_s=LOAD_TRY_S)
+        if length != self._dimensions and self.on_other_length:
+            self.on_other_length()
+        self._endpoint.check_length(length, self._dimensions)
+        self._answers += 1
 
     def _learn(self, texts: int) -> None:
         """Both halves of a refused request were taken: it was too large, and no text is to blame."""
@@ -241,6 +296,14 @@ def _units(rows: Sequence[Row]) -> tuple[Vectors, NDArray[np.bool_]]:
     sound = np.isfinite(lengths) & (lengths > 0)
     units: Vectors = (wide / np.where(sound, lengths, 1.0)[:, None]).astype(np.float32)
     return units, sound
+
+
+def _failed_at(fault: Doubtful) -> EmbedderRejected:
+    return EmbedderRejected(
+        f"The embedding endpoint answers other texts, and not this one: {fault.message}",
+        hint="The document keeps its last revision; change it, exclude it, or lower "
+        "embedding.max_characters if the text is too long for the model.",
+    )
 
 
 def _no_vector() -> EmbedderRejected:

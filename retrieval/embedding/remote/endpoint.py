@@ -10,7 +10,8 @@ import functools
 from collections.abc import Sequence
 
 from ingestion.errors import EmbedderRejected, EmbedderUnavailable
-from retrieval.embedding.remote.dialect import Answer, Dialect, misnumbered
+from retrieval.embedding.remote.dialect import Answer, Dialect, is_vector, misnumbered
+from retrieval.embedding.remote.faults import Doubtful
 from retrieval.embedding.remote.retrying import Caller, Patience
 
 PROBE = "headwater"
@@ -49,7 +50,7 @@ class Endpoint:
     ) -> Answer:
         """A row for each text; of ``dimensions`` numbers, where that is given.
 
-        Raises EmbedderUnavailable and EmbedderRejected, as ``Caller.call`` does.
+        Raises EmbedderUnavailable, Doubtful and EmbedderRejected, as ``Caller.call`` does.
         """
         dialect = self._dialect
 
@@ -66,7 +67,10 @@ class Endpoint:
             dialect.request(texts, question=question),
             read,
             patience=Patience(
-                tries_s, min(self._timeout_s, _QUESTION_S) if question else self._timeout_s, waits
+                tries_s,
+                min(self._timeout_s, _QUESTION_S) if question else self._timeout_s,
+                waits,
+                hasty=question,
             ),
             most_bytes=_BYTES_BESIDES + len(texts) * (dimensions or MOST_DIMENSIONS) * _BYTES_PER_NUMBER,
         )
@@ -85,24 +89,41 @@ class Endpoint:
         """Ask for one plain word: the length of its vector.
 
         An endpoint that refuses it is asked more plainly from now on, where that helps. Raises
-        EmbedderUnavailable: what it says to a plain word it says to everything.
+        EmbedderUnavailable, also for numbers that are no vector: what it says to a plain word it says to
+        everything.
         """
         ask = functools.partial(self.ask, [PROBE], question=False, tries_s=tries_s, waits=False)
         as_it_is = self._dialect
-        for dialect in filter(None, (as_it_is, as_it_is.plainer())):
+        for dialect in (as_it_is, *as_it_is.plainer()):
             self._dialect = dialect
             try:
-                length = len(ask().rows[0])
+                row = ask().rows[0]
             except EmbedderRejected as error:
                 refusal = error
-            else:
-                self.probed = True
-                return length
+                continue
+            except EmbedderUnavailable as fault:
+                self._dialect = as_it_is  # that it is away says nothing of what it takes
+                raise (self.resting(fault) if isinstance(fault, Doubtful) else fault) from fault.__cause__
+            if not is_vector(row):
+                raise self.resting(self._answers_nothing())
+            self.probed = True
+            return len(row)
         self._dialect = as_it_is
-        raise self._refuses_all(refusal) from refusal
+        raise self.resting(self._refuses_all(refusal)) from refusal
+
+    def resting(self, fault: EmbedderUnavailable) -> EmbedderUnavailable:
+        """The endpoint answers nothing: it is left alone for a while. Returns what to raise."""
+        return self._caller.resting(fault)
 
     def close(self) -> None:
         self._caller.close()
+
+    def _answers_nothing(self) -> EmbedderUnavailable:
+        return EmbedderUnavailable(
+            f"The embedding endpoint {self.url} answers even a plain word with numbers that are no vector "
+            "(not finite, or zero).",
+            hint="Check the model there; half precision is too small for some.",
+        )
 
     def _refuses_all(self, refusal: EmbedderRejected) -> EmbedderUnavailable:
         return EmbedderUnavailable(

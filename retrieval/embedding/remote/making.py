@@ -9,7 +9,7 @@ from ingestion.clock import Clock
 from retrieval.embedding.json_file import JsonFile
 from retrieval.embedding.remote.cohere import Cohere
 from retrieval.embedding.remote.dialect import Dialect
-from retrieval.embedding.remote.dimensions import learned_dimensions
+from retrieval.embedding.remote.dimensions import forget_dimensions, learned_dimensions
 from retrieval.embedding.remote.embedder import Limits, RemoteEmbedder
 from retrieval.embedding.remote.endpoint import Endpoint
 from retrieval.embedding.remote.openai import OpenAI
@@ -17,7 +17,7 @@ from retrieval.embedding.remote.retrying import Caller
 from retrieval.embedding.remote.transport import Transport
 
 DIALECTS: dict[str, type[OpenAI] | type[Cohere]] = {"openai": OpenAI, "cohere": Cohere}
-URGENT_CALLS = 1
+URGENT_CALLS = 2  # one of fresh texts, one of a question
 _DEFAULT_TEXTS = 96  # a call's fixed costs are small beside it, and it is little to lose
 _ESTIMATED_SHARE = 0.7  # of the provider's limit: tokens are estimated
 
@@ -54,10 +54,9 @@ def make_remote(
         address(model.url, dialect.path), model.key, connections=model.concurrency + URGENT_CALLS
     )
     endpoint = Endpoint(dialect, Caller(transport, clock=clock), timeout_s=model.timeout_s)
+    lengths = remembered or JsonFile.of_user("dimensions.json")
     try:
-        dimensions = model.dimensions or learned_dimensions(
-            endpoint, model.model, remembered or JsonFile.of_user("dimensions.json")
-        )
+        dimensions = model.dimensions or learned_dimensions(endpoint, model.model, lengths)
     except BaseException:
         endpoint.close()
         raise
@@ -67,7 +66,9 @@ def make_remote(
         batch_tokens=model.batch_tokens or int(dialect.most_tokens * _ESTIMATED_SHARE),
         max_characters=model.max_characters,
     )
-    return RemoteEmbedder(endpoint, limits, model=model.model, dimensions=dimensions, clock=clock)
+    embedder = RemoteEmbedder(endpoint, limits, model=model.model, dimensions=dimensions, clock=clock)
+    embedder.on_other_length = lambda: forget_dimensions(endpoint, model.model, lengths)
+    return embedder
 
 
 def address(url: str, path: str) -> str:

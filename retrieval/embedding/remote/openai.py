@@ -64,8 +64,13 @@ class OpenAI:
         tokens = tokens_of(usage.get("prompt_tokens")) or tokens_of(usage.get("total_tokens"))
         return Answer([rows[position] for position in range(len(entries))], tokens)
 
-    def plainer(self) -> OpenAI | None:
-        return dataclasses.replace(self, base64=False) if self.base64 else None
+    def plainer(self) -> list[OpenAI]:
+        """Without base64, without dimensions, which are checked in the answer anyway, and without both."""
+        found = [dataclasses.replace(self, base64=False)] if self.base64 else []
+        if self.dimensions is not None:
+            short = dataclasses.replace(self, dimensions=None)
+            found += [short, *short.plainer()]
+        return found
 
 
 def _index(entry: dict[str, Any], position: int) -> int:

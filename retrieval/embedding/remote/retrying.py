@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from ingestion.clock import Clock, SystemClock
 from ingestion.errors import EmbedderUnavailable
-from retrieval.embedding.remote.faults import Passing
+from retrieval.embedding.remote.faults import Doubtful, Failing, Late, Passing
 from retrieval.embedding.remote.statuses import check
 from retrieval.embedding.remote.transport import Transport
 
@@ -27,6 +27,8 @@ FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 20.0
 FIRST_REST_S = 1.0
 LONGEST_REST_S = 60.0
+QUIET_S = 60.0  # without another refusal: then being over the limit is over
+SPREAD_S = 0.25  # those that waited for one moment do not all come in it
 
 Read = TypeVar("Read")
 
@@ -35,13 +37,15 @@ Read = TypeVar("Read")
 class Patience:
     """``tries_s``: no try begins later than this after the first; ``timeout_s``: how long each may take.
 
-    ``waits``: whether to stand before a gate that will not open in that time. Documents do, since handing
-    them back only to claim them again costs more; a question is answered without a vector instead.
+    ``waits``: whether to stand before a gate that will not open in that time. Bulk work does, since handing
+    it back only to claim it again costs more; a question is answered without a vector instead. ``hasty``:
+    the time is shorter than an answer may take, so that running out of it says nothing of the endpoint.
     """
 
     tries_s: float
     timeout_s: float
     waits: bool = True
+    hasty: bool = False
 
 
 class Gate:
@@ -52,25 +56,32 @@ class Gate:
         self._pause = pause
         self._changing = threading.Lock()
         self._open_at = 0.0
+        self._rests_until = 0.0
         self._failures = 0
         self.fault: EmbedderUnavailable | None = None  # why it was closed last
 
     def hold(self, seconds: float, fault: EmbedderUnavailable) -> None:
         """Let nothing through for this long from now."""
         with self._changing:
-            self._open_at = max(self._open_at, self._clock.monotonic() + seconds)
-            self.fault = fault
+            self._close(seconds, fault)
 
-    def rest(self, fault: EmbedderUnavailable) -> None:
+    def rest(self, fault: EmbedderUnavailable, asked_at: float) -> None:
         """A call was given up: leave the endpoint alone for a while, longer each time in a row.
 
-        Whoever asks meanwhile learns at once that it is away, instead of finding out by waiting.
+        Whoever asks meanwhile learns at once that it is away, instead of finding out by waiting. A call
+        that was sent (at ``asked_at``) before the last rest was over tells of the same outage.
         """
-        if self.closed_s() > 0:  # a call beside it was given up, too
-            return
-        rest_s = min(LONGEST_REST_S, FIRST_REST_S * 2 ** min(self._failures, 16))
-        self._failures += 1
-        self.hold(rest_s, fault)
+        with self._changing:
+            if asked_at < self._rests_until:
+                return
+            rest_s = min(LONGEST_REST_S, FIRST_REST_S * 2 ** min(self._failures, 16))
+            self._failures += 1
+            self._close(rest_s, fault)
+            self._rests_until = self._clock.monotonic() + rest_s
+
+    def _close(self, seconds: float, fault: EmbedderUnavailable) -> None:
+        self._open_at = max(self._open_at, self._clock.monotonic() + seconds)
+        self.fault = fault
 
     def answered(self) -> None:
         """A call was answered: the next one that is given up is the first again."""
@@ -107,6 +118,9 @@ class Caller:
         self._pause = pause
         self._jitter = jitter
         self.gate = Gate(self._clock, pause)
+        self._telling = threading.Lock()
+        self._told: str | None = None  # why all calls were held back, as the log says it
+        self._held_at = 0.0
 
     @property
     def url(self) -> str:
@@ -117,19 +131,16 @@ class Caller:
     ) -> Read:
         """What ``read`` makes of the answer; it raises Passing for one that is cut off or garbled.
 
-        Raises EmbedderUnavailable once the time is over or where trying again is of no use, and
-        EmbedderRejected for refused texts.
+        Raises EmbedderUnavailable once the time is over or where trying again is of no use, EmbedderRejected
+        for refused texts, and Doubtful where others may be answered: then nothing is held back for it.
         """
         started = self._clock.monotonic()
         ends = started + patience.tries_s
         tries = 0
         while True:
-            left_s = ends - self._clock.monotonic()
-            if not patience.waits and self.gate.closed_s() > left_s:
-                raise self._held_back()
-            if not self.gate.wait(left_s):
-                raise self._held_back()
+            self._pass_gate(ends, patience)
             tries += 1
+            asked_at = self._clock.monotonic()
             try:
                 found = self._once(body, read, patience.timeout_s, most_bytes)
             except Passing as fault:
@@ -137,15 +148,23 @@ class Caller:
                 if fault.for_all:
                     self._hold_all(fault, delay_s)
                 if self._clock.monotonic() + delay_s > ends:
-                    raise self._given_up(fault, tries, self._clock.monotonic() - started) from fault
+                    tried = _tried(tries, self._clock.monotonic() - started)
+                    raise self._given_up(fault, tried, patience, asked_at) from fault
                 if not fault.for_all:  # otherwise the gate is waited for
                     self._pause(delay_s)
-            except EmbedderUnavailable as fault:
-                self.gate.rest(fault)
+            except Doubtful:
                 raise
+            except EmbedderUnavailable as fault:
+                raise self.resting(fault, asked_at) from fault
             else:
                 self.gate.answered()
+                self._tell_end()
                 return found
+
+    def resting(self, fault: EmbedderUnavailable, asked_at: float | None = None) -> EmbedderUnavailable:
+        """Leave the endpoint alone for a while, as it answers nothing; the fault, with how long that is."""
+        self.gate.rest(fault, self._clock.monotonic() if asked_at is None else asked_at)
+        return EmbedderUnavailable(fault.message, hint=fault.hint, after_s=self._closed_s())
 
     def close(self) -> None:
         self._transport.close()
@@ -156,24 +175,56 @@ class Caller:
         return read(reply.body)
 
     def _delay_s(self, fault: Passing, tries: int) -> float:
-        if fault.after_s is not None:
-            return fault.after_s
-        return self._jitter(0.0, min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** (tries - 1)))
+        """What it asked for, and no less than without: ``Retry-After: 0`` would be a busy loop."""
+        delay_s = self._jitter(0.0, min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** (tries - 1)))
+        return max(fault.after_s or 0.0, delay_s)
 
     def _hold_all(self, fault: Passing, delay_s: float) -> None:
-        if self.gate.closed_s() <= 0:
-            log.warning("%s All calls wait for %.1f s.", fault.message, delay_s)
+        with self._telling:
+            self._held_at = self._clock.monotonic()
+            if self._told != fault.message:
+                self._told = fault.message
+                log.warning(
+                    "%s All calls wait for %.1f s, and as often as it says so.", fault.message, delay_s
+                )
         self.gate.hold(delay_s, fault)
 
-    def _given_up(self, fault: Passing, tries: int, seconds: float) -> EmbedderUnavailable:
-        tried = f" Tried {tries} times in {seconds:.0f} s." if tries > 1 else ""
-        found = EmbedderUnavailable(fault.message + tried, hint=fault.hint)
-        if not fault.for_all:
-            self.gate.rest(found)
-        return found
+    def _tell_end(self) -> None:
+        with self._telling:
+            if self._told and self._clock.monotonic() - self._held_at > QUIET_S:
+                self._told = None
+                log.info("the embedding endpoint %s holds calls back no longer", self.url)
+
+    def _given_up(
+        self, fault: Passing, tried: str, patience: Patience, asked_at: float
+    ) -> EmbedderUnavailable:
+        found = EmbedderUnavailable(fault.message + tried, hint=fault.hint, after_s=self._closed_s())
+        if fault.for_all or (patience.hasty and isinstance(fault, Late)):
+            return found
+        if isinstance(fault, Failing):
+            return Doubtful(found.message, hint=found.hint)
+        return self.resting(found, asked_at)
+
+    def _pass_gate(self, ends: float, patience: Patience) -> None:
+        while self.gate.closed_s() > 0:
+            left_s = ends - self._clock.monotonic()
+            if not patience.waits and self.gate.closed_s() > left_s:
+                raise self._held_back()
+            if not self.gate.wait(left_s):
+                raise self._held_back()
+            self._pause(self._jitter(0.0, SPREAD_S))
+
+    def _closed_s(self) -> float:
+        return max(0.0, self.gate.closed_s())
 
     def _held_back(self) -> EmbedderUnavailable:
         fault = self.gate.fault or EmbedderUnavailable("The embedding endpoint is left alone for a while.")
         return EmbedderUnavailable(
-            f"{fault.message} It is asked again in {max(1.0, self.gate.closed_s()):.0f} s.", hint=fault.hint
+            f"{fault.message} It is asked again in {max(1.0, self.gate.closed_s()):.0f} s.",
+            hint=fault.hint,
+            after_s=self._closed_s(),
         )
+
+
+def _tried(tries: int, seconds: float) -> str:
+    return f" Tried {tries} times in {seconds:.0f} s." if tries > 1 else ""

@@ -12,26 +12,26 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from ingestion.errors import EmbedderRejected, EmbedderUnavailable
-from retrieval.embedding.remote.faults import Passing
+from retrieval.embedding.remote.faults import Doubtful, Failing, Passing
 from retrieval.embedding.remote.transport import Reply
 
 LONGEST_WAIT_S = 3600.0  # a date in the next century is somebody's mistake
 
 _REFUSED_TEXT = (400, 413, 422)
-_REFUSED_KEY = (401, 403)
 _PASSING = (408, 425, 429)
 _CODE = re.compile(r"[a-z][a-z_]{2,40}")
 
 
 def check(reply: Reply, url: str, now: float) -> None:
-    """Return for an answer. Raises Passing, EmbedderUnavailable or EmbedderRejected for anything else."""
+    """Return for an answer. Raises Passing, Doubtful, EmbedderUnavailable or EmbedderRejected otherwise."""
     status, code = reply.status, _code(reply)
     said = f"{status}, {code}" if code else str(status)
     if status == 200:
         return
     if status in _PASSING or status >= 500:
         after_s = retry_after_s(reply, now)
-        raise Passing(
+        failing = status >= 500 and after_s is None
+        raise (Failing if failing else Passing)(
             f"The embedding endpoint {url} {_busy(status)} ({said}).",
             hint="It is tried again. If it stays so, lower embedding.concurrency."
             if status == 429
@@ -39,8 +39,8 @@ def check(reply: Reply, url: str, now: float) -> None:
             after_s=after_s,
             for_all=status == 429 or after_s is not None,
         )
-    if status in _REFUSED_KEY:
-        raise EmbedderUnavailable(
+    if status in (401, 403):
+        raise (EmbedderUnavailable if status == 401 else Doubtful)(  # 403: a firewall's word for a text, too
             f"The embedding endpoint {url} refused the key ({said}).", hint="Check embedding.api_key."
         )
     if status in _REFUSED_TEXT:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ingestion.errors import EmbedderUnavailable
-from retrieval.embedding.remote.faults import Passing
+from retrieval.embedding.remote.faults import Late, Passing
 
 if TYPE_CHECKING:
     import httpx
@@ -56,8 +56,8 @@ class Transport:
     def post(self, body: bytes, *, timeout_s: float, most_bytes: int) -> Reply:
         """The reply, whatever its status.
 
-        Raises Passing when there is none in time or the connection breaks, EmbedderUnavailable for one
-        of more than ``most_bytes``.
+        Raises Late when there is none in time, Passing when the connection breaks, and
+        EmbedderUnavailable for one of more than ``most_bytes``.
         """
         import httpx
 
@@ -72,6 +72,11 @@ class Transport:
                 return Reply(response.status_code, _plain(response.headers), received)
         except httpx.TimeoutException as error:
             raise self._late(timeout_s) from error
+        except (UnicodeError, httpx.InvalidURL) as error:  # a host that cannot even be looked up
+            raise EmbedderUnavailable(
+                f"The embedding endpoint {self.url} has an address that cannot be.",
+                hint="Check embedding.url.",
+            ) from error
         except (httpx.HTTPError, OSError) as error:
             raise Passing(
                 f"The embedding endpoint {self.url} cannot be reached ({_reason(error)}).",
@@ -96,9 +101,9 @@ class Transport:
                 raise self._late(0.0)
         return bytes(received)
 
-    def _late(self, timeout_s: float) -> Passing:
+    def _late(self, timeout_s: float) -> Late:
         within = f" within {timeout_s:g} s" if timeout_s else " in time"
-        return Passing(
+        return Late(
             f"The embedding endpoint {self.url} did not answer{within}.",
             hint="If it is only slow, raise embedding.timeout_s or lower embedding.batch_texts.",
         )

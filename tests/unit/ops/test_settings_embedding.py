@@ -10,6 +10,7 @@ import pytest
 from ingestion.errors import Misconfigured, WrongSettings
 from ops.remote import cost, remote_embedder
 from ops.settings import load
+from ops.settings_embedding import leaves_in_the_open
 from tests.unit.ops.test_settings import faults, written
 
 KEY = "sk-nobody-may-see-this"
@@ -75,13 +76,25 @@ def test_what_is_for_an_endpoint_needs_one(tmp_path: Path) -> None:
         ("http://host:hunter2/v1", "is no address"),
         ("http://[hunter2/v1", "is no address"),
         ("http://ho st/hunter2", "is no address"),
+        ("http://exa..mple/v1", "names a host that cannot be"),
+        ("http://.example/v1", "names a host that cannot be"),
+        (f"http://{'a' * 64}.example/v1", "names a host that cannot be"),
     ],
-    ids=range(8),
+    ids=range(11),
 )
 def test_addresses(tmp_path: Path, url: str, said: str) -> None:
     (told,) = faults(written(tmp_path, ENDPOINT.replace("http://localhost:8000/v1", url)))
     assert "embedding.url: " + said in told
     assert "hunter2" not in told
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://localhost:8000/v1", "http://[::1]:8000/v1", "https://bücher.example/v1", "http://host./v1"],
+)
+def test_addresses_that_can_be(tmp_path: Path, url: str) -> None:
+    path = written(tmp_path, ENDPOINT.replace("http://localhost:8000/v1", url))
+    assert load(path, environ={}).embedding.url == url
 
 
 @pytest.mark.parametrize("key", ["two words hunter2", "hunter2\\nX-Header: 1", "hunter2 é"])
@@ -122,6 +135,32 @@ def test_a_key_in_a_file(tmp_path: Path) -> None:
     embedder = remote_embedder(settings)
     assert embedder is not None
     embedder.close()
+
+
+@pytest.mark.parametrize("pasted", [KEY, KEY * 30])
+def test_a_key_pasted_in_place_of_its_file_is_not_shown(tmp_path: Path, pasted: str) -> None:
+    settings = load(written(tmp_path, ENDPOINT + f'api_key_file = "{pasted}"\n'), environ={})
+    with pytest.raises(Misconfigured) as caught:
+        remote_embedder(settings.embedding)
+    assert KEY not in str(caught.value)
+    assert "embedding.api_key_file" in str(caught.value)
+    assert KEY not in json.dumps(settings.in_force())
+
+
+@pytest.mark.parametrize(
+    ("url", "in_the_open"),
+    [
+        ("http://gpu.example:8000/v1", True),
+        ("http://192.168.1.7/v1", True),
+        ("http://[2001:db8::1]/v1", True),
+        ("https://gpu.example/v1", False),
+        ("http://localhost:8000/v1", False),
+        ("http://127.0.0.2/v1", False),
+        ("http://[::1]/v1", False),
+    ],
+)
+def test_what_leaves_the_machine_unencrypted(url: str, in_the_open: bool) -> None:
+    assert leaves_in_the_open(url) is in_the_open
 
 
 def test_an_endpoint_that_is_away_at_the_first_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from ingestion.errors import LedgerUnavailable
 from ingestion.records import Lane
 from ingestion.sources.memory import MemorySource
 from tests.rig import Rig, ShiftedClock
-from workers.dispatch import BATCH, FRESH_LIMIT, RESEND_S, WINDOW
+from workers.dispatch import BATCH, FRESH_LIMIT, RESEND_S, WINDOW, Dispatcher
 
 
 def put(source: MemorySource, number: int, prefix: str = "") -> None:
@@ -35,6 +35,36 @@ def test_bulk_work_is_sent_a_window_at_a_time(rig: Rig, source: MemorySource) ->
     assert sizes(rig) == [(Lane.BULK, 100)]  # the last of a window brings the next one
     rig.work_off()
     assert len(rig.passages()) == window + 100
+
+
+def spread(rig: Rig, threads: int) -> Dispatcher:
+    return Dispatcher(
+        rig.ledger, lambda lane, ids: rig.queue.append((lane, tuple(ids))), bulk_threads=threads
+    )
+
+
+@pytest.mark.parametrize(
+    ("documents", "messages"),
+    [(3, [1] * 3), (20, [2] * 10), (100, [10] * 10), (1290, [128] * 10 + [10])],
+)
+def test_with_an_endpoint_every_bulk_thread_gets_its_share(
+    rig: Rig, source: MemorySource, documents: int, messages: list[int]
+) -> None:
+    put(source, documents)
+    rig.scan()
+    rig.queue.clear()
+    rig.ledger.claims.forget_messages()
+    assert spread(rig, 10).dispatch(rig.edition, Lane.BULK) == documents
+    assert [len(ids) for _, ids in rig.queue] == messages
+
+
+def test_with_an_endpoint_a_window_has_two_messages_a_thread(rig: Rig, source: MemorySource) -> None:
+    put(source, 20 * BATCH[Lane.BULK] + 1)
+    rig.scan()
+    rig.queue.clear()
+    rig.ledger.claims.forget_messages()
+    spread(rig, 10).dispatch(rig.edition, Lane.BULK)
+    assert sizes(rig) == [(Lane.BULK, BATCH[Lane.BULK])] * 20
 
 
 def test_fresh_work_is_sent_at_once_in_small_messages(rig: Rig) -> None:

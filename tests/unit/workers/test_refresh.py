@@ -256,6 +256,20 @@ def test_a_fault_of_what_all_need_costs_no_attempt(
     assert rig.states() == {"a.md": "live", "b.md": "live"}
 
 
+@pytest.mark.parametrize(("after_s", "delay_s"), [(None, 2.0), (0.5, 2.0), (30.0, 30.0), (3000.0, 60.0)])
+def test_documents_wait_as_long_as_the_embedder_says(
+    database: Database, source: MemorySource, clock: ShiftedClock, after_s: float | None, delay_s: float
+) -> None:
+    def fail(_texts: Sequence[str]) -> None:
+        raise EmbedderUnavailable("held back", after_s=after_s)
+
+    put(source, "a")
+    rig = rig_with(database, source, clock, Embedding(fail))
+    refresh_all(rig)
+    (view,) = rig.ledger.views.documents()
+    assert view.not_before - clock.now() == pytest.approx(delay_s, abs=0.5)
+
+
 def test_claims_that_cannot_be_handed_back_are_handed_back_later(
     database: Database, source: MemorySource, clock: ShiftedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from ingestion.errors import EmbedderRejected, EmbedderUnavailable
+from ingestion.errors import EmbedderRejected, EmbedderUnavailable, HeadwaterError, ModelNotServed
 from ingestion.records import Lane
 from retrieval.embedding import batching
 from retrieval.embedding.batching import MicroBatcher
@@ -138,19 +138,52 @@ def test_edits_and_questions_wait_for_no_bulk_call(
     assert embedder.calls[AT_ONCE:] == [["fresh"], ["? question"]]
 
 
+def test_a_question_waits_for_no_edit(
+    batcher: MicroBatcher, embedder: Elsewhere, ask: Ask, callers: ThreadPoolExecutor
+) -> None:
+    for number in range(AT_ONCE + 1):
+        ask(Lane.FRESH, *[f"{number}{letter}" for letter in "abcd"])
+        embedder.begun(number + 1)
+    question = callers.submit(batcher.embed_query, "question")
+    embedder.begun(AT_ONCE + 2)
+    embedder.let("? question")
+    assert question.result(DEADLINE_S).shape == (16,)
+
+
+def test_an_edit_is_embedded_as_one(embedder: Elsewhere) -> None:
+    class Hasty(Elsewhere):
+        fresh: Sequence[str] = ()
+
+        def embed_fresh(self, texts: Sequence[str]) -> Vectors:
+            self.fresh = texts
+            raise EmbedderUnavailable("held back", after_s=9.0)
+
+    hasty = Hasty()
+    hasty.open = True
+    batcher = MicroBatcher(hasty)
+    with pytest.raises(EmbedderUnavailable) as caught:
+        batcher.embed(["edit"], Lane.FRESH)
+    assert caught.value.after_s == 9.0
+    assert batcher.embed(["bulk"], Lane.BULK).shape == (1, 16)
+    assert hasty.fresh == ["edit"]
+    batcher.close()
+
+
 def test_a_free_call_takes_the_most_urgent(
     batcher: MicroBatcher, embedder: Elsewhere, ask: Ask, callers: ThreadPoolExecutor
 ) -> None:
     occupy(ask, embedder)
     ask(Lane.FRESH, "urgent one")
     embedder.begun(AT_ONCE + 1)
+    callers.submit(batcher.embed_query, "first question")
+    embedder.begun(AT_ONCE + 2)
     ask(Lane.BULK, "bulk")
     waiting(batcher, 1)
     ask(Lane.FRESH, "fresh")
     waiting(batcher, 2)
     callers.submit(batcher.embed_query, "question")
     waiting(batcher, 3)
-    for number, (ended, begun) in enumerate([("0a", "? question"), ("1a", "fresh"), ("2a", "bulk")], 2):
+    for number, (ended, begun) in enumerate([("0a", "? question"), ("1a", "fresh"), ("2a", "bulk")], 3):
         embedder.let(ended)
         embedder.begun(AT_ONCE + number)
         assert embedder.calls[-1] == [begun]
@@ -173,9 +206,15 @@ def test_calls_are_filled_from_many_callers(
 
 
 def test_a_refused_text_is_its_callers(batcher: MicroBatcher, embedder: Elsewhere, ask: Ask) -> None:
-    embedder.open = True
-    answers = [ask(Lane.BULK, f"text {number}") for number in range(20)]
+    occupy(ask, embedder)
     bad = ask(Lane.BULK, "fine", POISON)
+    waiting(batcher, 2)
+    answers = [ask(Lane.BULK, f"text {number}") for number in range(2)]
+    waiting(batcher, 4)
+    embedder.open = True
+    embedder.let("0a")
+    until(lambda: len(embedder.calls) > AT_ONCE)
+    assert sorted(embedder.calls[AT_ONCE]) == sorted(["fine", POISON, "text 0", "text 1"])
     with pytest.raises(EmbedderRejected):
         bad.result(DEADLINE_S)
     for answer in answers:
@@ -209,12 +248,18 @@ def test_closing_lets_go_of_everyone_under_way(
 
 
 def test_a_question_is_given_up_when_nothing_gets_through(
-    monkeypatch: pytest.MonkeyPatch, batcher: MicroBatcher, embedder: Elsewhere, ask: Ask
+    monkeypatch: pytest.MonkeyPatch,
+    batcher: MicroBatcher,
+    embedder: Elsewhere,
+    ask: Ask,
+    callers: ThreadPoolExecutor,
 ) -> None:
     monkeypatch.setattr(batching, "_LONGEST_REMOTE_QUERY_S", 0.05)
     occupy(ask, embedder)
     ask(Lane.FRESH, "does not get through")
     embedder.begun(AT_ONCE + 1)
+    callers.submit(batcher.embed_query, "nor does this one")
+    embedder.begun(AT_ONCE + 2)
     with pytest.raises(EmbedderUnavailable, match="not embedded within"):
         batcher.embed_query("question")
     embedder.open = True
@@ -246,3 +291,29 @@ def test_what_was_only_away_is_loaded_again_by_itself(
     assert embedder.loads == 4
     assert batcher.load_failure is None
     batcher.close()
+
+
+class Uncopied(Exception):
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(first)
+
+
+@pytest.mark.parametrize(
+    "error", [ModelNotServed("no", reason="pooling"), Uncopied("a", "b")], ids=["ours", "other"]
+)
+def test_an_error_of_several_callers_ends_no_thread(
+    batcher: MicroBatcher, embedder: Elsewhere, ask: Ask, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    embedder.is_loaded = False
+    embedder.open = True
+
+    def load() -> None:
+        raise error
+
+    monkeypatch.setattr(embedder, "load", load)
+    answers = [ask(Lane.BULK, f"{number}") for number in range(5)]
+    for answer in answers:
+        with pytest.raises(HeadwaterError):
+            answer.result(DEADLINE_S)
+    with pytest.raises(HeadwaterError, match=r"no|Uncopied"):
+        batcher.embed(["and later"], Lane.BULK)

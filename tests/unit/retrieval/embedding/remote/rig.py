@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 from ingestion.clock import SystemClock
 from retrieval.embedding.remote.cohere import Cohere
@@ -49,6 +50,7 @@ def remote(
     batch_texts: int = 8,
     batch_tokens: int = 10_000,
     timeout_s: float = 5.0,
+    jitter: Callable[[float, float], float] = lambda least, most: most,
 ) -> RemoteEmbedder:
     """Delays are the longest that jitter allows, so that tests can tell them."""
     dialect: OpenAI | Cohere = OpenAI("org/model-1") if kind == "openai" else Cohere("model-1")
@@ -56,7 +58,7 @@ def remote(
         address(one.url if kind == "openai" else one.root, dialect.path), key, connections=4
     )
     pause = clock.pause if isinstance(clock, PausedClock) else time.sleep
-    caller = Caller(transport, clock=clock, pause=pause, jitter=lambda least, most: most)
+    caller = Caller(transport, clock=clock, pause=pause, jitter=jitter)
     embedder = RemoteEmbedder(
         Endpoint(dialect, caller, timeout_s=timeout_s),
         Limits(at_once=4, batch_texts=batch_texts, batch_tokens=batch_tokens, max_characters=1200),

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import json
+import random
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ingestion.clock import SystemClock
 from ingestion.errors import EmbedderRejected, EmbedderUnavailable
-from retrieval.embedding.remote.embedder import DOCUMENTS_TRY_S
+from retrieval.embedding.hashing import HashingEmbedder
+from retrieval.embedding.json_file import JsonFile
+from retrieval.embedding.remote import endpoint as endpoint_module
+from retrieval.embedding.remote.embedder import DOCUMENTS_TRY_S, FRESH_TRY_S
+from retrieval.embedding.remote.making import RemoteModel, make_remote
 from retrieval.embedding.remote.recent import REFUSED_FOR_S
+from retrieval.embedding.remote.retrying import FIRST_REST_S, QUIET_S, SPREAD_S, Gate
+from retrieval.embedding.remote.transport import Transport
 from tests.endpoint import DIMENSIONS, KEY, Asked, Endpoint, Said, as_json, endpoint
 from tests.unit.retrieval.embedding.remote.rig import PausedClock, opened, remote
+from tests.unit.retrieval.embedding.test_batching import until
 
 TEXTS = [f"passage number {number}" for number in range(20)]
 POISON = "poison"
@@ -91,6 +101,55 @@ def test_an_endpoint_without_base64_is_asked_without(one: Endpoint, clock: Pause
     assert sum("encoding_format" in asked.body for asked in one.asked) == 1
 
 
+@pytest.mark.parametrize("kind", ["openai", "cohere"])
+@pytest.mark.parametrize("refused", ["dimensions", "dimensions and base64"])
+def test_an_endpoint_that_takes_no_dimensions_is_asked_without(
+    one: Endpoint, kind: str, refused: str
+) -> None:
+    def refuses(asked: Asked) -> Said | None:
+        plain = not {"dimensions", "output_dimension"} & asked.body.keys()
+        if "base64" in refused:
+            plain &= "encoding_format" not in asked.body
+        return None if plain else Said(400)
+
+    one.script = refuses
+    url = one.url if kind == "openai" else one.root
+    embedder = make_remote(RemoteModel(kind, url, "m", KEY, dimensions=DIMENSIONS))
+    opened.append(embedder)
+    assert np.allclose(
+        embedder.embed_documents(TEXTS[:3]), one.embedder.embed_documents(TEXTS[:3]), atol=1e-6
+    )
+    wrong = make_remote(RemoteModel(kind, url, "m", KEY, dimensions=DIMENSIONS - 1))
+    opened.append(wrong)
+    with pytest.raises(EmbedderUnavailable, match=f"vectors of {DIMENSIONS} numbers"):
+        wrong.load()
+
+
+def test_a_learned_length_is_asked_again_once_it_is_wrong(one: Endpoint, tmp_path: Path) -> None:
+    remembered = JsonFile(tmp_path / "dimensions.json")
+    model = RemoteModel("openai", one.url, "m", KEY)
+    for _ in range(2):
+        opened.append(make_remote(model, remembered=remembered))
+    assert len(one.asked) == 1
+    one.embedder = HashingEmbedder(dimensions=DIMENSIONS * 2)
+    with pytest.raises(EmbedderUnavailable, match="the index is made for"):
+        opened[-1].load()
+    opened.append(make_remote(model, remembered=remembered))
+    assert opened[-1].dimensions == DIMENSIONS * 2
+
+
+def test_an_endpoint_that_went_away_while_it_was_asked_more_plainly(
+    one: Endpoint, clock: PausedClock
+) -> None:
+    embedder = remote(one, clock)
+    one.next.extend([Said(400), Said(401)])
+    with pytest.raises(EmbedderUnavailable):
+        embedder.load()
+    clock.at += 2.0
+    embedder.load()
+    assert "encoding_format" in one.asked[-1].body
+
+
 def numbers(change: str) -> Said:
     """An answer to one text that is wrong in one way."""
     row = [1.0] + [0.0] * (DIMENSIONS - 1)
@@ -128,12 +187,12 @@ def numbers(change: str) -> Said:
         (Said(200, b" " * 3_000_000), "more than", "embedding.url", 1),
         (Said(200, b"x" * 1000, cut=True), "cannot be reached", "embedding.url", 8),
         (Said(0), "cannot be reached", "embedding.url", 8),
-        (Said(500), "cannot answer now (500)", "its own log", 8),
-        (Said(503), "cannot answer now (503)", "its own log", 8),
+        (Said(500), "cannot answer now (500)", "its own log", 9),  # the last: does it answer another?
+        (Said(503), "cannot answer now (503)", "its own log", 9),
         (Said(408), "cannot answer now (408)", "its own log", 8),
         (Said(429), "over its limit (429)", "embedding.concurrency", 8),
         (Said(401), "refused the key (401)", "embedding.api_key", 1),
-        (Said(403), "refused the key (403)", "embedding.api_key", 1),
+        (Said(403), "refused the key (403)", "embedding.api_key", 2),
         (Said(404), "does not take this request (404)", "embedding.model", 1),
         (
             Said(302, b"", {"Location": "http://127.0.0.1:9/v1?k=secret"}),
@@ -185,6 +244,14 @@ def test_an_endpoint_that_is_not_there(one: Endpoint, clock: PausedClock) -> Non
     assert not embedder.loaded
 
 
+@pytest.mark.parametrize("host", ["exa..mple", "a" * 64, ".example"])
+def test_a_host_that_cannot_be_is_no_traceback(host: str) -> None:
+    transport = Transport(f"http://{host}/v1/embeddings", None, connections=1)
+    with pytest.raises(EmbedderUnavailable):
+        transport.post(b"{}", timeout_s=1.0, most_bytes=1000)
+    transport.close()
+
+
 def test_a_redirect_is_not_followed(one: Endpoint, clock: PausedClock) -> None:
     with endpoint() as elsewhere:
         embedder = remote(one, clock)
@@ -219,7 +286,7 @@ def test_all_calls_wait_as_long_as_they_are_asked_to(one: Endpoint, clock: Pause
     one.next.append(Said(429, b"", headers))
     began = clock.at
     embedder.embed_documents(["first"])
-    assert clock.at - began == pytest.approx(20)
+    assert clock.at - began == pytest.approx(20 + SPREAD_S)
     one.next.append(Said(429, b"", {"Retry-After": "30"}))
     with pytest.raises(EmbedderUnavailable, match="over its limit") as caught:
         embedder.embed_query("a question is not held back for so long")
@@ -229,7 +296,134 @@ def test_all_calls_wait_as_long_as_they_are_asked_to(one: Endpoint, clock: Pause
     assert len(one.asked) == asked
     assert "embedding.concurrency" in caught.value.hint
     embedder.embed_documents(["second"])
-    assert clock.at - began == pytest.approx(50)
+    assert clock.at - began == pytest.approx(50 + 2 * SPREAD_S)
+
+
+@pytest.mark.parametrize("after", ["0", "Thu, 01 Jan 1970 00:00:00 GMT"])
+@pytest.mark.parametrize("status", [429, 503])
+def test_asking_for_no_time_is_not_asked_again_at_once(
+    one: Endpoint, clock: PausedClock, after: str, status: int
+) -> None:
+    embedder = remote(one, clock)
+    embedder.load()
+    one.script = lambda asked: Said(status, b"", {"Retry-After": after})
+    with pytest.raises(EmbedderUnavailable, match="Tried 8 times"):
+        embedder.embed_documents(["a passage"])
+    assert len(one.asked) == 1 + 8
+
+
+@pytest.mark.parametrize("status", [500, 502, 403])
+def test_a_text_that_the_endpoint_fails_at_poisons_no_other(
+    one: Endpoint, clock: PausedClock, status: int
+) -> None:
+    """Ollama says 500 to a text that is too long, and a firewall 403 to one it takes for an attack."""
+    embedder = remote(one, clock)
+    embedder.load()
+    one.script = lambda asked: Said(status) if POISON in asked.texts else None
+    with pytest.raises(EmbedderRejected, match=rf"answers other texts, and not this one.*{status}"):
+        embedder.embed_documents([*TEXTS[:5], POISON, *TEXTS[5:7]])
+    before = len(one.asked)
+    assert embedder.embed_documents(TEXTS[:7]).shape == (7, DIMENSIONS)
+    assert len(one.asked) == before
+    one.script = None
+    clock.at += REFUSED_FOR_S + 1
+    assert embedder.embed_documents([POISON]).shape == (1, DIMENSIONS)  # nothing is held back for it
+
+
+def test_a_lone_text_is_tried_for_as_long_as_any_before_it_is_blamed(
+    one: Endpoint, clock: PausedClock
+) -> None:
+    embedder = remote(one, clock)
+    embedder.load()
+    one.next.extend([Said(500)] * 7)
+    assert embedder.embed_documents(["a passage"]).shape == (1, DIMENSIONS)
+
+
+def test_calls_that_fail_together_are_one_outage(one: Endpoint, clock: PausedClock) -> None:
+    gate = Gate(clock, clock.pause)
+    fault = EmbedderUnavailable("away")
+    asked_at = clock.at
+    for _ in range(5):
+        gate.rest(fault, asked_at)
+        clock.at += 0.5  # some of them hear of it only when the rest is over
+    assert gate.closed_s() <= 0
+    gate.rest(fault, clock.at)
+    assert gate.closed_s() == pytest.approx(2 * FIRST_REST_S)
+
+
+def test_an_edit_is_handed_back_for_as_long_as_calls_are_held_back(one: Endpoint, clock: PausedClock) -> None:
+    embedder = remote(one, clock)
+    embedder.load()
+    one.next.append(Said(429, b"", {"Retry-After": "40"}))
+    began = clock.at
+    for _ in range(2):  # the first asks, the second need not
+        with pytest.raises(EmbedderUnavailable, match="over its limit") as caught:
+            embedder.embed_fresh(["an edit"])
+        assert caught.value.after_s == pytest.approx(40)
+    assert (clock.at, len(one.asked)) == (began, 2)
+    assert embedder.embed_documents(["bulk work"]).shape == (1, DIMENSIONS)  # it waits
+    assert embedder.embed_fresh(["an edit"]).shape == (1, DIMENSIONS)
+
+
+def test_an_edit_is_handed_back_while_the_endpoint_rests(one: Endpoint, clock: PausedClock) -> None:
+    embedder = remote(one, clock)
+    embedder.load()
+    one.script = lambda asked: Said(500)
+    began = clock.at
+    with pytest.raises(EmbedderUnavailable, match="cannot answer now") as caught:
+        embedder.embed_fresh(["an edit"])
+    assert clock.at - began <= FRESH_TRY_S
+    assert caught.value.after_s == pytest.approx(FIRST_REST_S)
+
+
+def test_a_question_that_is_late_holds_no_document_back(
+    one: Endpoint, clock: PausedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoint_module, "_QUESTION_S", 0.1)
+    embedder = remote(one, clock)
+    embedder.load()
+    one.next.extend([Said(wait_s=0.3)] * 3)
+    with pytest.raises(EmbedderUnavailable, match=r"did not answer within 0\.1 s"):
+        embedder.embed_query("a question")
+    began = clock.at
+    assert embedder.embed_documents(["a passage"]).shape == (1, DIMENSIONS)
+    assert clock.at == began
+    time.sleep(0.3)  # so that the endpoint's threads end within the test
+
+
+def test_after_a_hold_calls_come_one_after_the_other(one: Endpoint) -> None:
+    embedder = remote(one, SystemClock(), jitter=random.uniform)
+    embedder.load()
+    one.next.extend([Said(429, b"", {"Retry-After": "1"})])
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(embedder.embed_documents, ["first"])
+        until(lambda: embedder._endpoint._caller.gate.closed_s() > 0)
+        others = [pool.submit(embedder.embed_documents, [text]) for text in TEXTS[:3]]
+        for answer in [first, *others]:
+            answer.result(10)
+    late = [asked.at for asked in one.asked[2:]]
+    assert len(late) == 4
+    assert max(late) - min(late) > SPREAD_S / 50
+
+
+def test_being_over_the_limit_is_told_once_and_when_it_is_over(
+    one: Endpoint, clock: PausedClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "retrieval.embedding.remote.retrying")
+    embedder = remote(one, clock)
+    embedder.load()
+    for number in range(5):
+        one.next.append(Said(429, b"", {"Retry-After": "3"}))
+        embedder.embed_documents([f"over the limit {number}"])
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    clock.at += QUIET_S
+    for number in range(2):
+        embedder.embed_documents([f"within the limit {number}"])
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert "no longer" in caplog.text
+    one.next.append(Said(429, b"", {"Retry-After": "3"}))
+    embedder.embed_documents(["over it again"])
+    assert len(caplog.records) == 3
 
 
 def test_one_refusal_for_time_holds_back_the_calls_beside_it(one: Endpoint) -> None:
@@ -245,15 +439,13 @@ def test_one_refusal_for_time_holds_back_the_calls_beside_it(one: Endpoint) -> N
     one.next.append(busy_once)
     with ThreadPoolExecutor(4) as pool:
         first = pool.submit(embedder.embed_documents, ["first"])
-        while not asked_for:
-            time.sleep(0.001)
-        time.sleep(0.05)  # until the refusal has arrived
+        until(lambda: embedder._endpoint._caller.gate.closed_s() > 0)  # the refusal has arrived
         others = [pool.submit(embedder.embed_documents, [text]) for text in TEXTS[:3]]
         for answer in [first, *others]:
             answer.result(10)
     late = [asked.at for asked in one.asked[2:]]
     assert len(late) == 4
-    assert min(late) >= asked_for[0] - 0.005
+    assert min(late) >= asked_for[0] - 0.005  # counted before the refusal was sent
     assert one.twice() == {"first": 2}
 
 
@@ -267,7 +459,7 @@ def test_only_the_text_to_blame_is_refused(one: Endpoint, clock: PausedClock, st
         embedder.embed_documents(texts)
     assert "embedding.max_characters" in caught.value.hint
     answered = [text for asked in one.asked if POISON not in asked.texts for text in asked.texts]
-    assert sorted(answered) == sorted(["headwater", *TEXTS[:7]])  # each once
+    assert sorted(answered) == sorted(["headwater"] * 2 + TEXTS[:7])  # each text once
     before = len(one.asked)
     assert embedder.embed_documents(TEXTS[:7]).shape == (7, DIMENSIONS)
     with pytest.raises(EmbedderRejected):
@@ -295,20 +487,53 @@ def test_a_vector_that_is_none_refuses_only_its_text(one: Endpoint, clock: Pause
     before = len(one.asked)
     assert embedder.embed_documents(TEXTS[:3]).shape == (3, DIMENSIONS)
     assert len(one.asked) == before
-    one.script = lambda asked: as_json(
-        {"data": [{"index": n, "embedding": [None] * DIMENSIONS} for n in range(3)]}
-    )
-    with pytest.raises(EmbedderUnavailable, match="no vectors"):
+
+
+def test_two_texts_that_have_no_vector_in_one_request(one: Endpoint, clock: PausedClock) -> None:
+    def without(asked: Asked) -> Said | None:
+        return rows_of(asked, 0.0) if all("no vector" in text for text in asked.texts) else None
+
+    one.script = without
+    embedder = remote(one, clock)
+    with pytest.raises(EmbedderRejected, match="no vector"):
+        embedder.embed_documents(["no vector 1", "no vector 2"])
+
+
+def rows_of(asked: Asked, number: float | None) -> Said:
+    """Nothing but this number, for every text."""
+    rows = range(len(asked.texts))
+    return as_json({"data": [{"index": row, "embedding": [number] * DIMENSIONS} for row in rows]})
+
+
+@pytest.mark.parametrize("number", [None, float("nan"), float("inf"), 0.0])
+def test_an_endpoint_without_vectors_blames_no_text(
+    one: Endpoint, clock: PausedClock, number: float | None
+) -> None:
+    embedder = remote(one, clock)
+    embedder.load()
+    one.script = lambda asked: rows_of(asked, number)
+    with pytest.raises(EmbedderUnavailable, match="even a plain word with numbers that are no vector"):
         embedder.embed_documents(["x", "y", "z"])
+    with pytest.raises(EmbedderUnavailable, match="no vector"):
+        remote(one, clock).load()
+    one.script = None
+    assert embedder.embed_documents(["x", "y", "z"]).shape == (3, DIMENSIONS)
 
 
 def test_an_endpoint_that_refuses_everything_blames_no_text(one: Endpoint, clock: PausedClock) -> None:
-    embedder = remote(one, clock)
+    """Not even when it has just answered; and none is remembered as refused."""
+    embedder = remote(one, clock, batch_texts=32)
     embedder.load()
-    clock.at += 100
+    embedder.embed_documents(["a good one"])
+    before = len(one.asked)
     one.script = lambda asked: as_json({"error": {"code": "model_not_found"}}, 400)
+    texts = [f"text {number}" for number in range(32)]
     with pytest.raises(EmbedderUnavailable, match=r"refuses even a plain word.*\(400, model_not_found\)"):
-        embedder.embed_documents(TEXTS[:2])
+        embedder.embed_documents(texts)
+    assert len(one.asked) - before <= 8
+    one.script = None
+    clock.at += 1.0
+    assert embedder.embed_documents(texts).shape == (32, DIMENSIONS)
 
 
 def test_a_request_that_is_too_large_teaches_the_limit(
@@ -325,12 +550,13 @@ def test_a_request_that_is_too_large_teaches_the_limit(
 def test_what_was_answered_before_a_failure_is_kept(one: Endpoint, clock: PausedClock) -> None:
     embedder = remote(one, clock)
     embedder.load()
-    one.script = lambda asked: Said(500) if TEXTS[9] in asked.texts else None
+    one.next.append(one.right)
+    one.script = lambda asked: Said(500)
     with pytest.raises(EmbedderUnavailable):
         embedder.embed_documents(TEXTS)
     one.script = None
     embedder.embed_documents(TEXTS)
-    assert set(one.twice()) == set(TEXTS[8:16])  # the request that failed, and no other
+    assert set(one.twice()) == {"headwater", *TEXTS[8:16]}  # the request that failed, and no other
 
 
 def test_what_is_sent_is_text_that_endpoints_take(one: Endpoint, clock: PausedClock) -> None:
@@ -348,7 +574,14 @@ def test_the_key_is_shown_nowhere(
         embedder.load()
     assert KEY not in str(caught.value)
     assert KEY not in caplog.text
-    assert KEY not in repr(vars(embedder))
+    assert KEY not in "".join(traceback.format_exception(caught.value))
+    model = RemoteModel("openai", one.url, "m", KEY, dimensions=DIMENSIONS)
+    transport = Transport(one.url, KEY, connections=1)
+    for thing in (model, transport, transport._client, transport._client.headers):
+        assert KEY not in repr(thing)
+    opened.append(make_remote(model))
+    assert KEY not in repr(opened[-1])
+    transport.close()
 
 
 def test_the_fingerprint_is_of_the_model_not_of_its_address(clock: PausedClock) -> None:
