@@ -355,6 +355,41 @@ def test_a_tokenizer_that_is_missing_or_of_another_model(folder: Path, caches: P
         made(folder, caches)
 
 
+def test_a_text_that_always_fails_is_given_up_and_takes_no_other_along(
+    folder: Path, caches: Path, monkeypatch: pytest.MonkeyPatch, no_bf16: None
+) -> None:
+    embedder = loaded(folder, caches)
+    wanted = embedder.embed_documents(["ferry", "harbour"])
+    compute = OpenVinoRuntime.vectors
+
+    def fail(self: OpenVinoRuntime, tokens: Tokens) -> Array:
+        if tokens.ids.shape[1] > 50:
+            raise RuntimeError("no kernel for this\nat plugin.cpp:1")
+        return compute(self, tokens)
+
+    monkeypatch.setattr(OpenVinoRuntime, "vectors", fail)
+    with pytest.raises(EmbedderRejected, match="no kernel for this") as caught:
+        embedder.embed_documents(["ferry", "harbour " * 60])
+    assert "plugin" not in caught.value.message
+    np.testing.assert_allclose(embedder.embed_documents(["ferry", "harbour"]), wanted, atol=1e-6)
+
+
+def test_a_batch_that_fails_once_is_computed_text_by_text(
+    folder: Path, caches: Path, monkeypatch: pytest.MonkeyPatch, no_bf16: None
+) -> None:
+    embedder = loaded(folder, caches)
+    wanted = embedder.embed_documents(TEXTS)
+    compute = OpenVinoRuntime.vectors
+
+    def fail(self: OpenVinoRuntime, tokens: Tokens) -> Array:
+        if len(tokens.ids) > 1:
+            raise RuntimeError("too much at once")
+        return compute(self, tokens)
+
+    monkeypatch.setattr(OpenVinoRuntime, "vectors", fail)
+    np.testing.assert_allclose(embedder.embed_documents(TEXTS), wanted, atol=1e-5)
+
+
 def test_an_openvino_that_fails_later_is_tried_again(
     folder: Path, caches: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -366,6 +401,6 @@ def test_an_openvino_that_fails_later_is_tried_again(
     with monkeypatch.context() as patch:
         patch.setattr(OpenVinoRuntime, "vectors", fail)
         patch.setattr(ForwardPass, "vectors", fail)
-        with pytest.raises(EmbedderUnavailable):
+        with pytest.raises(EmbedderUnavailable, match="out of something"):
             embedder.embed_query("ferry")
     assert embedder.embed_query("ferry").shape == (32,)
