@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
 
 from ingestion.errors import EmbedderRejected, EmbedderUnavailable, Misconfigured, ModelMissing
 from retrieval.embedding import trusted
@@ -24,6 +25,7 @@ from retrieval.embedding.openvino_runtime import OpenVinoRuntime
 from retrieval.embedding.precision import LEAST_COSINE, Precision, PrecisionClass
 from retrieval.embedding.tokens import Tokens
 from retrieval.embedding.trial import worst_cosine
+from retrieval.embedding.vectors import checked
 from retrieval.embedding.verdicts import Verdicts
 from retrieval.embedding.weights import Array
 from tests.small_encoder import change_json, change_weights, make_small_bert
@@ -348,11 +350,36 @@ def test_a_tokenizer_that_is_missing_or_of_another_model(folder: Path, caches: P
             {"embeddings.word_embeddings.weight": tensors["embeddings.word_embeddings.weight"][:50].copy()}
         ),
     )
-    with pytest.raises(EmbedderRejected, match=r"tokenizer\.json"):
-        loaded(folder, caches).embed_documents(["ferry"])
+    with pytest.raises(ModelMissing, match=r"tokenizer\.json has 30522 tokens, and the model knows 50"):
+        loaded(folder, caches)
     (folder / "tokenizer.json").unlink()
     with pytest.raises(ModelMissing, match=r"tokenizer\.json is missing"):
         made(folder, caches)
+
+
+def test_a_token_that_was_added_for_nobody_is_refused_where_it_occurs(folder: Path, caches: Path) -> None:
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.add_tokens(["ferryboat"])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    embedder = loaded(folder, caches)
+    assert embedder.embed_query("ferry").shape == (32,)
+    with pytest.raises(EmbedderRejected, match=r"tokenizer\.json"):
+        embedder.embed_query("the ferryboat")
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_a_limit_that_leaves_no_room_for_text_is_refused(folder: Path, caches: Path, limit: int) -> None:
+    change_json(folder / "sentence_bert_config.json", max_seq_length=limit)
+    with pytest.raises(ModelMissing, match=f"{limit} tokens .max_seq_length., 2 of which are special"):
+        loaded(folder, caches)
+
+
+@pytest.mark.parametrize(
+    ("values", "fault"), [([[0, 0]], "all zero"), ([[1, np.nan]], "NaN"), ([[1, 2, 3]], "its shape is")]
+)
+def test_what_is_no_vector_is_refused_with_the_reason(values: Any, fault: str) -> None:
+    with pytest.raises(EmbedderRejected, match=fault):
+        checked(np.array(values, dtype=np.float32), (1, 2))
 
 
 def test_a_text_that_always_fails_is_given_up_and_takes_no_other_along(
