@@ -17,17 +17,20 @@ from tokenizers import Tokenizer
 
 from ingestion.errors import EmbedderRejected, EmbedderUnavailable, Misconfigured, ModelMissing
 from retrieval.embedding import trusted
+from retrieval.embedding.describing import describe
 from retrieval.embedding.digests import DigestCache
 from retrieval.embedding.forward import ForwardPass
 from retrieval.embedding.model_folder import read_model_folder
 from retrieval.embedding.openvino_embedder import OpenVinoEmbedder
+from retrieval.embedding.openvino_import import ov
 from retrieval.embedding.openvino_runtime import OpenVinoRuntime
 from retrieval.embedding.precision import LEAST_COSINE, Precision, PrecisionClass
+from retrieval.embedding.processor import cpu_has_bf16
 from retrieval.embedding.tokens import Tokens
 from retrieval.embedding.trial import worst_cosine
 from retrieval.embedding.vectors import checked
 from retrieval.embedding.verdicts import Verdicts
-from retrieval.embedding.weights import Array
+from retrieval.embedding.weights import Array, WeightFiles
 from tests.small_encoder import change_json, change_weights, make_small_bert
 
 TEXTS = ["Annual leave: 30 days.", "", "The ferry leaves at dawn. " * 40]
@@ -118,6 +121,26 @@ def test_bf16_is_tried_first_where_the_processor_has_it(
     monkeypatch.setattr(trusted, "cpu_has_bf16", lambda: True)
     far_off(monkeypatch)
     assert loaded(folder, caches).description == "small, openvino, bf16"
+
+
+@pytest.mark.parametrize(("precision", "hint"), [("bf16", "bf16"), ("float32", "f32"), ("int8", "f32")])
+def test_openvino_is_asked_for_the_precision(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, precision: Precision, hint: str
+) -> None:
+    """Whatever it settles for: a processor without bf16 gets float32."""
+    asked: list[Any] = []
+    compile_model = ov.Core.compile_model
+
+    def noting(core: Any, graph: Any, device: str, properties: dict[str, Any]) -> Any:
+        asked.append(properties["INFERENCE_PRECISION_HINT"])
+        return compile_model(core, graph, device, properties)
+
+    monkeypatch.setattr(ov.Core, "compile_model", noting)
+    model = read_model_folder(folder)
+    encoder = describe(model)
+    made = OpenVinoRuntime(encoder, WeightFiles(model, encoder).read(), precision)
+    assert asked == [hint]
+    assert made.computes_in == (hint if cpu_has_bf16() else "f32")
 
 
 def test_bf16_that_is_far_off_falls_back_to_float32_and_says_so_once(
