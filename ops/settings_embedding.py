@@ -1,4 +1,4 @@
-"""What the settings of a remote embedder must be to one another.
+"""What the settings of the embedder must be to one another.
 
 Works on the table before it is checked key by key, so that a fault here is reported beside the others;
 whatever is of the wrong type is passed over for the model to refuse. Keys are never repeated.
@@ -37,8 +37,14 @@ def faults_within(embedding: Any) -> Iterator[tuple[Place, str]]:
     """What is missing for an endpoint, what only an endpoint needs, and what contradicts itself."""
     if not isinstance(embedding, dict):
         return
-    runtime = embedding.get("runtime", "auto")
+    runtime, precision = embedding.get("runtime", "auto"), embedding.get("precision", "float")
+    if precision == "int8" and runtime in ("sentence-transformers", *REMOTE):
+        yield _at("precision"), f"is for openvino; remove it, or embedding.runtime, which is {runtime}."
     if runtime not in REMOTE:
+        if embedding.get("model") == "hashing":
+            for key, usual in (("runtime", "auto"), ("precision", "float")):
+                if embedding.get(key, usual) != usual:
+                    yield _at(key), "is for a model, and hashing is none; remove it, or set embedding.model."
         for key in ONLY_REMOTE:
             if key in embedding:
                 yield _at(key), f"is for an endpoint; remove it, or set embedding.runtime to {_CHOICE}."

@@ -85,14 +85,15 @@ def _openvino(asked: Asked, machine: Machine, why: str) -> Choice:
         precision = "bf16" if machine.bf16 and machine.openvino else "float32"
     if not machine.openvino:
         why += "; openvino is not installed, so numpy does it, slower"
-    return Choice("openvino", precision, why, (_instead_of_openvino(machine),))
+    return Choice("openvino", precision, why, (_instead_of_openvino(machine, asked.precision),))
 
 
-def _instead_of_openvino(machine: Machine) -> Alternative:
+def _instead_of_openvino(machine: Machine, precision: PrecisionClass) -> Alternative:
     name = "sentence-transformers"
     if not machine.sentence_transformers:
         return Alternative(name, f"for GPUs and models of other families. {INSTALL}")
-    return Alternative(name, "installed; set embedding.runtime to sentence-transformers")
+    also = ", and embedding.precision to float: the index is then made anew" if precision == "int8" else ""
+    return Alternative(name, f"installed; set embedding.runtime to sentence-transformers{also}")
 
 
 def _sentence_transformers(asked: Asked, machine: Machine, why: str) -> Choice:

@@ -120,7 +120,10 @@ def _roberta(
     config: dict[str, Any], pooling: tuple[Pooling, ...], steps: tuple[Step, ...], dimensions: int
 ) -> Encoder:
     like_bert = _bert(config, pooling, steps, dimensions)
-    return replace(like_bert, positions_skip=int(config.get("pad_token_id", 1)))
+    padding = config.get("pad_token_id", 1)
+    if not isinstance(padding, int):
+        raise ValueError(f"pad_token_id is {padding!r}, and positions are counted from it")
+    return replace(like_bert, positions_skip=padding)
 
 
 def _mpnet(

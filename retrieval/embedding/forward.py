@@ -17,6 +17,8 @@ from retrieval.embedding.weights import Array, Layer, Linear, Norm, Weights
 
 _LARGE = np.float32(1e9)  # taken off the score of a padding token: its share becomes exactly 0
 _LEAST_EXPONENT = np.float32(-80)  # e to the 80 is a float32 still
+# Of one head: 16 MB. Those of all pairs of a text of 8,192 tokens would be 256 MB for each head.
+_SCORES_AT_ONCE = 4 * 1024 * 1024
 _ROWS_AT_ONCE = 128  # of the widest intermediate value: what the processor's cache holds
 
 
@@ -32,10 +34,7 @@ class ForwardPass:
         weights, encoder = self._weights, self._encoder
         states = weights.words[tokens.ids] + weights.positions[tokens.positions]
         states = self._normed(states, weights.embedding_norm)
-        hidden_tokens = (1 - tokens.mask)[:, None, None, :] * -_LARGE
-        if weights.attention_bias is not None:
-            length = tokens.ids.shape[1]
-            hidden_tokens = hidden_tokens + weights.attention_bias[:, :length, :length]
+        hidden_tokens = (1 - tokens.mask)[:, None, :] * -_LARGE
         for layer in weights.layers:
             states = self._layer(states, hidden_tokens, layer)
         pooled = np.concatenate([pool(mode, states, tokens.mask) for mode in encoder.pooling], axis=1)
@@ -56,14 +55,20 @@ class ForwardPass:
             for part in (layer.query, layer.key, layer.value)
         )
         query = query * np.float32(1 / math.sqrt(hidden // heads))
+        near = self._weights.attention_bias
         attended = np.empty_like(query)
-        for head in range(heads):  # one at a time: of a long text the scores of all would be gigabytes
-            scores: Array = query[:, head] @ key[:, head].transpose(0, 2, 1)
-            scores += bias[:, min(head, bias.shape[1] - 1)]
-            scores -= scores.max(axis=-1, keepdims=True)
-            np.exp(scores, out=scores)
-            scores /= scores.sum(axis=-1, keepdims=True)
-            attended[:, head] = scores @ value[:, head]
+        at_once = max(1, _SCORES_AT_ONCE // (texts * length))
+        for head in range(heads):
+            for start in range(0, length, at_once):
+                rows = slice(start, start + at_once)
+                scores: Array = query[:, head, rows] @ key[:, head].transpose(0, 2, 1)
+                scores += bias
+                if near is not None:
+                    scores += near[head, rows, :length][: scores.shape[1]]
+                scores -= scores.max(axis=-1, keepdims=True)
+                np.exp(scores, out=scores)
+                scores /= scores.sum(axis=-1, keepdims=True)
+                attended[:, head, rows] = scores @ value[:, head]
         return attended.transpose(0, 2, 1, 3).reshape(texts, length, hidden)
 
     def _normed(self, states: Array, norm: Norm) -> Array:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ingestion.errors import EmbedderUnavailable
+from ingestion.errors import EmbedderRejected, EmbedderUnavailable
 from retrieval.embedding.batches import length_sorted_batches
 from retrieval.embedding.describing import describe
 from retrieval.embedding.digests import DigestCache
@@ -24,10 +24,10 @@ from retrieval.embedding.port import Vectors
 from retrieval.embedding.precision import PrecisionClass
 from retrieval.embedding.texts import encodable
 from retrieval.embedding.tokens import Encoding
-from retrieval.embedding.trusted import OPENVINO, Candidate, Trusted, trusted_runtime
+from retrieval.embedding.trusted import OPENVINO, Candidate, Trusted, first_line, trusted_runtime
 from retrieval.embedding.vectors import checked
 from retrieval.embedding.verdicts import Verdicts
-from retrieval.embedding.weights import WeightFiles
+from retrieval.embedding.weights import Array, WeightFiles
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -144,12 +144,35 @@ class OpenVinoEmbedder:
         return vectors
 
     def _vectors(self, ids: Sequence[Sequence[int]]) -> Vectors:
+        try:
+            found = self._computed(ids)
+        except RuntimeError as error:
+            if len(ids) > 1:  # whose fault it is shows when each goes alone
+                return np.concatenate([self._vectors([one]) for one in ids])
+            found = self._once_more(ids, error)
+        return checked(found[:, : self.dimensions], (len(ids), self.dimensions))
+
+    def _computed(self, ids: Sequence[Sequence[int]]) -> Array:
+        """Raises RuntimeError where OpenVINO does, EmbedderUnavailable where there is no memory."""
         assert self._trusted is not None
         try:
-            found = self._trusted.runtime.vectors(self._encoding.batch(ids))
-        except (MemoryError, RuntimeError) as error:
+            return self._trusted.runtime.vectors(self._encoding.batch(ids))
+        except MemoryError as error:
             raise EmbedderUnavailable(
-                f"The model {self._folder.name} could not be computed ({type(error).__name__}).",
-                hint="It is tried again.",
+                "There was not enough memory to embed.", hint="It is tried again."
             ) from error
-        return checked(found[:, : self.dimensions], (len(ids), self.dimensions))
+
+    def _once_more(self, ids: Sequence[Sequence[int]], error: RuntimeError) -> Array:
+        """One text that failed. It is to blame if it fails again and another one does not: were it only tried
+        again and again, its document would never be given up."""
+        message = f"The model {self._folder.name} could not be computed: {first_line(error)}"
+        try:
+            return self._computed(ids)
+        except RuntimeError:
+            pass
+        try:
+            self._computed(self._encoding.ids([""]))
+        except RuntimeError:
+            raise EmbedderUnavailable(message, hint="It is tried again.") from error
+        hint = "The document keeps its last revision; change it, or exclude it."
+        raise EmbedderRejected(message, hint=hint) from error

@@ -33,16 +33,13 @@ class OpenVinoRuntime:
     def __init__(self, encoder: Encoder, weights: Weights, precision: Precision) -> None:
         """Compiles: 0.2 s for a small model. Raises RuntimeError where OpenVINO cannot."""
         graph = openvino_graph.build_graph(encoder, weights, int8=precision == "int8")
-        properties: dict[str, object] = {
-            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
-            "PERFORMANCE_HINT": "LATENCY",
-            # Threads bound to cores wait for whoever else is on theirs.
-            "ENABLE_CPU_PINNING": False,
-        }
-        if precision == "int8":
-            properties["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = _DYNAMIC_GROUP
-        self._request = ov.Core().compile_model(graph, "CPU", properties).create_infer_request()
+        self._request = ov.Core().compile_model(graph, "CPU", properties(precision)).create_infer_request()
         self._inferring = threading.Lock()
+
+    @property
+    def computes_in(self) -> str:
+        """The precision that OpenVINO settled for: a processor without bf16 is given float32."""
+        return str(self._request.get_compiled_model().get_property("INFERENCE_PRECISION_HINT").to_string())
 
     def vectors(self, tokens: Tokens) -> Array:
         """Shape (texts, values of the last step), float32."""
@@ -50,6 +47,19 @@ class OpenVinoRuntime:
         with self._inferring:
             found: Array = self._request.infer(inputs, share_inputs=True)[0].copy()
         return found
+
+
+def properties(precision: Precision) -> dict[str, object]:
+    """What OpenVINO is asked for."""
+    asked: dict[str, object] = {
+        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+        "PERFORMANCE_HINT": "LATENCY",
+        # Threads bound to cores wait for whoever else is on theirs.
+        "ENABLE_CPU_PINNING": False,
+    }
+    if precision == "int8":
+        asked["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = _DYNAMIC_GROUP
+    return asked
 
 
 def _digest_of_code() -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ingestion.errors import EmbedderRejected
+from ingestion.errors import EmbedderRejected, ModelMissing
 from retrieval.embedding.encoder import Encoder
 from retrieval.embedding.model_folder import ModelFolder
 from retrieval.embedding.texts import encodable
@@ -25,6 +25,13 @@ class Tokens:
     mask: NDArray[np.float32]
 
 
+def _contradictory(folder: ModelFolder, fault: str) -> ModelMissing:
+    return ModelMissing(
+        f"The files of the model in {folder.path} do not belong together: {fault}.",
+        hint="Put the whole model there again, or set embedding.model to another one.",
+    )
+
+
 class Encoding:
     """Cuts texts into the tokens of one encoder. Safe to use from several threads.
 
@@ -32,8 +39,21 @@ class Encoding:
     """
 
     def __init__(self, folder: ModelFolder, encoder: Encoder) -> None:
-        """Raises ModelMissing."""
+        """Raises ModelMissing, also where tokenizer and configuration do not belong together."""
         self._tokenizer = folder.tokenizer()
+        special = self._tokenizer.num_special_tokens_to_add(is_pair=False)
+        if folder.max_tokens <= special:
+            raise _contradictory(
+                folder,
+                f"texts may have {folder.max_tokens} tokens (max_seq_length), {special} of which are special",
+            )
+        # Tokens that were added later may never occur; one that does is refused with its batch.
+        words = self._tokenizer.get_vocab_size(with_added_tokens=False)
+        if words > encoder.vocabulary:
+            raise _contradictory(
+                folder,
+                f"tokenizer.json has {words} tokens, and the model knows {encoder.vocabulary} (vocab_size)",
+            )
         self._tokenizer.enable_truncation(folder.max_tokens)
         self._skip = encoder.positions_skip
         self._vocabulary = encoder.vocabulary

@@ -106,7 +106,7 @@ def _passed(candidate: Candidate, precision: Precision, plain: Runtime, verdicts
             worst = worst_cosine(runtime, plain, candidate.encoding, candidate.encoder.dimensions)
             verdicts.remember(worst, *key)
     except RuntimeError as error:
-        raise _Refused(f"openvino cannot compute it in {precision} ({_first_line(error)})") from error
+        raise _Refused(f"openvino cannot compute it in {precision} ({first_line(error)})") from error
     _check(worst, precision)
     return runtime
 
@@ -125,5 +125,6 @@ def _tell(refused: Sequence[str], used: str) -> None:
         log.warning("embedding with %s: %s", used, "; ".join(refused))
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
+    """Of a message that may go on for pages."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]

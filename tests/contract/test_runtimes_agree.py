@@ -22,6 +22,9 @@ from retrieval.embedding.forward import ForwardPass
 from retrieval.embedding.model_folder import read_model_folder
 from retrieval.embedding.models import DEFAULT_MODEL, find_model
 from retrieval.embedding.openvino_embedder import OpenVinoEmbedder
+from retrieval.embedding.openvino_runtime import OpenVinoRuntime
+from retrieval.embedding.precision import LEAST_COSINE, Precision
+from retrieval.embedding.processor import cpu_has_bf16
 from retrieval.embedding.tokens import Encoding
 from retrieval.embedding.vectors import checked
 from retrieval.embedding.verdicts import Verdicts
@@ -213,7 +216,7 @@ def test_documents_agree(pair: Pair) -> None:
     wanted, found = expected(pair, texts), pair.embedder.embed_documents(texts)
     assert found.shape == wanted.shape
     np.testing.assert_allclose(found, wanted, atol=2e-5)
-    assert np.einsum("ij,ij->i", found, wanted).min() > 0.99999
+    assert np.einsum("ij,ij->i", found, wanted).min() >= LEAST_COSINE["float32"]
     assert (wanted @ wanted.T).min() < 0.97  # they differ, so agreeing means something
 
 
@@ -221,6 +224,27 @@ def test_questions_agree(pair: Pair) -> None:
     texts = ["How many days of leave do I have?", ""]
     found = np.stack([pair.embedder.embed_query(text) for text in texts])
     np.testing.assert_allclose(found, expected(pair, texts, "encode_query"), atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    "precision",
+    [
+        "float32",
+        pytest.param(
+            "bf16", marks=pytest.mark.skipif(not cpu_has_bf16(), reason="this processor has no bf16")
+        ),
+    ],
+)
+def test_each_precision_reaches_its_own_bar(pair: Pair, precision: Precision) -> None:
+    folder = read_model_folder(pair.folder)
+    encoder = describe(folder)
+    encoding = Encoding(folder, encoder)
+    runtime = OpenVinoRuntime(encoder, WeightFiles(folder, encoder).read(), precision)
+    texts = real_texts()
+    ids = encoding.ids([folder.document_prompt + text for text in texts])
+    raw = runtime.vectors(encoding.batch(ids))[:, : folder.dimensions]
+    cosines = np.einsum("ij,ij->i", checked(raw, raw.shape), expected(pair, texts))
+    assert cosines.min() >= LEAST_COSINE[precision]
 
 
 def test_the_plain_forward_pass_agrees(pair: Pair) -> None:

@@ -54,6 +54,24 @@ def test_everything_that_is_wrong_is_told_together(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("table", "keys"),
+    [
+        ('runtime = "sentence-transformers"\nprecision = "int8"\n', ["precision"]),
+        ('runtime = "openai"\nurl = "http://h/v1"\nmodel = "m"\nprecision = "int8"\n', ["precision"]),
+        ('model = "hashing"\nprecision = "int8"\n', ["precision"]),
+        ('model = "hashing"\nruntime = "openvino"\nprecision = "int8"\n', ["runtime", "precision"]),
+        ('model = "hashing"\nruntime = "auto"\nprecision = "float"\n', []),
+        ('runtime = "openvino"\nprecision = "int8"\n', []),
+        ('precision = "int8"\n', []),
+    ],
+)
+def test_a_runtime_a_precision_and_a_model_must_fit(tmp_path: Path, table: str, keys: list[str]) -> None:
+    path = written(tmp_path, f"[embedding]\nconcurrency = 0\n{table}")
+    told = [line for line in faults(path) if "concurrency" not in line]
+    assert [line.split(": ")[0].rsplit(".", 1)[1] for line in told] == keys
+
+
 def test_what_is_for_an_endpoint_needs_one(tmp_path: Path) -> None:
     path = written(tmp_path, f'[embedding]\nurl = "http://localhost/v1"\napi_key = "{KEY}"\n')
     told = faults(path)

@@ -103,6 +103,8 @@ def test_int8_is_openvinos() -> None:
         choice = chosen(ALL, runtime, "int8")
         assert (choice.runtime, choice.precision) == ("openvino", "int8")
         assert "VNNI" not in choice.why
+        assert "embedding.precision to float" in choice.alternatives[0].note
+    assert "precision" not in chosen(NO_GPU).alternatives[0].note
     assert "int8 is no quicker" in chosen(LIGHT, precision="int8").why
     with pytest.raises(ModelNotServed):
         chosen(ALL, precision="int8", not_served=STRANGE)

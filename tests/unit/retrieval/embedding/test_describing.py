@@ -198,6 +198,7 @@ def test_lower_case_that_nobody_makes_is_refused(folder: Path) -> None:
         (pooling(word_embedding_dimension=16), "word_embedding_dimension is 16, and tokens have 32"),
         (pooling(embedding_dimension=64), "embedding_dimension is 64, and tokens have 32"),
         (tokenizing(normalizer=["no"]), r"tokenizer\.json"),
+        (config(model_type="xlm-roberta", pad_token_id=[]), r"config\.json .*pad_token_id is \[\]"),
     ],
 )
 def test_a_configuration_without_sense_is_refused(folder: Path, change: Change, fault: str) -> None:

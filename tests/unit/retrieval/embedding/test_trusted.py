@@ -13,19 +13,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
 
 from ingestion.errors import EmbedderRejected, EmbedderUnavailable, Misconfigured, ModelMissing
 from retrieval.embedding import trusted
+from retrieval.embedding.describing import describe
 from retrieval.embedding.digests import DigestCache
 from retrieval.embedding.forward import ForwardPass
 from retrieval.embedding.model_folder import read_model_folder
 from retrieval.embedding.openvino_embedder import OpenVinoEmbedder
+from retrieval.embedding.openvino_import import ov
 from retrieval.embedding.openvino_runtime import OpenVinoRuntime
 from retrieval.embedding.precision import LEAST_COSINE, Precision, PrecisionClass
+from retrieval.embedding.processor import cpu_has_bf16
 from retrieval.embedding.tokens import Tokens
 from retrieval.embedding.trial import worst_cosine
+from retrieval.embedding.vectors import checked
 from retrieval.embedding.verdicts import Verdicts
-from retrieval.embedding.weights import Array
+from retrieval.embedding.weights import Array, WeightFiles
 from tests.small_encoder import change_json, change_weights, make_small_bert
 
 TEXTS = ["Annual leave: 30 days.", "", "The ferry leaves at dawn. " * 40]
@@ -116,6 +121,26 @@ def test_bf16_is_tried_first_where_the_processor_has_it(
     monkeypatch.setattr(trusted, "cpu_has_bf16", lambda: True)
     far_off(monkeypatch)
     assert loaded(folder, caches).description == "small, openvino, bf16"
+
+
+@pytest.mark.parametrize(("precision", "hint"), [("bf16", "bf16"), ("float32", "f32"), ("int8", "f32")])
+def test_openvino_is_asked_for_the_precision(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, precision: Precision, hint: str
+) -> None:
+    """Whatever it settles for: a processor without bf16 gets float32."""
+    asked: list[Any] = []
+    compile_model = ov.Core.compile_model
+
+    def noting(core: Any, graph: Any, device: str, properties: dict[str, Any]) -> Any:
+        asked.append(properties["INFERENCE_PRECISION_HINT"])
+        return compile_model(core, graph, device, properties)
+
+    monkeypatch.setattr(ov.Core, "compile_model", noting)
+    model = read_model_folder(folder)
+    encoder = describe(model)
+    made = OpenVinoRuntime(encoder, WeightFiles(model, encoder).read(), precision)
+    assert asked == [hint]
+    assert made.computes_in == (hint if cpu_has_bf16() else "f32")
 
 
 def test_bf16_that_is_far_off_falls_back_to_float32_and_says_so_once(
@@ -348,11 +373,71 @@ def test_a_tokenizer_that_is_missing_or_of_another_model(folder: Path, caches: P
             {"embeddings.word_embeddings.weight": tensors["embeddings.word_embeddings.weight"][:50].copy()}
         ),
     )
-    with pytest.raises(EmbedderRejected, match=r"tokenizer\.json"):
-        loaded(folder, caches).embed_documents(["ferry"])
+    with pytest.raises(ModelMissing, match=r"tokenizer\.json has 30522 tokens, and the model knows 50"):
+        loaded(folder, caches)
     (folder / "tokenizer.json").unlink()
     with pytest.raises(ModelMissing, match=r"tokenizer\.json is missing"):
         made(folder, caches)
+
+
+def test_a_token_that_was_added_for_nobody_is_refused_where_it_occurs(folder: Path, caches: Path) -> None:
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.add_tokens(["ferryboat"])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    embedder = loaded(folder, caches)
+    assert embedder.embed_query("ferry").shape == (32,)
+    with pytest.raises(EmbedderRejected, match=r"tokenizer\.json"):
+        embedder.embed_query("the ferryboat")
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_a_limit_that_leaves_no_room_for_text_is_refused(folder: Path, caches: Path, limit: int) -> None:
+    change_json(folder / "sentence_bert_config.json", max_seq_length=limit)
+    with pytest.raises(ModelMissing, match=f"{limit} tokens .max_seq_length., 2 of which are special"):
+        loaded(folder, caches)
+
+
+@pytest.mark.parametrize(
+    ("values", "fault"), [([[0, 0]], "all zero"), ([[1, np.nan]], "NaN"), ([[1, 2, 3]], "its shape is")]
+)
+def test_what_is_no_vector_is_refused_with_the_reason(values: Any, fault: str) -> None:
+    with pytest.raises(EmbedderRejected, match=fault):
+        checked(np.array(values, dtype=np.float32), (1, 2))
+
+
+def test_a_text_that_always_fails_is_given_up_and_takes_no_other_along(
+    folder: Path, caches: Path, monkeypatch: pytest.MonkeyPatch, no_bf16: None
+) -> None:
+    embedder = loaded(folder, caches)
+    wanted = embedder.embed_documents(["ferry", "harbour"])
+    compute = OpenVinoRuntime.vectors
+
+    def fail(self: OpenVinoRuntime, tokens: Tokens) -> Array:
+        if tokens.ids.shape[1] > 50:
+            raise RuntimeError("no kernel for this\nat plugin.cpp:1")
+        return compute(self, tokens)
+
+    monkeypatch.setattr(OpenVinoRuntime, "vectors", fail)
+    with pytest.raises(EmbedderRejected, match="no kernel for this") as caught:
+        embedder.embed_documents(["ferry", "harbour " * 60])
+    assert "plugin" not in caught.value.message
+    np.testing.assert_allclose(embedder.embed_documents(["ferry", "harbour"]), wanted, atol=1e-6)
+
+
+def test_a_batch_that_fails_once_is_computed_text_by_text(
+    folder: Path, caches: Path, monkeypatch: pytest.MonkeyPatch, no_bf16: None
+) -> None:
+    embedder = loaded(folder, caches)
+    wanted = embedder.embed_documents(TEXTS)
+    compute = OpenVinoRuntime.vectors
+
+    def fail(self: OpenVinoRuntime, tokens: Tokens) -> Array:
+        if len(tokens.ids) > 1:
+            raise RuntimeError("too much at once")
+        return compute(self, tokens)
+
+    monkeypatch.setattr(OpenVinoRuntime, "vectors", fail)
+    np.testing.assert_allclose(embedder.embed_documents(TEXTS), wanted, atol=1e-5)
 
 
 def test_an_openvino_that_fails_later_is_tried_again(
@@ -366,6 +451,6 @@ def test_an_openvino_that_fails_later_is_tried_again(
     with monkeypatch.context() as patch:
         patch.setattr(OpenVinoRuntime, "vectors", fail)
         patch.setattr(ForwardPass, "vectors", fail)
-        with pytest.raises(EmbedderUnavailable):
+        with pytest.raises(EmbedderUnavailable, match="out of something"):
             embedder.embed_query("ferry")
     assert embedder.embed_query("ferry").shape == (32,)
