@@ -12,6 +12,7 @@ import pytest
 from ops import syncing
 from ops.doctor_data import _readable_key
 from ops.settings import load
+from ops.wiring import bulk_threads, make_pipeline, open_parts
 from retrieval.embedding.remote.embedder import DOCUMENTS_TRY_S
 from tests.endpoint import KEY, Endpoint, Said, endpoint
 from tests.unit.ops.conftest import Run
@@ -123,3 +124,21 @@ def test_a_text_in_two_sources_is_paid_for_once(
     assert first > 0
     assert copies == 0
     assert "at your price about" in ask("sync --dry-run").stdout
+
+
+def test_what_is_put_together_for_an_endpoint(ask: Run, one: Endpoint, data: Path) -> None:
+    """Every call has its share of the bulk work, and its own threads."""
+    settings = load(arguments={"daemon.data": data, "embedding.concurrency": 3})
+    parts = open_parts(settings)
+    sent: list[int] = []
+    pipeline = make_pipeline(
+        parts,
+        send_message=lambda lane, ids: sent.append(len(ids)),
+        listener=lambda outcome: None,
+        missed=lambda source, number: None,
+    )
+    pipeline.reconciler.list_source(parts.sources["handbook"])
+    pipeline.work.dispatch()
+    assert bulk_threads(parts.embedder) == 6
+    assert sent == [1, 1]
+    parts.close()
