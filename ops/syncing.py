@@ -6,6 +6,8 @@ work is done here, one batch after the other.
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +19,7 @@ from ingestion.errors import (
     Interrupted,
     NotIndexable,
     SourceUnavailable,
+    Transient,
     WrongSettings,
 )
 from ingestion.ledger.ledger import Ledger
@@ -30,9 +33,12 @@ from ops.wiring import Parts, configure_sources, make_pipeline, make_source, ope
 from retrieval.embedding.remote.sizes import estimated_tokens
 from workers.outcomes import Listener, ignore
 from workers.reconcile import Listed, Reconciler
+from workers.surveying import Plan
 
 POLL_S = 0.1
 NO_PROGRESS_S = 60.0  # without a daemon: longer than a store or a disk is usually away
+# With an endpoint: texts are tried for a minute, and then wait for as long again.
+NO_PROGRESS_AT_ENDPOINT_S = 180.0
 
 Remaining = Callable[[int], None]
 """Told every now and then how many documents are still to be published."""
@@ -74,9 +80,33 @@ def sync(
     parts = open_parts(settings)
     try:
         configure_sources(parts)
-        return _carried_out_here(parts, names, listener, remaining, stopping)
+        with _let_go(parts, stopping):
+            return _carried_out_here(parts, names, listener, remaining, stopping)
     finally:
         parts.close()
+
+
+@contextlib.contextmanager
+def _let_go(parts: Parts, stopping: Callable[[], bool]) -> Iterator[None]:
+    """Once it is to stop, wait for no endpoint: it may hold a call back for a minute.
+
+    What computes here is let finish the texts that it has: that takes a moment, and they are kept.
+    """
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(POLL_S):
+            if stopping():
+                parts.batcher.close()
+                return
+
+    watching = threading.Thread(target=watch, name="stopping", daemon=True)
+    if parts.embedder.call_limits is not None:
+        watching.start()
+    try:
+        yield
+    finally:
+        ended.set()
 
 
 def _listed_for_daemon(ledger: Ledger, settings: Settings, names: Sequence[str]) -> list[Listed]:
@@ -143,9 +173,13 @@ def _carried_out_here(
         stopping=stop_early,
     )
     listed = [pipeline.reconciler.list_source(parts.sources[name]) for name in names]
-    progress = _Progress()
+    away_s = NO_PROGRESS_S if parts.embedder.call_limits is None else NO_PROGRESS_AT_ENDPOINT_S
+    progress = _Progress(away_s)
     remaining(_unfinished(ledger, listed))
+    if _unfinished(ledger, listed):
+        parts.batcher.start_loading()  # nothing is claimed before
     while not stopping():
+        _check_model(parts)
         while queue and not stopping():
             lane, document_ids = queue.popleft()
             pipeline.work.refresh(document_ids, lane)
@@ -159,7 +193,7 @@ def _carried_out_here(
         if len(waiting) == number:
             return _synced(ledger, listed, waiting)
         if progress.stalled(number):
-            return _synced(ledger, listed, reason=_why(ledger, listed))
+            return _synced(ledger, listed, reason=_why(parts, listed, away_s))
         if not queue:
             time.sleep(POLL_S)
     return _synced(
@@ -182,13 +216,14 @@ def _synced(
 class _Progress:
     """Whether the number of open documents stood still for too long."""
 
+    longest_s: float
     number: int = -1
     since: float = field(default_factory=time.monotonic)
 
     def stalled(self, number: int) -> bool:
         if number != self.number:
             self.number, self.since = number, time.monotonic()
-        return time.monotonic() - self.since > NO_PROGRESS_S
+        return time.monotonic() - self.since > self.longest_s
 
 
 def _unfinished(ledger: Ledger, listed: Sequence[Listed]) -> int:
@@ -209,9 +244,17 @@ def _failing(ledger: Ledger, listed: Sequence[Listed], now: float, number: int) 
     return [view for view in _pending(ledger, listed) if view.attempts and view.not_before > now]
 
 
-def _why(ledger: Ledger, listed: Sequence[Listed]) -> str:
-    errors = (view.error for view in _pending(ledger, listed) if view.error)
-    return f"Nothing went on for {NO_PROGRESS_S:.0f} s. {next(errors, '')}".strip()
+def _check_model(parts: Parts) -> None:
+    """Raises what keeps the model from being loaded, unless it may be gone in a moment."""
+    failure = parts.batcher.load_failure
+    if failure is not None and not isinstance(failure, Transient):
+        raise failure
+
+
+def _why(parts: Parts, listed: Sequence[Listed], away_s: float) -> str:
+    errors = (view.error for view in _pending(parts.ledger, listed) if view.error)
+    reason = next(errors, "") or parts.batcher.load_failure or ""
+    return f"Nothing went on for {away_s:.0f} s. {reason}".strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,8 +274,12 @@ class Foreseen:
     fault: str | None = None
 
 
-def foresee(parts: Parts, name: str) -> Foreseen:
-    """Look, read, parse and chunk, and compare with the index; write nothing."""
+def foresee(parts: Parts, name: str, counted: set[str] | None = None) -> Foreseen:
+    """Look, read, parse and chunk, and compare with the index; write nothing.
+
+    What was found before and is still to be published counts, too. ``counted``: digests of texts that
+    another source has paid for already; those of this one are added.
+    """
     reconciler = Reconciler(
         parts.ledger, parts.clock, listener=ignore, send=lambda ids: None, missed=lambda source, number: None
     )
@@ -246,8 +293,8 @@ def foresee(parts: Parts, name: str) -> Foreseen:
     decisions += [("hold", entry.uri, plan.hold or "") for entry, _ in plan.held]
     decisions += [("retire", entry.uri, evidence) for entry, evidence in plan.retired]
     added: dict[str, Chunk] = {}
-    for want in plan.wants:
-        uri = want.change.seen.uri
+    wanted = {want.change.seen.uri: want.reason for want in plan.wants}
+    for uri, reason in {**_owed(parts, name, plan), **wanted}.items():
         try:
             chunks = parts.drafter.chunks(source.read(uri))
         except NotIndexable as refusal:
@@ -256,11 +303,27 @@ def foresee(parts: Parts, name: str) -> Foreseen:
         except HeadwaterError as error:
             decisions.append(("fail", uri, error.message))
             continue
-        decisions.append(("index", uri, want.reason))
+        decisions.append(("index", uri, reason))
         added |= {chunk.digest: chunk for chunk in chunks}
-    known = _known(parts, list(added))
+    known = _known(parts, list(added)) | (counted or set())
+    if counted is not None:
+        counted.update(added)
     new = [chunk for digest, chunk in added.items() if digest not in known]
     return _weighed(Foreseen(name, sorted(decisions, key=lambda one: one[1]), len(new)), new, parts)
+
+
+def _owed(parts: Parts, name: str, plan: Plan) -> dict[str, str]:
+    """URIs of what an earlier look found and nobody has published yet, with the reason to index them."""
+    moved = {move.entry.uri: move.seen.uri for move in plan.moves}
+    gone = {entry.uri for entry, _ in [*plan.retired, *plan.held]} | {one.uri for one in plan.skips}
+    owed: dict[str, str] = {}
+    after = 0
+    while page := parts.ledger.views.documents(source=name, state="pending", after=after, limit=1000):
+        after = page[-1].document_id
+        for view in page:
+            if view.uri not in gone:
+                owed[moved.get(view.uri, view.uri)] = "found before, and not published yet"
+    return owed
 
 
 def _weighed(foreseen: Foreseen, new: Sequence[Chunk], parts: Parts) -> Foreseen:

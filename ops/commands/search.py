@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ingestion.errors import EmbedderUnavailable
 from ops.commands.common import located, settings_of
 from ops.showing import ago, counted, duration, moment, plain, seconds_of, wrapped
 
 if TYPE_CHECKING:
     from ops.settings import Settings
+    from ops.wiring import Parts
 
 Json = dict[str, Any]
 
@@ -80,7 +82,7 @@ def shown(answer: Json, now: float, width: int) -> Iterator[str]:
         yield from wrapped(hit["text"], width=width, lines=PASSAGE_LINES, indent="   | ")
         yield ""
     if answer["mode"] == "text":
-        yield "Found by words alone: the embedding model is not loaded yet. Ask again in a moment."
+        yield "Found by words alone: the embedding model is not ready. Ask again in a moment."
     if answer["fresh_as_of"] is None:
         yield "Not every source was listed yet: there may be more to find soon."
     else:
@@ -114,6 +116,14 @@ def _answer(settings: Settings, body: Json) -> Json:
     return answer
 
 
+def _load(parts: Parts) -> None:
+    """An endpoint that is away costs the vector, and not the answer: as with a daemon."""
+    try:
+        parts.embedder.load()
+    except EmbedderUnavailable as fault:
+        click.echo(plain(str(fault)), err=True)
+
+
 def _searched_here(settings: Settings, body: Json) -> Json:
     """The same answer without a daemon. Nothing is sent to workers: there are none."""
     from ops.opening import require_data
@@ -127,7 +137,7 @@ def _searched_here(settings: Settings, body: Json) -> Json:
 
     parts = open_parts(settings)
     try:
-        parts.embedder.load()
+        _load(parts)
         searcher = Searcher(
             parts.ledger,
             parts.index,

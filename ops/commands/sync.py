@@ -147,7 +147,8 @@ def _dry_run(settings: Settings, names: Sequence[str], as_json: bool) -> None:
             settings = settings.model_copy(update={"daemon": daemon})
         parts = open_parts(settings)
         try:
-            foreseen = [foresee(parts, name) for name in names]
+            counted_texts: set[str] = set()
+            foreseen = [foresee(parts, name, counted_texts) for name in names]
         finally:
             parts.close()
     if as_json:

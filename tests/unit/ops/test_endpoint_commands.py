@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from ops import syncing
 from ops.doctor_data import _readable_key
 from ops.settings import load
-from tests.endpoint import KEY, Endpoint, endpoint
+from ops.wiring import bulk_threads, make_pipeline, open_parts
+from retrieval.embedding.remote.embedder import DOCUMENTS_TRY_S
+from tests.endpoint import KEY, Endpoint, Said, endpoint
 from tests.unit.ops.conftest import Run
+from workers.refresh import LONGEST_FAULT_DELAY_S
 
 
 @pytest.fixture
@@ -48,3 +54,91 @@ def test_doctor_tells_of_a_key_in_the_open(ask: Run, one: Endpoint, tmp_path: Pa
     (told,) = _readable_key(load(environ={**environ, "HEADWATER_EMBEDDING__API_KEY": KEY}))
     assert "unencrypted" in told.what
     assert KEY not in told.what
+
+
+def test_a_search_is_answered_by_words_while_the_endpoint_is_away(ask: Run, one: Endpoint) -> None:
+    ask("sync")
+    one.script = lambda asked: Said(401)
+    result = ask("search", "days of paid leave")
+    assert "27 days" in result.stdout
+    assert "Found by words alone" in result.stdout
+    assert "refused the key (401)" in result.stderr
+
+
+def test_a_sync_that_is_interrupted_waits_for_no_gate(
+    ask: Run, one: Endpoint, data: Path, handbook: Path
+) -> None:
+    ask("sync")
+    (handbook / "new.md").write_text("# New\n\nA new document.\n")
+    one.next.append(one.right)  # the probe
+    one.script = lambda asked: Said(429, b"", {"Retry-After": "50"})
+    before = len(one.asked)
+    began = time.monotonic()
+    done = syncing.sync(
+        load(arguments={"daemon.data": data}),
+        ["handbook"],
+        listener=lambda outcome: None,
+        remaining=lambda number: None,
+        stopping=lambda: len(one.asked) > before + 1,
+    )
+    assert time.monotonic() - began < 10.0
+    assert done.reason.startswith("Interrupted")
+
+
+def test_a_sync_has_more_patience_than_a_text_at_an_endpoint() -> None:
+    assert DOCUMENTS_TRY_S + LONGEST_FAULT_DELAY_S < syncing.NO_PROGRESS_AT_ENDPOINT_S
+
+
+def tokens(output: str) -> list[int]:
+    return [one["tokens"] for one in json.loads(output)["sources"]]
+
+
+def test_a_dry_run_counts_what_is_owed_already(ask: Run, one: Endpoint, data: Path) -> None:
+    whole = tokens(ask("sync --dry-run --json").stdout)
+    assert whole[0] > 0
+    one.next.append(one.right)
+    one.script = lambda asked: Said(401)
+    syncing.sync(
+        load(arguments={"daemon.data": data}),
+        ["handbook"],
+        listener=lambda outcome: None,
+        remaining=lambda number: None,
+        stopping=lambda: len(one.asked) > 3,
+    )
+    one.script = None
+    assert tokens(ask("sync --dry-run --json").stdout) == whole
+    assert "found before, and not published yet" in ask("sync --dry-run").stdout
+    ask("sync")
+    assert tokens(ask("sync --dry-run --json").stdout) == [0]
+
+
+def test_a_text_in_two_sources_is_paid_for_once(
+    ask: Run, one: Endpoint, handbook: Path, tmp_path: Path
+) -> None:
+    second = tmp_path / "copies"
+    second.mkdir()
+    (second / "leave.md").write_bytes((handbook / "leave.md").read_bytes())
+    with (tmp_path / "headwater.toml").open("a") as settings:
+        settings.write(f'[[sources]]\nroot = "{second}"\n')
+    first, copies = tokens(ask("sync --dry-run --json").stdout)
+    assert first > 0
+    assert copies == 0
+    assert "at your price about" in ask("sync --dry-run").stdout
+
+
+def test_what_is_put_together_for_an_endpoint(ask: Run, one: Endpoint, data: Path) -> None:
+    """Every call has its share of the bulk work, and its own threads."""
+    settings = load(arguments={"daemon.data": data, "embedding.concurrency": 3})
+    parts = open_parts(settings)
+    sent: list[int] = []
+    pipeline = make_pipeline(
+        parts,
+        send_message=lambda lane, ids: sent.append(len(ids)),
+        listener=lambda outcome: None,
+        missed=lambda source, number: None,
+    )
+    pipeline.reconciler.list_source(parts.sources["handbook"])
+    pipeline.work.dispatch()
+    assert bulk_threads(parts.embedder) == 6
+    assert sent == [1, 1]
+    parts.close()
