@@ -14,7 +14,7 @@ from tests.acceptance.program import Program
 
 HANDBOOK = Path(__file__).resolve().parents[2] / "ops" / "handbook"
 MODEL = Settings().embedding.model
-LOADED_S = 90.0  # torch alone takes 10 to 20 s of CPU
+LOADED_S = 90.0
 
 
 @pytest.fixture
@@ -46,7 +46,9 @@ def test_meaning_is_found_and_edits_are_searchable(tmp_path: Path, handbook: Pat
 
 
 def test_a_signal_while_the_model_is_being_loaded(tmp_path: Path, handbook: Path) -> None:
+    """By the runtime that takes long enough to be caught at it."""
     with Program(tmp_path / "data", handbook, model=MODEL) as program:
+        program.environment["HEADWATER_EMBEDDING__RUNTIME"] = "sentence-transformers"
         program.start().listening()
         program.until(lambda: "loading the embedding model" in program.said(), what="it is being loaded")
         assert program.answer("days of leave")["mode"] == "text"
