@@ -116,11 +116,6 @@ def bulk_threads(embedder: Embedder) -> int:
     return BULK_THREADS if limits is None else max(BULK_THREADS, 2 * limits.at_once)
 
 
-def _calls_of_bulk(embedder: Embedder) -> int:
-    """Among how many threads bulk work is divided: what computes here does one call after the other."""
-    return 1 if embedder.call_limits is None else bulk_threads(embedder)
-
-
 @dataclass(frozen=True, slots=True)
 class Pipeline:
     """The working end of the parts: what listens, looks and refreshes."""
@@ -143,7 +138,7 @@ def make_pipeline(
 
     ``absent`` is told what workers did not find; without one it is judged at once.
     """
-    dispatcher = Dispatcher(parts.ledger, send_message, bulk_threads=_calls_of_bulk(parts.embedder))
+    dispatcher = Dispatcher(parts.ledger, send_message, bulk_threads=bulk_threads(parts.embedder))
     reconciler = Reconciler(parts.ledger, parts.clock, listener=listener, send=dispatcher.send, missed=missed)
 
     def embed(texts: Sequence[str], lane: Lane, tokens: Sequence[int]) -> Vectors:

@@ -14,9 +14,8 @@ from ingestion.records import Lane
 
 RESEND_S = 60.0  # a message not acted on for this long counts as lost
 BATCH = {Lane.FRESH: 32, Lane.BULK: 128}  # documents a message
-WINDOW = (
-    8  # bulk messages on their way at once, or two a thread: a backlog of a million documents floods no queue
-)
+# Bulk messages on their way at once, or two a thread: a backlog of a million documents floods no queue.
+WINDOW = 8
 FRESH_LIMIT = 1024
 
 SendMessage = Callable[[Lane, Sequence[int]], None]
@@ -25,16 +24,16 @@ SendMessage = Callable[[Lane, Sequence[int]], None]
 class Dispatcher:
     """Decides what is sent when; how is for ``send_message``.
 
-    ``bulk_threads``: where each thread of the bulk lane can have a call of its own under way, what is due
-    is divided among them, and none waits for the last of a window. 1: where one computes for all, few
-    messages of many documents cost least.
+    Bulk work that does not fill a window is divided among its messages: with a hundred documents in one, a
+    thread would read, embed and write them in turn while the others have nothing to do. ``bulk_threads``:
+    how many there are.
     """
 
     def __init__(self, ledger: Ledger, send_message: SendMessage, *, bulk_threads: int = 1) -> None:
         self._ledger = ledger
         self._send_message = send_message
-        self._spread = {Lane.FRESH: 1, Lane.BULK: bulk_threads}
         self._window = max(WINDOW, 2 * bulk_threads)
+        self._spread = {Lane.FRESH: 1, Lane.BULK: self._window}
 
     def send(self, document_ids: Sequence[int]) -> None:
         """Send fresh work at once."""

@@ -36,7 +36,7 @@ def first_index(folder: Path, data: Path) -> tuple[float, float]:
     with service([folder], data, model=REAL) as one:
         one.until(lambda: "model" not in (one.reasons() or ""), 180, "the model", pause_s=0.05)
         loaded = time.perf_counter()
-        one.until(lambda: one.reasons() is None, 900, "ready", pause_s=0.1)
+        one.until(lambda: one.reasons() is None, 900, "ready", pause_s=0.5)  # a look takes 5 ms of a core
         return loaded - one.started, time.perf_counter() - loaded
 
 
