@@ -24,6 +24,7 @@ from typing import Any
 import httpx
 
 from ingestion.records import Lane
+from ops.daemon import SWITCH_S
 from retrieval.embedding.batching import MicroBatcher
 from retrieval.embedding.remote.making import RemoteModel, make_remote
 from tests.bench._common import HASHING, ROOT, begin, row, service, small_files, workplace, write_all
@@ -41,6 +42,7 @@ RETRY_AFTER_S = 0.3
 
 def main() -> None:
     begin("Embedding at a provider of 50 ms a call")
+    sys.setswitchinterval(SWITCH_S)  # as in the program
     for at_once, texts in ALONE:
         alone(at_once, texts)
     with workplace() as place:
