@@ -87,6 +87,7 @@ $(STAMP)-run: $(STAMP)-uv requirements.lock pyproject.toml
 $(STAMP)-dev: $(STAMP)-run requirements-dev.lock
 	@echo 'Installing what the tests need (once; with torch some 5 GB, a minute on a fast line) ...'
 	@$(UV_INSTALL) --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m tests.servers.infinity
 	@touch $@
 
 $(STAMP)-uv: requirements-setup.lock ops/environment.sh

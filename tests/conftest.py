@@ -16,11 +16,14 @@ SHARED_DATA = Path(__file__).resolve().parents[1] / "../shared/data"
 @pytest.fixture(scope="session", autouse=True)
 def _nobodys_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No HEADWATER_ variable is set; the default data folder is a fresh one, and so is the cache: what a
-    developer's machine found out before must not decide a test. The hub's own cache is theirs still."""
+    developer's machine found out before must not decide a test. The hub's and the installer's own caches are
+    theirs still: what is in them takes gigabytes to fetch."""
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("HEADWATER_")]:
             patch.delenv(name)
         patch.setenv("HF_HUB_CACHE", str(hub_cache(os.environ)))
+        patch.setenv("UV_CACHE_DIR", os.environ.get("UV_CACHE_DIR") or str(caches / "uv"))
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("user-data")))
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("user-cache")))
         yield

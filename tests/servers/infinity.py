@@ -26,6 +26,8 @@ import httpx
 import platformdirs
 
 LOCK = Path(__file__).with_name("infinity.lock")
+# Where it was before tests were given a cache of their own, which ends with them.
+ENVIRONMENTS = Path(platformdirs.user_cache_dir("headwater")) / "tests"
 INSTALL_S = 900.0
 START_S = 100.0  # it imports torch
 SERVED_AS = "served-model"
@@ -78,7 +80,7 @@ def environment() -> Path:
     """The server's environment, made on first use. Raises NotInstalled."""
     digest = hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]
     name = f"infinity-{digest}-py{sys.version_info.major}{sys.version_info.minor}"
-    folder = Path(platformdirs.user_cache_dir("headwater")) / "tests" / name
+    folder = ENVIRONMENTS / name
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_suffix(".making").open("w") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
@@ -151,3 +153,10 @@ def _await(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
         assert process.poll() is None, f"the server ended with {process.poll()}:\n{said}"
         assert time.monotonic() < ends, f"the server did not start within {START_S:.0f} s:\n{said}"
         time.sleep(0.2)
+
+
+if __name__ == "__main__":
+    try:
+        environment()
+    except NotInstalled as fault:
+        print(f"Without a real embedding server: {fault}", file=sys.stderr)
