@@ -32,6 +32,7 @@ from retrieval.embedding.remote.embedder import RemoteEmbedder
 from retrieval.embedding.remote.making import RemoteModel, make_remote
 from retrieval.embedding.verdicts import Verdicts
 from tests.servers import infinity
+from tests.servers.process import NotInstalled, missing
 
 # Two batches of one text may round differently in bf16: eight bits of mantissa, six layers.
 SAME = 0.998
@@ -123,9 +124,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a real server of the default model."""
     try:
         infinity.environment()
-    except infinity.NotInstalled as reason:
-        assert not os.environ.get("CI"), f"the server cannot be installed: {reason}"
-        pytest.skip(f"the server cannot be installed: {reason}")
+    except NotInstalled as fault:
+        missing(fault)
     with infinity.serving(find_model(DEFAULT_MODEL), tmp_path_factory.mktemp("server"), KEY) as url:
         yield url
 

@@ -15,19 +15,16 @@ import fcntl
 import hashlib
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-import platformdirs
+
+from tests.servers.process import CACHE, NotInstalled, Server, free_port
 
 LOCK = Path(__file__).with_name("infinity.lock")
-# Where it was before tests were given a cache of their own, which ends with them.
-ENVIRONMENTS = Path(platformdirs.user_cache_dir("headwater")) / "tests"
 INSTALL_S = 900.0
 START_S = 100.0  # it imports torch
 SERVED_AS = "served-model"
@@ -41,10 +38,6 @@ _OFFLINE = {
 }
 
 
-class NotInstalled(Exception):
-    """The server's environment could not be made: no uv, or no way to the packages."""
-
-
 @contextlib.contextmanager
 def serving(model: Path, place: Path, key: str) -> Iterator[str]:
     """The address of a server of this model folder that wants this key; its log lies in ``place``.
@@ -52,35 +45,24 @@ def serving(model: Path, place: Path, key: str) -> Iterator[str]:
     Raises NotInstalled.
     """
     python = environment() / "bin" / "python"
-    log = place / "infinity.log"
-    port = _free_port()
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [python, "-W", "ignore", "-c", _START, "v2", *_arguments(model, port, key)],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            cwd=place,
-            env={**os.environ, **_OFFLINE},
-        )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        _await(url, process, log)
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    server = Server(
+        [python, "-W", "ignore", "-c", _START, "v2", *_arguments(model, port, key)],
+        log=place / "infinity.log",
+        answers=lambda: _answers(url),
+        start_s=START_S,
+        environment=_OFFLINE,
+    )
+    with server.running():
         yield f"{url}/v1"
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(10)
 
 
 def environment() -> Path:
     """The server's environment, made on first use. Raises NotInstalled."""
     digest = hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]
     name = f"infinity-{digest}-py{sys.version_info.major}{sys.version_info.minor}"
-    folder = ENVIRONMENTS / name
+    folder = CACHE / name
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_suffix(".making").open("w") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
@@ -136,23 +118,10 @@ def _arguments(model: Path, port: int, key: str) -> list[str]:
     return [word for pair in given.items() for word in pair] + ["--no-bettertransformer", "--no-model-warmup"]
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
-def _await(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    ends = time.monotonic() + START_S
-    while True:
-        with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"{url}/health", trust_env=False).status_code < 500:
-                return
-        said = log.read_text(encoding="utf-8", errors="replace")[-2000:]
-        assert process.poll() is None, f"the server ended with {process.poll()}:\n{said}"
-        assert time.monotonic() < ends, f"the server did not start within {START_S:.0f} s:\n{said}"
-        time.sleep(0.2)
+def _answers(url: str) -> bool:
+    with contextlib.suppress(httpx.TransportError):
+        return httpx.get(f"{url}/health", trust_env=False).status_code < 500
+    return False
 
 
 if __name__ == "__main__":
