@@ -1,4 +1,4 @@
-"""What the real servers of the tests have in common: a port, a start, an end, and what a missing one means."""
+"""What the tests' real servers have in common: a port, a start, an end, and what a missing one means."""
 
 from __future__ import annotations
 
