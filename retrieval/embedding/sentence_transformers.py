@@ -7,13 +7,11 @@ about 0.2 s at a time (0.8 s with cold files), measured on 2 cores.
 
 from __future__ import annotations
 
-import functools
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,14 +19,12 @@ from ingestion.errors import EmbedderRejected, EmbedderUnavailable, ModelMissing
 from retrieval.embedding.batches import length_sorted_batches
 from retrieval.embedding.choice import INSTALL
 from retrieval.embedding.digests import DigestCache
+from retrieval.embedding.folder_embedder import FolderEmbedder, no_memory_to_embed
 from retrieval.embedding.model_folder import ModelFolder
 from retrieval.embedding.port import Vectors
 from retrieval.embedding.processor import cpu_has_bf16
 from retrieval.embedding.texts import encodable
 from retrieval.embedding.vectors import checked
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
 
 _CHARACTERS_PER_TOKEN = 4  # English; good enough for sorting, and free
 # A CPU's caches hold about that many: 770 tokens a call took 5 % less processor time than 1,800, 300 took
@@ -40,80 +36,34 @@ _SPIN_COUNT = "3000"
 _CALL_TOKENS = 30  # what one call costs besides, measured: 3 ms where a token takes 0.1 ms
 
 
-class SentenceTransformersEmbedder:
+class SentenceTransformersEmbedder(FolderEmbedder[Any]):
     """A sentence-transformers model from a folder; bf16 where the processor has it, else float32."""
 
     def __init__(self, folder: ModelFolder, *, digests: DigestCache | None = None) -> None:
-        self._folder = folder
-        self._digests = digests or DigestCache.of_user()
-        self._loading = threading.Lock()
+        super().__init__(folder, "float", digests)
         # The library's tokenizers keep their truncation as state, which two calls at once would change.
         self._encoding = threading.Lock()
-        self._model: Any = None
         self._precision = ""
         self._batch_tokens = _CPU_BATCH_TOKENS
-
-    @functools.cached_property
-    def fingerprint(self) -> str:
-        return self._folder.fingerprint(self._digests)
 
     @property
     def description(self) -> str:
         return ", ".join(filter(None, [self._folder.name, "sentence-transformers", self._precision]))
 
-    @property
-    def model_folder(self) -> Path:
-        """Where the model is, for people."""
-        return self._folder.path
-
-    @property
-    def dimensions(self) -> int:
-        return self._folder.dimensions
-
-    @property
-    def max_tokens(self) -> int:
-        return self._folder.max_tokens
-
-    @property
-    def call_limits(self) -> None:
-        return None
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text with the model's prompt for documents and its special tokens.
-
-        One text at a time: counting a list spreads over all cores, which embedding needs at that moment.
-        """
-        prompt, encode = self._folder.document_prompt, self._tokenizer.encode_batch_fast
-        return [len(encode([prompt + encodable(text)])[0]) for text in texts]
-
-    def load(self) -> None:
-        with self._loading:
-            if self._model is None:
-                self._model = self._load()
-
-    @property
-    def loaded(self) -> bool:
-        return self._model is not None
-
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
         vectors = np.empty((len(texts), self.dimensions), dtype=np.float32)
         if not texts:
             return vectors
-        self.load()
+        model = self._loaded_model()
         texts = [encodable(text) for text in texts]
         lengths = [min(len(text) // _CHARACTERS_PER_TOKEN + 1, self.max_tokens) for text in texts]
         for batch in length_sorted_batches(lengths, max_tokens=self._batch_tokens, call_tokens=_CALL_TOKENS):
-            vectors[batch] = self._encoded(self._model.encode_document, [texts[row] for row in batch])
+            vectors[batch] = self._encoded(model.encode_document, [texts[row] for row in batch])
         return vectors
 
     def embed_query(self, text: str) -> Vectors:
-        self.load()
-        vector: Vectors = self._encoded(self._model.encode_query, [encodable(text)])[0]
+        vector: Vectors = self._encoded(self._loaded_model().encode_query, [encodable(text)])[0]
         return vector
-
-    @functools.cached_property
-    def _tokenizer(self) -> Tokenizer:
-        return self._folder.tokenizer()
 
     def _encoded(self, encode: Any, texts: list[str]) -> Vectors:
         """One call of the model: shape (len(texts), dimensions), float32, rows of length one."""
@@ -145,10 +95,8 @@ class SentenceTransformersEmbedder:
             self._batch_tokens = _GPU_BATCH_TOKENS if on_gpu else _CPU_BATCH_TOKENS
             # The first call prepares kernels, and shows that the folder's own description is true.
             self._encoded(model.encode_document, ["warm up"])
-        except MemoryError as error:
-            raise EmbedderUnavailable(
-                f"There was not enough memory to load {self._folder.path}.", hint="It is tried again."
-            ) from error
+        except MemoryError:
+            raise
         except Exception as error:  # a damaged file shows as one of a dozen types
             raise ModelMissing(
                 f"The model in {self._folder.path} cannot be loaded ({type(error).__name__}: {error}).",
@@ -164,9 +112,7 @@ class SentenceTransformersEmbedder:
         try:
             yield
         except (MemoryError, torch.OutOfMemoryError) as error:
-            raise EmbedderUnavailable(
-                "There was not enough memory to embed.", hint="It is tried again."
-            ) from error
+            raise no_memory_to_embed() from error
         except (TypeError, ValueError) as error:
             raise EmbedderRejected(
                 f"The model {self._folder.name} refused a text ({type(error).__name__}).",
