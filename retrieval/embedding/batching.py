@@ -16,57 +16,27 @@ failed batch is embedded again caller by caller, so that the fault stays with th
 
 from __future__ import annotations
 
-import bisect
 import copy
-import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from ingestion.clock import Clock, SystemClock
-from ingestion.errors import EmbedderUnavailable, HeadwaterError, Transient
+from ingestion.errors import EmbedderUnavailable, HeadwaterError
 from ingestion.records import Lane
-from retrieval.embedding.batches import length_sorted_batches
+from retrieval.embedding.loading import Loading
 from retrieval.embedding.pace import Pace
-from retrieval.embedding.places import Places
 from retrieval.embedding.port import Embedder, EmbedsFresh, Vectors
+from retrieval.embedding.waiting import Job, Piece, WaitingTexts
 
-log = logging.getLogger(__name__)
-
-_TEXTS_PER_PLAN = 32  # one slice: with two callers, one is embedded while the other does the rest
-_RETRY_LOAD_S = 10.0
 _CLOSE_S = 2.0
 # Longer than a question may take at a provider; then it stands behind edits that do not get through either.
 _LONGEST_REMOTE_QUERY_S = 10.0
 _QUERIES: tuple[Lane, ...] = ()
 _URGENT = (Lane.FRESH,)
 _ALL = (Lane.FRESH, Lane.BULK)
-
-
-@dataclass(eq=False, slots=True)
-class _Job:
-    """What one caller waits for. ``tokens`` are at least 1 and at most the embedder's limit."""
-
-    lane: Lane | None  # None: a query
-    texts: Sequence[str]
-    tokens: Sequence[int]
-    vectors: Vectors
-    missing: int  # rows that are not embedded yet
-    place: int = 0  # lower ones go first
-    answer: Future[Vectors] = field(default_factory=Future)
-
-
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """One text of a job."""
-
-    job: _Job
-    row: int
 
 
 class MicroBatcher:
@@ -89,17 +59,12 @@ class MicroBatcher:
         self._clock = clock or SystemClock()
         self._pace = Pace(longest_batch_s)
         self._changed = threading.Condition()
-        self._places = Places()
-        self._queries: deque[_Job] = deque()
-        self._waiting: dict[Lane, deque[_Job]] = {lane: deque() for lane in Lane}
-        self._planned: dict[Lane, deque[list[_Piece]]] = {lane: deque() for lane in Lane}
-        self._under_way: dict[threading.Thread, list[_Piece]] = {}
+        self._waiting = WaitingTexts(embedder.call_limits, self._pace)
+        self._loading = Loading(embedder, self._clock)
+        self._load_wanted = False
+        self._under_way: dict[threading.Thread, list[Piece]] = {}
         self._threads: list[threading.Thread] = []
         self._counting = threading.Lock()
-        self._loading = threading.Lock()
-        self._load_wanted = False
-        self._load_failure: HeadwaterError | None = None
-        self._load_again_at = 0.0
         self._closed = False
 
     @property
@@ -110,16 +75,12 @@ class MicroBatcher:
     @property
     def load_failure(self) -> HeadwaterError | None:
         """Why the model could not be loaded last time; None while nothing has failed."""
-        return self._load_failure
+        return self._loading.failure
 
     def waiting(self) -> dict[Lane | None, int]:
         """Texts that were handed over and not yet to the embedder, by lane; None: queries."""
         with self._changed:
-            texts: dict[Lane | None, int] = {None: len(self._queries)}
-            for lane in Lane:
-                texts[lane] = sum(len(job.texts) for job in self._waiting[lane])
-                texts[lane] += sum(len(batch) for batch in self._planned[lane])
-            return texts
+            return self._waiting.texts()
 
     def start_loading(self) -> None:
         """Load the model in the background. Idempotent; raises nothing: see ``load_failure``."""
@@ -141,13 +102,13 @@ class MicroBatcher:
         if not texts:
             return vectors
         padded = [min(max(count, 1), limit) for count in counts]
-        return self._answered(_Job(lane, texts, padded, vectors, missing=len(texts)))
+        return self._answered(Job(lane, texts, padded, vectors, missing=len(texts)))
 
     def embed_query(self, text: str) -> Vectors:
         """Vector of a question: shape (dimensions,). Blocks, and raises, as ``embed`` does."""
         vectors = np.empty((1, self.embedder.dimensions), dtype=np.float32)
         wait_s = None if self.embedder.call_limits is None else _LONGEST_REMOTE_QUERY_S
-        vector: Vectors = self._answered(_Job(None, [text], [1], vectors, missing=1), wait_s)[0]
+        vector: Vectors = self._answered(Job(None, [text], [1], vectors, missing=1), wait_s)[0]
         return vector
 
     def close(self) -> None:
@@ -164,27 +125,20 @@ class MicroBatcher:
             if thread is not threading.current_thread() and self.embedder.loaded:
                 thread.join(max(0.0, ends - time.monotonic()))
 
-    def _answered(self, job: _Job, wait_s: float | None = None) -> Vectors:
+    def _answered(self, job: Job, wait_s: float | None = None) -> Vectors:
         with self._changed:
             if self._closed:
                 raise _closed()
-            if self._load_failure and self._clock.monotonic() < self._load_again_at:
-                raise _copied(self._load_failure)
-            self._put(job)
+            failure = self._loading.lasting_failure
+            if failure:
+                raise _copied(failure)
+            self._waiting.put(job)
             self._wake()
         try:
             return job.answer.result(wait_s)
         except TimeoutError:
             self._fail([job], _too_late())
             return job.answer.result()  # the vector, where it came in this very moment
-
-    def _put(self, job: _Job) -> None:
-        if job.lane is None:
-            self._queries.append(job)
-            return
-        if self.embedder.call_limits is not None:
-            job.place = self._places.take(len(job.texts))
-        bisect.insort(self._waiting[job.lane], job, key=lambda one: one.place)
 
     def _wake(self) -> None:
         if not self._threads:
@@ -203,9 +157,7 @@ class MicroBatcher:
     def _run(self, lanes: tuple[Lane, ...]) -> None:
         try:
             while self._wait_for_work(lanes):
-                if not self.embedder.loaded and not self._load():
-                    continue
-                batch = self._next_batch(lanes)
+                batch = self._next_batch(lanes) if self._load() else []
                 if batch:
                     self._embed_batch(batch)
         finally:
@@ -218,110 +170,31 @@ class MicroBatcher:
         with self._changed:
             self._under_way.pop(threading.current_thread(), None)
             while not self._closed and not self._has_work(lanes):
-                self._changed.wait(self._until_load_s())
+                self._changed.wait(self._loading.wait_s)
             self._load_wanted = False
             return not self._closed
 
     def _has_work(self, lanes: tuple[Lane, ...]) -> bool:
-        return self._load_wanted or self._has_texts(lanes) or self._until_load_s() == 0
-
-    def _until_load_s(self) -> float | None:
-        """Seconds until a model that may only have been away is tried again; None if that is not needed."""
-        if self.embedder.loaded or not isinstance(self._load_failure, Transient):
-            return None
-        return max(0.0, self._load_again_at - self._clock.monotonic())
-
-    def _has_texts(self, lanes: tuple[Lane, ...]) -> bool:
-        return bool(self._queries or any(self._waiting[lane] or self._planned[lane] for lane in lanes))
+        return self._load_wanted or self._waiting.has_any(lanes) or self._loading.wait_s == 0
 
     def _load(self) -> bool:
-        with self._loading:
-            if self.embedder.loaded:
-                return True
-            if self._load_failure and self._clock.monotonic() < self._load_again_at:
-                with self._changed:  # another thread has just tried
-                    self._fail_everyone(self._load_failure)
-                return False
-            return self._try_to_load()
-
-    def _try_to_load(self) -> bool:
-        """A failure is told to everyone who waits, and lasts for a while, as loading may take long."""
-        failure: HeadwaterError | None = None
-        try:
-            self.embedder.load()
-        except HeadwaterError as error:
-            failure = error
-        except Exception as error:  # noqa: BLE001 - whatever it is, callers must not wait for ever
-            failure = EmbedderUnavailable(
-                f"The embedding model could not be loaded ({type(error).__name__}: {error}).",
-                hint="It is tried again.",
-            )
-        known = failure is not None and str(failure) == str(self._load_failure)
-        with self._changed:
-            self._load_failure = failure
-            self._load_again_at = self._clock.monotonic() + _RETRY_LOAD_S
-            if failure:
+        """Whether the model is there now. A failure is told to everyone who waits."""
+        if self.embedder.loaded:
+            return True
+        failure = self._loading.load()
+        if failure:
+            with self._changed:
                 self._fail_everyone(failure)
-        if failure and not known:
-            log.warning("the embedding model was not loaded: %s", failure)
-        if not failure:
-            log.info("embedding with %s", self.embedder.description)
         return failure is None
 
-    def _next_batch(self, lanes: tuple[Lane, ...]) -> list[_Piece]:
+    def _next_batch(self, lanes: tuple[Lane, ...]) -> list[Piece]:
         """The most urgent batch; none when its callers have been answered meanwhile."""
         with self._changed:
-            batch = self._take(lanes)
+            batch = self._waiting.take(lanes)
             self._under_way[threading.current_thread()] = batch
             return batch
 
-    def _take(self, lanes: tuple[Lane, ...]) -> list[_Piece]:
-        while self._queries:
-            query = self._queries.popleft()
-            if not query.answer.done():
-                return [_Piece(query, 0)]
-        limits = self.embedder.call_limits
-        for lane in lanes:
-            batch = self._planned_batch(lane) if limits is None else self._filled(lane, limits.texts)
-            if batch:
-                return batch
-        return []
-
-    def _planned_batch(self, lane: Lane) -> list[_Piece]:
-        if not self._planned[lane] and self._waiting[lane]:
-            self._planned[lane].extend(self._plan(self._waiting[lane]))
-        while self._planned[lane]:
-            unanswered = _unanswered(self._planned[lane].popleft())
-            if unanswered:
-                return unanswered
-        return []
-
-    def _filled(self, lane: Lane, most_texts: int) -> list[_Piece]:
-        """Texts of as many callers as it takes to fill a call, in turn; what is over is the next one's."""
-        waiting, planned = self._waiting[lane], self._planned[lane]
-        pieces = _unanswered([piece for batch in planned for piece in batch])
-        planned.clear()
-        while waiting and len(pieces) < most_texts:
-            job = waiting.popleft()
-            pieces += _unanswered([_Piece(job, row) for row in range(len(job.texts))])
-        if len(pieces) > most_texts:
-            planned.append(pieces[most_texts:])
-        return pieces[:most_texts]
-
-    def _plan(self, waiting: deque[_Job]) -> list[list[_Piece]]:
-        """Take jobs, oldest first, until there is enough to sort by length, and cut it into batches."""
-        pieces: list[_Piece] = []
-        tokens: list[int] = []
-        while waiting and (len(pieces) < _TEXTS_PER_PLAN or sum(tokens) < self._pace.batch_tokens):
-            job = waiting.popleft()
-            pieces += (_Piece(job, row) for row in range(len(job.texts)))
-            tokens += job.tokens
-        cut = length_sorted_batches(
-            tokens, max_tokens=self._pace.batch_tokens, call_tokens=self._pace.call_tokens
-        )
-        return [[pieces[position] for position in batch] for batch in cut]
-
-    def _embed_batch(self, batch: list[_Piece]) -> None:
+    def _embed_batch(self, batch: list[Piece]) -> None:
         jobs = list(dict.fromkeys(piece.job for piece in batch))
         try:
             self._embed_together(batch)
@@ -334,7 +207,7 @@ class MicroBatcher:
             for job in jobs:
                 self._embed_batch([piece for piece in batch if piece.job is job])
 
-    def _embed_together(self, batch: list[_Piece]) -> None:
+    def _embed_together(self, batch: list[Piece]) -> None:
         started = self._clock.monotonic()
         texts = [piece.job.texts[piece.row] for piece in batch]
         if batch[0].job.lane is None:
@@ -353,7 +226,7 @@ class MicroBatcher:
                 if not piece.job.missing and not piece.job.answer.done():
                     piece.job.answer.set_result(piece.job.vectors)
 
-    def _count(self, batch: list[_Piece], seconds: float) -> None:
+    def _count(self, batch: list[Piece], seconds: float) -> None:
         lane = batch[0].job.lane
         tokens = [piece.job.tokens[piece.row] for piece in batch]
         with self._counting:
@@ -368,7 +241,7 @@ class MicroBatcher:
         if self.on_embedded:
             self.on_embedded(lane, len(batch), sum(tokens), seconds)
 
-    def _fail(self, jobs: Sequence[_Job], error: Exception) -> None:
+    def _fail(self, jobs: Sequence[Job], error: Exception) -> None:
         with self._changed:
             for job in jobs:
                 if not job.answer.done():
@@ -376,19 +249,8 @@ class MicroBatcher:
 
     def _fail_everyone(self, error: Exception) -> None:
         """Whoever waits, planned or not, gets the error. Called with the lock held."""
-        pieces = [piece for lane in Lane for batch in self._planned[lane] for piece in batch]
-        jobs = [piece.job for batch in [*self._under_way.values(), pieces] for piece in batch]
-        jobs += self._queries
-        jobs += (job for lane in Lane for job in self._waiting[lane])
-        self._queries.clear()
-        for lane in Lane:
-            self._waiting[lane].clear()
-            self._planned[lane].clear()
-        self._fail(list(dict.fromkeys(jobs)), error)
-
-
-def _unanswered(pieces: Sequence[_Piece]) -> list[_Piece]:
-    return [piece for piece in pieces if not piece.job.answer.done()]
+        jobs = [piece.job for batch in self._under_way.values() for piece in batch]
+        self._fail(list(dict.fromkeys([*jobs, *self._waiting.drain()])), error)
 
 
 def _copied(error: Exception) -> Exception:

@@ -11,7 +11,7 @@ import pytest
 
 from ingestion.errors import EmbedderRejected, EmbedderUnavailable, HeadwaterError, ModelNotServed
 from ingestion.records import Lane
-from retrieval.embedding import batching
+from retrieval.embedding import batching, loading
 from retrieval.embedding.batching import MicroBatcher
 from retrieval.embedding.hashing import HashingEmbedder
 from retrieval.embedding.port import CallLimits, Vectors
@@ -282,7 +282,7 @@ def test_one_thread_loads_for_all(batcher: MicroBatcher, embedder: Elsewhere, as
 def test_what_was_only_away_is_loaded_again_by_itself(
     monkeypatch: pytest.MonkeyPatch, embedder: Elsewhere
 ) -> None:
-    monkeypatch.setattr(batching, "_RETRY_LOAD_S", 0.02)
+    monkeypatch.setattr(loading, "_RETRY_S", 0.02)
     embedder.is_loaded = False
     embedder.load_faults = 3
     batcher = MicroBatcher(embedder)
