@@ -7,6 +7,10 @@ from pathlib import Path
 from ingestion.errors import ModelNotServed
 
 
+class AsksFor(Exception):
+    """What a model's folder asks for and this runtime cannot do."""
+
+
 def not_served(path: Path, reason: str) -> ModelNotServed:
     """``reason`` is a clause whose subject is the model: "it asks for ..."."""
     return ModelNotServed(

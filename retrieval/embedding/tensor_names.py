@@ -7,7 +7,7 @@ folders have and others lack.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from retrieval.embedding.encoder import Dense, Encoder
 
@@ -58,15 +58,13 @@ _DISTILBERT = LayerNames(
     outer="ffn.lin2",
     outer_norm="output_layer_norm",
 )
-_MPNET = LayerNames(
+_MPNET = replace(
+    _BERT,
     query="attention.attn.q",
     key="attention.attn.k",
     value="attention.attn.v",
     attended="attention.attn.o",
     attended_norm="attention.LayerNorm",
-    inner="intermediate.dense",
-    outer="output.dense",
-    outer_norm="output.LayerNorm",
 )
 
 
