@@ -124,6 +124,7 @@ class Daemon:
         scans = {source.name: source.scan_every_s for source in self._settings.sources}
         self._tasks = InProcess(self._pipeline.work, scans=scans, bulk_threads=bulk_threads(parts.embedder))
         parts.batcher.on_embedded = self._embedded
+        parts.batcher.on_loaded = self._tasks.dispatch  # what came before the model waits for that
         if isinstance(parts.embedder, RemoteEmbedder):
             parts.embedder.on_billed = self._billed
         parts.batcher.start_loading()

@@ -110,6 +110,10 @@ class InProcess:
     def send_refresh(self, lane: Lane, document_ids: Sequence[int]) -> None:
         send_refresh(self._sender, lane, document_ids)
 
+    def dispatch(self) -> None:
+        """Now, not only when it is due next."""
+        self._sender.send_task("headwater.dispatch", queue=UPKEEP_QUEUE)
+
     def list_source(self, name: str) -> None:
         self._sender.send_task("headwater.list", (name,), queue=UPKEEP_QUEUE)
 

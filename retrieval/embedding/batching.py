@@ -44,7 +44,8 @@ class MicroBatcher:
 
     ``texts_embedded`` and ``tokens_embedded`` (by lane), ``queries_embedded`` and ``embedding_s`` only
     ever grow; they may be read from any thread. ``on_embedded`` is told of each batch of passages that
-    went through the model: lane, texts, tokens, seconds.
+    went through the model: lane, texts, tokens, seconds. ``on_loaded`` is told, perhaps more than once,
+    that the model is there now.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class MicroBatcher:
         self.queries_embedded = 0
         self.embedding_s = 0.0
         self.on_embedded: Callable[[Lane, int, int, float], None] | None = None
+        self.on_loaded: Callable[[], None] | None = None
         self._clock = clock or SystemClock()
         self._pace = Pace(longest_batch_s)
         self._changed = threading.Condition()
@@ -185,6 +187,8 @@ class MicroBatcher:
         if failure:
             with self._changed:
                 self._fail_everyone(failure)
+        elif self.on_loaded:
+            self.on_loaded()
         return failure is None
 
     def _next_batch(self, lanes: tuple[Lane, ...]) -> list[Piece]:

@@ -298,6 +298,20 @@ def test_loading_starts_in_the_background(batcher: MicroBatcher, embedder: Stepp
     assert embedder.loads == 1
 
 
+def test_it_is_told_when_the_model_is_there(batcher: MicroBatcher, embedder: SteppedEmbedder) -> None:
+    told: list[bool] = []
+    batcher.on_loaded = lambda: told.append(batcher.ready)
+    embedder.is_loaded = False
+    embedder.load_errors = [OSError("disk")]
+    embedder.step(1)
+    with pytest.raises(EmbedderUnavailable):
+        batcher.embed(["text"], Lane.FRESH)
+    assert told == []
+    embedder.clock.at += 11
+    batcher.embed(["text"], Lane.FRESH)
+    assert told == [True]
+
+
 @pytest.mark.parametrize(
     ("fault", "error"),
     [(ModelMissing("gone", hint="put it there"), ModelMissing), (OSError("disk"), EmbedderUnavailable)],
