@@ -6,9 +6,10 @@ wait in three lanes: queries before fresh edits before bulk work, first come fir
 work is cut into batches of about ``longest_batch_s``, so that is what a query or a fresh text waits for at
 most.
 
-An embedder on another machine is called from as many threads as it allows, with as many texts as it allows.
-One thread more takes no bulk work and another only queries, so that a fresh text waits for no call of bulk
-work, and a query for none at all. A fresh text that the endpoint would keep waiting is handed back.
+An embedder on another machine is called from as many threads as it allows, with as many texts as it allows;
+a few more have a call ready, or an answer to read, while those wait for theirs. One thread more takes no bulk
+work and another only queries, so that a fresh text waits for no call of bulk work, and a query for none at
+all. A fresh text that the endpoint would keep waiting is handed back.
 
 It never decides what is embedded, keeps no vector, and tries nothing twice on its own, except that a
 failed batch is embedded again caller by caller, so that the fault stays with the texts that have it.
@@ -154,7 +155,9 @@ class MicroBatcher:
 
     def _lanes_of_threads(self) -> list[tuple[Lane, ...]]:
         limits = self.embedder.call_limits
-        return [_ALL] if limits is None else [_QUERIES, _URGENT, *[_ALL] * limits.at_once]
+        if limits is None:
+            return [_ALL]
+        return [_QUERIES, _URGENT, *[_ALL] * (limits.at_once + limits.ahead)]
 
     def _run(self, lanes: tuple[Lane, ...]) -> None:
         try:

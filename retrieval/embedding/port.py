@@ -17,11 +17,13 @@ class CallLimits:
     """How an embedder on another machine may be called: it takes none of this one's cores.
 
     ``at_once``: calls for bulk work under way together; fresh texts and questions have one more each.
-    ``texts``: in each.
+    ``texts``: in each. ``ahead``: how many more may be handed over, to be written, or read, while those are
+    on their way.
     """
 
     at_once: int
     texts: int
+    ahead: int = 0
 
 
 class Embedder(Protocol):

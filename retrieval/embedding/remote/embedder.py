@@ -110,7 +110,8 @@ class RemoteEmbedder:
 
     @property
     def call_limits(self) -> CallLimits:
-        return CallLimits(self._limits.at_once, self._limits.batch_texts)
+        at_once = self._limits.at_once
+        return CallLimits(at_once, self._limits.batch_texts, ahead=1 + at_once // 4)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Characters: only the provider has the tokenizer."""

@@ -17,6 +17,7 @@ from retrieval.embedding.remote.retrying import Caller, Patience
 PROBE = "headwater"
 MOST_DIMENSIONS = 16_384
 _QUESTION_S = 5.0
+_BEYOND_FOR_A_QUESTION = 2  # calls beside those of bulk work, of which an edit may have one
 _BYTES_PER_NUMBER = 32  # the longest decimal form of a float64, a comma, and some room
 _BYTES_BESIDES = 1024 * 1024
 
@@ -71,6 +72,7 @@ class Endpoint:
                 min(self._timeout_s, _QUESTION_S) if question else self._timeout_s,
                 waits,
                 hasty=question,
+                beyond=_BEYOND_FOR_A_QUESTION if question else 0 if waits else 1,
             ),
             most_bytes=_BYTES_BESIDES + len(texts) * (dimensions or MOST_DIMENSIONS) * _BYTES_PER_NUMBER,
         )

@@ -14,6 +14,7 @@ from retrieval.embedding.remote.embedder import Limits, RemoteEmbedder
 from retrieval.embedding.remote.endpoint import Endpoint
 from retrieval.embedding.remote.openai import OpenAI
 from retrieval.embedding.remote.retrying import Caller
+from retrieval.embedding.remote.slots import Slots
 from retrieval.embedding.remote.transport import Transport
 
 DIALECTS: dict[str, type[OpenAI] | type[Cohere]] = {"openai": OpenAI, "cohere": Cohere}
@@ -53,7 +54,9 @@ def make_remote(
     transport = Transport(
         address(model.url, dialect.path), model.key, connections=model.concurrency + URGENT_CALLS
     )
-    endpoint = Endpoint(dialect, Caller(transport, clock=clock), timeout_s=model.timeout_s)
+    endpoint = Endpoint(
+        dialect, Caller(transport, Slots(model.concurrency), clock=clock), timeout_s=model.timeout_s
+    )
     lengths = remembered or JsonFile.of_user("dimensions.json")
     try:
         dimensions = model.dimensions or learned_dimensions(endpoint, model.model, lengths)

@@ -18,8 +18,9 @@ from typing import TypeVar
 from ingestion.clock import Clock, SystemClock
 from ingestion.errors import EmbedderUnavailable
 from retrieval.embedding.remote.faults import Doubtful, Failing, Late, Passing
+from retrieval.embedding.remote.slots import Slots
 from retrieval.embedding.remote.statuses import check
-from retrieval.embedding.remote.transport import Transport
+from retrieval.embedding.remote.transport import Reply, Transport
 
 log = logging.getLogger(__name__)
 
@@ -40,12 +41,14 @@ class Patience:
     ``waits``: whether to stand before a gate that will not open in that time. Bulk work does, since handing
     it back only to claim it again costs more; a question is answered without a vector instead. ``hasty``:
     the time is shorter than an answer may take, so that running out of it says nothing of the endpoint.
+    ``beyond``: how many calls more than bulk work's may be under way for it.
     """
 
     tries_s: float
     timeout_s: float
     waits: bool = True
     hasty: bool = False
+    beyond: int = 0
 
 
 class Gate:
@@ -108,12 +111,14 @@ class Caller:
     def __init__(
         self,
         transport: Transport,
+        slots: Slots,
         *,
         clock: Clock | None = None,
         pause: Callable[[float], None] = time.sleep,
         jitter: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self._transport = transport
+        self._slots = slots
         self._clock = clock or SystemClock()
         self._pause = pause
         self._jitter = jitter
@@ -138,11 +143,11 @@ class Caller:
         ends = started + patience.tries_s
         tries = 0
         while True:
-            self._pass_gate(ends, patience)
+            self._take_turn(ends, patience)
             tries += 1
             asked_at = self._clock.monotonic()
             try:
-                found = self._once(body, read, patience.timeout_s, most_bytes)
+                found = read(self._answered(body, patience.timeout_s, most_bytes).body)
             except Passing as fault:
                 delay_s = self._delay_s(fault, tries)
                 if fault.for_all:
@@ -169,10 +174,27 @@ class Caller:
     def close(self) -> None:
         self._transport.close()
 
-    def _once(self, body: bytes, read: Callable[[bytes], Read], timeout_s: float, most_bytes: int) -> Read:
-        reply = self._transport.post(body, timeout_s=timeout_s, most_bytes=most_bytes)
-        check(reply, self.url, self._clock.now())
-        return read(reply.body)
+    def _take_turn(self, ends: float, patience: Patience) -> None:
+        """Wait until the gate is open and a place is free; it is taken then."""
+        while True:
+            self._pass_gate(ends, patience)
+            self._slots.take(patience.beyond)
+            if self.gate.closed_s() <= 0:
+                return
+            self._slots.give_back()  # it was closed meanwhile
+
+    def _answered(self, body: bytes, timeout_s: float, most_bytes: int) -> Reply:
+        """One try, in the place that was taken; once that is free, the gate is closed if it has to be."""
+        try:
+            reply = self._transport.post(body, timeout_s=timeout_s, most_bytes=most_bytes)
+            check(reply, self.url, self._clock.now())
+            return reply
+        except Passing as fault:
+            if fault.for_all:
+                self.gate.hold(fault.after_s or 0.0, fault)
+            raise
+        finally:
+            self._slots.give_back()
 
     def _delay_s(self, fault: Passing, tries: int) -> float:
         """What it asked for, and no less than without: ``Retry-After: 0`` would be a busy loop."""

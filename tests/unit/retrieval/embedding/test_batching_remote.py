@@ -108,6 +108,22 @@ def occupy(ask: Ask, embedder: Elsewhere, lane: Lane = Lane.BULK) -> None:
         embedder.begun(number + 1)
 
 
+def test_some_calls_are_handed_over_ahead(callers: ThreadPoolExecutor) -> None:
+    embedder = Elsewhere()
+    embedder.call_limits = CallLimits(AT_ONCE, TEXTS, ahead=2)
+    batcher = MicroBatcher(embedder)
+    for number in range(AT_ONCE + 3):
+        callers.submit(batcher.embed, [f"{number}{letter}" for letter in "abcd"], Lane.BULK)
+    embedder.begun(AT_ONCE + 2)
+    waiting(batcher, TEXTS)
+    embedder.let(embedder.calls[0][0])
+    embedder.begun(AT_ONCE + 3)
+    embedder.open = True
+    for door in list(embedder.doors.values()):
+        door.set()
+    batcher.close()
+
+
 def test_as_many_calls_as_allowed_and_no_more_for_bulk_work(
     batcher: MicroBatcher, embedder: Elsewhere, ask: Ask
 ) -> None:

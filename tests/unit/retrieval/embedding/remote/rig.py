@@ -13,8 +13,11 @@ from retrieval.embedding.remote.endpoint import Endpoint
 from retrieval.embedding.remote.making import address
 from retrieval.embedding.remote.openai import OpenAI
 from retrieval.embedding.remote.retrying import Caller
+from retrieval.embedding.remote.slots import Slots
 from retrieval.embedding.remote.transport import Transport
 from tests import endpoint as stand_in
+
+AT_ONCE = 4
 
 opened: list[RemoteEmbedder] = []
 """What ``remote`` made: to be closed after each test."""
@@ -47,6 +50,7 @@ def remote(
     kind: str = "openai",
     key: str = stand_in.KEY,
     dimensions: int = stand_in.DIMENSIONS,
+    at_once: int = AT_ONCE,
     batch_texts: int = 8,
     batch_tokens: int = 10_000,
     timeout_s: float = 5.0,
@@ -55,13 +59,13 @@ def remote(
     """Delays are the longest that jitter allows, so that tests can tell them."""
     dialect: OpenAI | Cohere = OpenAI("org/model-1") if kind == "openai" else Cohere("model-1")
     transport = Transport(
-        address(one.url if kind == "openai" else one.root, dialect.path), key, connections=4
+        address(one.url if kind == "openai" else one.root, dialect.path), key, connections=at_once
     )
     pause = clock.pause if isinstance(clock, PausedClock) else time.sleep
-    caller = Caller(transport, clock=clock, pause=pause, jitter=jitter)
+    caller = Caller(transport, Slots(at_once), clock=clock, pause=pause, jitter=jitter)
     embedder = RemoteEmbedder(
         Endpoint(dialect, caller, timeout_s=timeout_s),
-        Limits(at_once=4, batch_texts=batch_texts, batch_tokens=batch_tokens, max_characters=1200),
+        Limits(at_once=at_once, batch_texts=batch_texts, batch_tokens=batch_tokens, max_characters=1200),
         model="org/model-1",
         dimensions=dimensions,
         clock=clock,

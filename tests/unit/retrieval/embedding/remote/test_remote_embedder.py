@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +21,14 @@ from ingestion.errors import EmbedderRejected, EmbedderUnavailable
 from retrieval.embedding.hashing import HashingEmbedder
 from retrieval.embedding.json_file import JsonFile
 from retrieval.embedding.remote import endpoint as endpoint_module
-from retrieval.embedding.remote.embedder import DOCUMENTS_TRY_S, FRESH_TRY_S
+from retrieval.embedding.remote.embedder import DOCUMENTS_TRY_S, FRESH_TRY_S, RemoteEmbedder
 from retrieval.embedding.remote.making import RemoteModel, make_remote
 from retrieval.embedding.remote.recent import REFUSED_FOR_S
-from retrieval.embedding.remote.retrying import FIRST_REST_S, QUIET_S, SPREAD_S, Gate
+from retrieval.embedding.remote.retrying import FIRST_REST_S, QUIET_S, SPREAD_S, Caller, Gate, Patience
+from retrieval.embedding.remote.slots import Slots
 from retrieval.embedding.remote.transport import Transport
 from tests.endpoint import DIMENSIONS, KEY, Asked, Endpoint, Said, as_json, endpoint
-from tests.unit.retrieval.embedding.remote.rig import PausedClock, opened, remote
+from tests.unit.retrieval.embedding.remote.rig import AT_ONCE, PausedClock, opened, remote
 from tests.unit.retrieval.embedding.test_batching import until
 
 TEXTS = [f"passage number {number}" for number in range(20)]
@@ -591,6 +593,72 @@ def test_the_fingerprint_is_of_the_model_not_of_its_address(clock: PausedClock) 
         assert prints[0] == prints[1] != prints[2]
         cohere = remote(one, clock, kind="cohere")
         assert cohere.fingerprint != prints[0]
+
+
+def test_as_many_requests_as_allowed_and_one_more_for_an_edit_and_a_question(one: Endpoint) -> None:
+    embedder = remote(one, SystemClock())
+    embedder.load()
+    leave = threading.Event()
+
+    def hold(asked: Asked) -> None:
+        leave.wait(10)
+
+    one.script = hold
+    with ThreadPoolExecutor(10) as pool:
+        bulk = [pool.submit(embedder.embed_documents, [text]) for text in TEXTS[:6]]
+        until(lambda: one.under_way == AT_ONCE)
+        edits = [pool.submit(embedder.embed_fresh, [text]) for text in ("an edit", "another")]
+        until(lambda: one.under_way == AT_ONCE + 1)
+        question = pool.submit(embedder.embed_query, "a question")
+        until(lambda: one.under_way == AT_ONCE + 2)
+        leave.set()
+        for answer in [*bulk, *edits, question]:
+            answer.result(10)
+    assert one.most_under_way == AT_ONCE + 2
+    assert {asked.texts[0] for asked in one.asked[1 + AT_ONCE : 3 + AT_ONCE]} & {"an edit", "another"}
+
+
+def test_an_answer_that_is_being_read_holds_up_no_request(one: Endpoint) -> None:
+    transport = Transport(one.url + "/embeddings", KEY, connections=1)
+    caller = Caller(transport, Slots(1))
+    patience = Patience(tries_s=10.0, timeout_s=5.0)
+    read = threading.Event()
+    call = partial(caller.call, b'{"input": ["a"]}', patience=patience, most_bytes=10_000)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(call, lambda body: read.wait(10))
+        until(lambda: len(one.asked) == 1)
+        assert call(len) > 0
+        read.set()
+        assert first.result(10)
+    assert one.most_under_way == 1
+    transport.close()
+
+
+def test_a_call_that_waited_for_a_place_is_held_back_with_the_others(one: Endpoint) -> None:
+    embedder = remote(one, SystemClock(), at_once=1)
+    embedder.load()
+    asked_for: list[float] = []
+    waiting = threading.Event()
+
+    def busy_once(asked: Asked) -> Said:
+        waiting.wait(10)
+        asked_for.append(time.monotonic() + 0.5)
+        return Said(429, b"", {"Retry-After": "0.5"})
+
+    one.next.append(busy_once)
+    with ThreadPoolExecutor(3) as pool:
+        answers = [pool.submit(embedder.embed_documents, [text]) for text in TEXTS[:3]]
+        until(lambda: len(slots_of(embedder)._changed._waiters) == 2)  # type: ignore[attr-defined]
+        waiting.set()
+        for answer in answers:
+            answer.result(10)
+    late = [asked.at for asked in one.asked[2:]]
+    assert len(late) == 3
+    assert min(late) >= asked_for[0] - 0.005  # counted before the refusal was sent
+
+
+def slots_of(embedder: RemoteEmbedder) -> Slots:
+    return embedder._endpoint._caller._slots
 
 
 def test_it_may_be_called_from_several_threads(one: Endpoint, clock: PausedClock) -> None:
