@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ingestion.clock import Clock, SystemClock
 from ingestion.errors import EmbedderRejected, EmbedderUnavailable
 from retrieval.embedding.port import CallLimits, Vectors
+from retrieval.embedding.remote.batch_size import BatchSize
 from retrieval.embedding.remote.dialect import Answer, Row
 from retrieval.embedding.remote.endpoint import Endpoint
 from retrieval.embedding.remote.faults import Doubtful
@@ -48,10 +49,14 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class _Trying:
-    """How long texts are tried for, and whether they wait before a gate that stays closed for longer."""
+    """How long texts are tried for, and whether they wait before a gate that stays closed for longer.
+
+    ``suspect``: one of them is to blame for a failure, as others have been answered since.
+    """
 
     tries_s: float
     waits: bool = True
+    suspect: bool = False
 
 
 class RemoteEmbedder:
@@ -77,7 +82,7 @@ class RemoteEmbedder:
         self._dimensions = dimensions
         self._clock = clock or SystemClock()
         self._recent = RecentAnswers(self._clock)
-        self._most_texts = limits.batch_texts
+        self._size = BatchSize(limits.batch_texts)
         self._answers = 0  # ever grows: whether the endpoint has answered since a moment
         self._loading = threading.Lock()
         self._loaded = False
@@ -186,7 +191,7 @@ class RemoteEmbedder:
         taken = True
         waiting = list(texts)
         while waiting:  # cut anew each time: the limit may have been learned meanwhile
-            batch = next(cut(waiting, most_texts=self._most_texts, most_tokens=self._limits.batch_tokens))
+            batch = next(cut(waiting, most_texts=self._size.texts, most_tokens=self._limits.batch_tokens))
             waiting = waiting[len(batch) :]
             taken &= self._settle_batch(batch, said, trying)
         return taken
@@ -194,8 +199,8 @@ class RemoteEmbedder:
     def _settle_batch(self, batch: Sequence[str], said: dict[str, Said], trying: _Trying) -> bool:
         """A refused request is halved until only the texts to blame are left; the others are taken.
 
-        So is one that the endpoint fails at while it answers others; but a text is to blame for that only
-        after every try that documents are worth.
+        So is one that the endpoint fails at twice while it answers others; but a text is to blame for that
+        only after every try that documents are worth.
         """
         before = self._answers
         try:
@@ -204,6 +209,7 @@ class RemoteEmbedder:
                 question=False,
                 tries_s=trying.tries_s,
                 waits=trying.waits,
+                suspect=trying.suspect,
                 dimensions=self._dimensions,
             )
         except EmbedderRejected as refusal:
@@ -214,12 +220,14 @@ class RemoteEmbedder:
         except Doubtful as fault:
             self._prove_others(fault, before)
             if len(batch) > 1:
-                return self._halve(batch, said, replace(trying, tries_s=_HALF_TRY_S))
+                return self._halve(batch, said, replace(trying, tries_s=_HALF_TRY_S, suspect=True))
             if trying.tries_s < DOCUMENTS_TRY_S:
                 return self._settle_batch(batch, said, replace(trying, tries_s=DOCUMENTS_TRY_S))
             self._refuse(batch[0], _failed_at(fault), said, before)
             return False
         self._bill(batch, answer)
+        if self._size.answered(len(batch)):
+            log.info("the embedding endpoint is sent %s texts at a time again", self._size.texts)
         return self._keep(batch, answer.rows, said, before, trying)
 
     def _halve(self, batch: Sequence[str], said: dict[str, Said], trying: _Trying) -> bool:
@@ -277,11 +285,10 @@ class RemoteEmbedder:
 
     def _learn(self, texts: int) -> None:
         """Both halves of a refused request were taken: it was too large, and no text is to blame."""
-        if texts < self._most_texts:
-            self._most_texts = texts
+        if self._size.too_large(texts):
             log.warning(
-                "the embedding endpoint takes fewer texts at once than embedding.batch_texts says; "
-                "until the next start they are sent %s at a time",
+                "the embedding endpoint takes fewer texts at once than embedding.batch_texts says; they are "
+                "sent %s at a time for now",
                 texts,
             )
 

@@ -47,9 +47,12 @@ class Endpoint:
         question: bool,
         tries_s: float,
         waits: bool,
+        suspect: bool = False,
         dimensions: int | None = None,
     ) -> Answer:
         """A row for each text; of ``dimensions`` numbers, where that is given.
+
+        ``suspect``: one of them is known to be to blame for a failure.
 
         Raises EmbedderUnavailable, Doubtful and EmbedderRejected, as ``Caller.call`` does.
         """
@@ -72,6 +75,8 @@ class Endpoint:
                 min(self._timeout_s, _QUESTION_S) if question else self._timeout_s,
                 waits,
                 hasty=question,
+                several=len(texts) > 1,
+                suspect=suspect,
                 beyond=_BEYOND_FOR_A_QUESTION if question else 0 if waits else 1,
             ),
             most_bytes=_BYTES_BESIDES + len(texts) * (dimensions or MOST_DIMENSIONS) * _BYTES_PER_NUMBER,

@@ -29,6 +29,7 @@ LONGEST_DELAY_S = 20.0
 FIRST_REST_S = 1.0
 LONGEST_REST_S = 60.0
 QUIET_S = 60.0  # without another refusal: then being over the limit is over
+_FAILURES = 2  # one may be chance
 SPREAD_S = 0.25  # those that waited for one moment do not all come in it
 
 Read = TypeVar("Read")
@@ -41,6 +42,8 @@ class Patience:
     ``waits``: whether to stand before a gate that will not open in that time. Bulk work does, since handing
     it back only to claim it again costs more; a question is answered without a vector instead. ``hasty``:
     the time is shorter than an answer may take, so that running out of it says nothing of the endpoint.
+    ``several``: a request of more than one text, of which one may be to blame: where the endpoint fails at it
+    twice and answers others meanwhile, or one text is ``suspect`` already, more tries would fail as well.
     ``beyond``: how many calls more than bulk work's may be under way for it.
     """
 
@@ -48,6 +51,8 @@ class Patience:
     timeout_s: float
     waits: bool = True
     hasty: bool = False
+    several: bool = False
+    suspect: bool = False
     beyond: int = 0
 
 
@@ -126,6 +131,7 @@ class Caller:
         self._telling = threading.Lock()
         self._told: str | None = None  # why all calls were held back, as the log says it
         self._held_at = 0.0
+        self._answers = 0  # ever grows: whether others are answered since a moment
 
     @property
     def url(self) -> str:
@@ -141,7 +147,8 @@ class Caller:
         """
         started = self._clock.monotonic()
         ends = started + patience.tries_s
-        tries = 0
+        tries = failures = 0
+        answers = self._answers
         while True:
             self._take_turn(ends, patience)
             tries += 1
@@ -152,7 +159,10 @@ class Caller:
                 delay_s = self._delay_s(fault, tries)
                 if fault.for_all:
                     self._hold_all(fault, delay_s)
-                if self._clock.monotonic() + delay_s > ends:
+                failures += isinstance(fault, Failing)
+                others = patience.suspect or self._answers != answers
+                fails_alone = isinstance(fault, Failing) and failures >= _FAILURES and others
+                if (fails_alone and patience.several) or self._clock.monotonic() + delay_s > ends:
                     tried = _tried(tries, self._clock.monotonic() - started)
                     raise self._given_up(fault, tried, patience, asked_at) from fault
                 if not fault.for_all:  # otherwise the gate is waited for
@@ -162,6 +172,7 @@ class Caller:
             except EmbedderUnavailable as fault:
                 raise self.resting(fault, asked_at) from fault
             else:
+                self._answers += 1
                 self.gate.answered()
                 self._tell_end()
                 return found

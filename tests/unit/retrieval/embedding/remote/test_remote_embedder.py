@@ -7,7 +7,8 @@ import random
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 from functools import partial
@@ -21,6 +22,7 @@ from ingestion.errors import EmbedderRejected, EmbedderUnavailable
 from retrieval.embedding.hashing import HashingEmbedder
 from retrieval.embedding.json_file import JsonFile
 from retrieval.embedding.remote import endpoint as endpoint_module
+from retrieval.embedding.remote.batch_size import FIRST_ANSWERS
 from retrieval.embedding.remote.embedder import DOCUMENTS_TRY_S, FRESH_TRY_S, RemoteEmbedder
 from retrieval.embedding.remote.making import RemoteModel, make_remote
 from retrieval.embedding.remote.recent import REFUSED_FOR_S
@@ -330,6 +332,64 @@ def test_a_text_that_the_endpoint_fails_at_poisons_no_other(
     one.script = None
     clock.at += REFUSED_FOR_S + 1
     assert embedder.embed_documents([POISON]).shape == (1, DIMENSIONS)  # nothing is held back for it
+
+
+@pytest.mark.parametrize("place", [0, 5, 15])
+def test_a_batch_that_fails_twice_while_others_are_answered_is_halved(
+    one: Endpoint, clock: PausedClock, place: int
+) -> None:
+    embedder = remote(one, clock, batch_texts=16)
+    embedder.load()
+
+    def fails_at_one(asked: Asked) -> Said | None:
+        if POISON not in asked.texts:
+            return None
+        if len(asked.texts) == 16:  # meanwhile, by another thread
+            embedder.embed_documents([f"another text {len(one.asked)}"])
+        return Said(500)
+
+    one.script = fails_at_one
+    texts = [*TEXTS[:place], POISON, *TEXTS[place:15]]
+    with pytest.raises(EmbedderRejected, match="answers other texts, and not this one"):
+        embedder.embed_documents(texts)
+    failed = [len(asked.texts) for asked in one.asked if POISON in asked.texts]
+    assert failed[:8] == [16, 16, 8, 8, 4, 4, 2, 2]
+    assert sum(clock.pauses[:4]) < 5.0
+    assert not twice(asked for asked in one.asked if POISON not in asked.texts)
+
+
+def twice(answered: Iterable[Asked]) -> list[str]:
+    """Texts in more than one of these requests."""
+    texts = [text for asked in answered for text in asked.texts if text != "headwater"]
+    return [text for text, number in Counter(texts).items() if number > 1]
+
+
+def test_a_batch_that_fails_while_nothing_is_answered_is_not_taken_apart(
+    one: Endpoint, clock: PausedClock
+) -> None:
+    embedder = remote(one, clock)
+    embedder.load()
+    one.next.extend([Said(500)] * 6)
+    embedder.embed_documents(TEXTS[:8])
+    assert [len(asked.texts) for asked in one.asked[1:]] == [8] * 7
+
+
+def test_larger_requests_are_tried_again_after_a_while(one: Endpoint, clock: PausedClock) -> None:
+    embedder = remote(one, clock)
+    embedder.load()
+    one.script = lambda asked: Said(413) if len(asked.texts) > 2 else None
+    texts = [f"text {number}" for number in range(8 + 2 * FIRST_ANSWERS * 3)]
+    embedder.embed_documents(texts[:-8])
+    sizes = [len(asked.texts) for asked in one.asked[1:]]
+    tried = [place for place, size in enumerate(sizes) if size > 2]
+    assert [sizes[place] for place in tried] == [8, 4, 4]  # and once more after some answers, in vain
+    assert not twice(asked for asked in one.asked if len(asked.texts) <= 2)
+    one.script = None
+    while sizes[-1] < 8:
+        embedder.embed_documents([f"more {len(one.asked)} {number}" for number in range(8)])
+        sizes = [len(asked.texts) for asked in one.asked]
+        assert len(sizes) < 1000
+    assert 4 in sizes[tried[-1] + 10 :]
 
 
 def test_a_lone_text_is_tried_for_as_long_as_any_before_it_is_blamed(
