@@ -33,6 +33,8 @@ def remote_embedder(settings: EmbeddingSettings, *, clock: Clock | None = None) 
         batch_texts=settings.batch_texts,
         batch_tokens=settings.batch_tokens,
         timeout_s=settings.timeout_s,
+        query_prompt=settings.query_prompt,
+        document_prompt=settings.document_prompt,
     )
     return make_remote(model, clock=clock)
 

@@ -27,7 +27,7 @@ from pydantic import (
 )
 
 from ingestion.errors import WrongSettings
-from ops.settings_embedding import an_address, faults_within, is_file, key_fault
+from ops.settings_embedding import MAX_CHARACTERS, an_address, faults_within, is_file, key_fault
 from ops.settings_faults import described
 from ops.settings_layers import (
     Layer,
@@ -160,7 +160,9 @@ class EmbeddingSettings(_Table):
     api_key: Key | None = None
     api_key_file: AbsolutePath | None = None
     dimensions: Annotated[Count, Field(ge=1, le=16_384)] | None = None
-    max_characters: Annotated[Count, Field(ge=64, le=100_000)] = 1200
+    max_characters: Annotated[Count, Field(ge=64, le=100_000)] = MAX_CHARACTERS
+    query_prompt: str = ""
+    document_prompt: str = ""
     concurrency: Annotated[Count, Field(ge=1, le=64)] = 4
     batch_texts: Annotated[Count, Field(ge=1)] | None = None
     batch_tokens: Annotated[Count, Field(ge=1)] | None = None

@@ -16,12 +16,15 @@ from ops.toml_places import Place
 
 REMOTE = ("openai", "cohere")
 MOST_TEXTS = {"openai": 2048, "cohere": 96}
+MAX_CHARACTERS = 1200
 ONLY_REMOTE = (
     "url",
     "api_key",
     "api_key_file",
     "dimensions",
     "max_characters",
+    "query_prompt",
+    "document_prompt",
     "concurrency",
     "batch_texts",
     "batch_tokens",
@@ -55,9 +58,25 @@ def faults_within(embedding: Any) -> Iterator[tuple[Place, str]]:
         yield _at("model"), f'is missing; name the endpoint\'s model: model = "{_MODELS[runtime]}".'
     if "api_key" in embedding and "api_key_file" in embedding:
         yield _at("api_key_file"), "is given beside embedding.api_key; keep one of the two."
+    yield from _prompt_faults(embedding)
     texts = embedding.get("batch_texts")
     if isinstance(texts, int) and texts > MOST_TEXTS[runtime]:
         yield _at("batch_texts"), f"should be at most {MOST_TEXTS[runtime]} with {runtime}. It is {texts}."
+
+
+def _prompt_faults(embedding: dict[str, Any]) -> Iterator[tuple[Place, str]]:
+    """Prompts that leave less room for texts than they take."""
+    longest = embedding.get("max_characters", MAX_CHARACTERS)
+    if isinstance(longest, str) and longest.isdecimal():  # as the environment has it
+        longest = int(longest)
+    for key in ("query_prompt", "document_prompt"):
+        prompt = embedding.get(key)
+        if isinstance(prompt, str) and isinstance(longest, int) and len(prompt) > longest // 2:
+            yield (
+                _at(key),
+                f"is longer than half of embedding.max_characters, within which it counts: {len(prompt)} "
+                f"characters of {longest}. Shorten it, or raise that.",
+            )
 
 
 def an_address(value: str) -> str:

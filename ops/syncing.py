@@ -330,8 +330,9 @@ def _weighed(foreseen: Foreseen, new: Sequence[Chunk], parts: Parts) -> Foreseen
     tokens = sum(chunk.tokens for chunk in new)
     if parts.embedder.call_limits is None:
         return replace(foreseen, tokens=tokens)
-    estimated = sum(estimated_tokens(chunk.embedded_text) for chunk in new)
-    price = cost(parts.settings.embedding, estimated)
+    settings = parts.settings.embedding
+    estimated = sum(estimated_tokens(settings.document_prompt + chunk.embedded_text) for chunk in new)
+    price = cost(settings, estimated)
     return replace(foreseen, tokens=estimated, characters=tokens, cost=price)
 
 

@@ -48,6 +48,14 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Prompts:
+    """What stands before each text, where a model tells questions from passages by it."""
+
+    question: str = ""
+    passage: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class _Trying:
     """How long texts are tried for, and whether they wait before a gate that stays closed for longer.
 
@@ -74,12 +82,14 @@ class RemoteEmbedder:
         *,
         model: str,
         dimensions: int,
+        prompts: Prompts | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._limits = limits
         self._model = model
         self._dimensions = dimensions
+        self._prompts = prompts or Prompts()
         self._clock = clock or SystemClock()
         self._recent = RecentAnswers(self._clock)
         self._size = BatchSize(limits.batch_texts)
@@ -98,6 +108,8 @@ class RemoteEmbedder:
         """
         dialect = self._endpoint.dialect
         parts = ["remote", dialect.name, self._model, self._dimensions, list(dialect.inputs)]
+        if self._prompts != Prompts():
+            parts += [self._prompts.question, self._prompts.passage]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     @property
@@ -110,8 +122,8 @@ class RemoteEmbedder:
 
     @property
     def max_tokens(self) -> int:
-        """In characters, as ``count_tokens``."""
-        return self._limits.max_characters
+        """In characters, as ``count_tokens``, and without the prompt."""
+        return self._limits.max_characters - len(self._prompts.passage)
 
     @property
     def call_limits(self) -> CallLimits:
@@ -154,7 +166,7 @@ class RemoteEmbedder:
         if not texts:
             return vectors
         self.load()
-        sent = [sendable(text, self._limits.max_characters) for text in texts]
+        sent = [sendable(text, self._limits.max_characters, self._prompts.passage) for text in texts]
         said = {text: answer for text in set(sent) if (answer := self._recent.get(text)) is not None}
         self._settle([text for text in dict.fromkeys(sent) if text not in said], said, trying)
         for row, text in enumerate(sent):
@@ -167,7 +179,7 @@ class RemoteEmbedder:
     def embed_query(self, text: str) -> Vectors:
         """Asked at once, whatever else is under way; given up within seconds."""
         self.load()
-        sent = sendable(text, self._limits.max_characters)
+        sent = sendable(text, self._limits.max_characters, self._prompts.question)
         before = self._answers
         try:
             answer = self._endpoint.ask(

@@ -10,7 +10,7 @@ from retrieval.embedding.json_file import JsonFile
 from retrieval.embedding.remote.cohere import Cohere
 from retrieval.embedding.remote.dialect import Dialect
 from retrieval.embedding.remote.dimensions import forget_dimensions, learned_dimensions
-from retrieval.embedding.remote.embedder import Limits, RemoteEmbedder
+from retrieval.embedding.remote.embedder import Limits, Prompts, RemoteEmbedder
 from retrieval.embedding.remote.endpoint import Endpoint
 from retrieval.embedding.remote.openai import OpenAI
 from retrieval.embedding.remote.retrying import Caller
@@ -38,6 +38,8 @@ class RemoteModel:
     batch_texts: int | None = None
     batch_tokens: int | None = None
     timeout_s: float = 30.0
+    query_prompt: str = ""
+    document_prompt: str = ""
 
     def __repr__(self) -> str:
         return f"RemoteModel({self.kind}, {self.url}, {self.model})"
@@ -69,7 +71,14 @@ def make_remote(
         batch_tokens=model.batch_tokens or int(dialect.most_tokens * _ESTIMATED_SHARE),
         max_characters=model.max_characters,
     )
-    embedder = RemoteEmbedder(endpoint, limits, model=model.model, dimensions=dimensions, clock=clock)
+    embedder = RemoteEmbedder(
+        endpoint,
+        limits,
+        model=model.model,
+        dimensions=dimensions,
+        prompts=Prompts(model.query_prompt, model.document_prompt),
+        clock=clock,
+    )
     embedder.on_other_length = lambda: forget_dimensions(endpoint, model.model, lengths)
     return embedder
 

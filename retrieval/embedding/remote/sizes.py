@@ -17,10 +17,13 @@ def estimated_tokens(text: str) -> int:
     return -(-len(text.encode("utf-8", "replace")) // _BYTES_PER_TOKEN)
 
 
-def sendable(text: str, max_characters: int) -> str:
-    """What of a text is sent: its beginning, lone surrogates replaced, since JSON in UTF-8 has none."""
-    shown = text[:max_characters].encode("utf-8", "replace").decode()
-    return shown if shown.strip() else _BLANK
+def sendable(text: str, max_characters: int, prompt: str = "") -> str:
+    """What is sent of a text: its beginning after the prompt, which counts, too.
+
+    Lone surrogates are replaced, since JSON in UTF-8 has none.
+    """
+    shown = text[: max_characters - len(prompt)]
+    return (prompt + (shown if shown.strip() else _BLANK)).encode("utf-8", "replace").decode()
 
 
 def cut(texts: Sequence[str], *, most_texts: int, most_tokens: int) -> Iterator[list[str]]:

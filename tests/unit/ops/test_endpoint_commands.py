@@ -112,6 +112,12 @@ def test_a_dry_run_counts_what_is_owed_already(ask: Run, one: Endpoint, data: Pa
     assert tokens(ask("sync --dry-run --json").stdout) == [0]
 
 
+def test_a_dry_run_counts_the_prompt_of_each_text(ask: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = tokens(ask("sync --dry-run --json").stdout)[0]
+    monkeypatch.setenv("HEADWATER_EMBEDDING__DOCUMENT_PROMPT", "passage " * 5)
+    assert tokens(ask("sync --dry-run --json").stdout)[0] == plain + 2 * 10
+
+
 def test_a_text_in_two_sources_is_paid_for_once(
     ask: Run, one: Endpoint, handbook: Path, tmp_path: Path
 ) -> None:

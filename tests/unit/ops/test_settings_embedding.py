@@ -31,6 +31,27 @@ def test_an_endpoint_and_its_limits(tmp_path: Path) -> None:
     embedder.close()
 
 
+def test_prompts_are_kept_as_they_are(tmp_path: Path) -> None:
+    path = written(tmp_path, ENDPOINT + 'query_prompt = "query: "\n')
+    settings = load(path, environ={"HEADWATER_EMBEDDING__DOCUMENT_PROMPT": "passage: "}).embedding
+    assert (settings.query_prompt, settings.document_prompt) == ("query: ", "passage: ")
+    embedder = remote_embedder(settings)
+    assert embedder is not None
+    assert embedder.max_tokens == 1200 - len("passage: ")
+    embedder.close()
+
+
+@pytest.mark.parametrize("place", ["file", "environment"])
+def test_a_prompt_leaves_room_for_a_text(tmp_path: Path, place: str) -> None:
+    prompt = 'query_prompt = "' + "q" * 33 + '"\n'
+    environ = {"HEADWATER_EMBEDDING__MAX_CHARACTERS": "64"} if place == "environment" else {}
+    path = written(tmp_path, ENDPOINT + prompt + ("" if environ else "max_characters = 64\n"))
+    with pytest.raises(WrongSettings, match=r"embedding\.query_prompt: is longer than half") as caught:
+        load(path, environ=environ)
+    assert "33 characters of 64" in str(caught.value)
+    assert load(written(tmp_path, ENDPOINT + prompt), environ={}).embedding.query_prompt == "q" * 33
+
+
 def test_settings_of_a_local_model_make_no_endpoint(tmp_path: Path) -> None:
     settings = load(written(tmp_path, '[embedding]\nmodel = "hashing"\n'), environ={}).embedding
     assert remote_embedder(settings) is None
@@ -73,11 +94,14 @@ def test_a_runtime_a_precision_and_a_model_must_fit(tmp_path: Path, table: str, 
 
 
 def test_what_is_for_an_endpoint_needs_one(tmp_path: Path) -> None:
-    path = written(tmp_path, f'[embedding]\nurl = "http://localhost/v1"\napi_key = "{KEY}"\n')
+    path = written(
+        tmp_path, f'[embedding]\nurl = "http://localhost/v1"\napi_key = "{KEY}"\nquery_prompt = ""\n'
+    )
     told = faults(path)
     assert [line.split(": ")[0] for line in told] == [
         f"{path}:2 embedding.url",
         f"{path}:3 embedding.api_key",
+        f"{path}:4 embedding.query_prompt",
     ]
     assert all("set embedding.runtime to openai or cohere" in line for line in told)
     assert KEY not in "".join(told)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from ingestion.clock import SystemClock
 from retrieval.embedding.remote.cohere import Cohere
-from retrieval.embedding.remote.embedder import Limits, RemoteEmbedder
+from retrieval.embedding.remote.embedder import Limits, Prompts, RemoteEmbedder
 from retrieval.embedding.remote.endpoint import Endpoint
 from retrieval.embedding.remote.making import address
 from retrieval.embedding.remote.openai import OpenAI
@@ -54,6 +54,7 @@ def remote(
     batch_texts: int = 8,
     batch_tokens: int = 10_000,
     timeout_s: float = 5.0,
+    prompts: Prompts | None = None,
     jitter: Callable[[float, float], float] = lambda least, most: most,
 ) -> RemoteEmbedder:
     """Delays are the longest that jitter allows, so that tests can tell them."""
@@ -68,6 +69,7 @@ def remote(
         Limits(at_once=at_once, batch_texts=batch_texts, batch_tokens=batch_tokens, max_characters=1200),
         model="org/model-1",
         dimensions=dimensions,
+        prompts=prompts,
         clock=clock,
     )
     opened.append(embedder)

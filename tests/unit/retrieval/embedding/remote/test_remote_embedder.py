@@ -23,7 +23,7 @@ from retrieval.embedding.hashing import HashingEmbedder
 from retrieval.embedding.json_file import JsonFile
 from retrieval.embedding.remote import endpoint as endpoint_module
 from retrieval.embedding.remote.batch_size import FIRST_ANSWERS
-from retrieval.embedding.remote.embedder import DOCUMENTS_TRY_S, FRESH_TRY_S, RemoteEmbedder
+from retrieval.embedding.remote.embedder import DOCUMENTS_TRY_S, FRESH_TRY_S, Prompts, RemoteEmbedder
 from retrieval.embedding.remote.making import RemoteModel, make_remote
 from retrieval.embedding.remote.recent import REFUSED_FOR_S
 from retrieval.embedding.remote.retrying import FIRST_REST_S, QUIET_S, SPREAD_S, Caller, Gate, Patience
@@ -625,6 +625,28 @@ def test_what_is_sent_is_text_that_endpoints_take(one: Endpoint, clock: PausedCl
     embedder = remote(one, clock)
     embedder.embed_documents(["", " \n", "\ud800!", "x" * 5000, "東京"])
     assert one.asked[1].texts == [".", "?!", "x" * 1200, "東京"]
+
+
+@pytest.mark.parametrize("kind", ["openai", "cohere"])
+def test_prompts_stand_before_texts_and_count(one: Endpoint, clock: PausedClock, kind: str) -> None:
+    embedder = remote(one, clock, kind=kind, prompts=Prompts("query: ", "passage: "))
+    assert embedder.max_tokens == 1200 - len("passage: ")
+    embedder.embed_documents(["text", "", "x" * 5000])
+    embedder.embed_query("text")
+    embedder.embed_query("x" * 5000)
+    assert [asked.texts for asked in one.asked[1:]] == [
+        ["passage: text", "passage: .", "passage: " + "x" * 1191],
+        ["query: text"],
+        ["query: " + "x" * 1193],
+    ]
+    assert embedder.count_tokens(["text"]) == [4]
+
+
+def test_prompts_are_in_the_fingerprint_where_they_are_set(one: Endpoint, clock: PausedClock) -> None:
+    given = [None, Prompts("query: "), Prompts("", "query: "), Prompts("query: ", "passage: ")]
+    prints = [remote(one, clock, prompts=prompts).fingerprint for prompts in given]
+    assert len(set(prints)) == len(prints)
+    assert remote(one, clock, prompts=Prompts()).fingerprint == prints[0]
 
 
 def test_the_key_is_shown_nowhere(
