@@ -1,7 +1,7 @@
 """A look at the sources now, carried through: what ``headwater sync`` does.
 
 Beside a daemon only the look is written into the ledger, and the daemon does the work; without one the
-work is done here, one batch after the other.
+work is done here: one batch after the other, or with an endpoint as many together as the daemon would do.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 
 from ingestion.clock import SystemClock
@@ -29,7 +30,7 @@ from ops.lock import running_daemon
 from ops.opening import open_ledger
 from ops.remote import cost
 from ops.settings import Settings
-from ops.wiring import Parts, configure_sources, make_pipeline, make_source, open_parts
+from ops.wiring import Parts, bulk_threads, configure_sources, make_pipeline, make_source, open_parts
 from retrieval.embedding.remote.sizes import estimated_tokens
 from workers.outcomes import Listener, ignore
 from workers.reconcile import Listed, Reconciler
@@ -40,6 +41,9 @@ NO_PROGRESS_S = 60.0  # without a daemon: longer than a store or a disk is usual
 # With an endpoint: texts are tried for a minute, and then wait for as long again.
 NO_PROGRESS_AT_ENDPOINT_S = 180.0
 
+Queue = deque[tuple[Lane, Sequence[int]]]
+Refresh = Callable[[Sequence[int], Lane], None]
+WorkOff = Callable[[Queue, Refresh, Callable[[], bool]], Iterator[None]]
 Remaining = Callable[[int], None]
 """Told every now and then how many documents are still to be published."""
 
@@ -159,7 +163,7 @@ def _carried_out_here(
     stopping: Callable[[], bool],
 ) -> Synced:
     ledger = parts.ledger
-    queue: deque[tuple[Lane, Sequence[int]]] = deque()
+    queue: Queue = deque()
 
     def stop_early() -> None:
         if stopping():
@@ -175,14 +179,13 @@ def _carried_out_here(
     listed = [pipeline.reconciler.list_source(parts.sources[name]) for name in names]
     away_s = NO_PROGRESS_S if parts.embedder.call_limits is None else NO_PROGRESS_AT_ENDPOINT_S
     progress = _Progress(away_s)
+    work_off = _one_by_one if parts.embedder.call_limits is None else _together(bulk_threads(parts.embedder))
     remaining(_unfinished(ledger, listed))
     if _unfinished(ledger, listed):
         parts.batcher.start_loading()  # nothing is claimed before
     while not stopping():
         _check_model(parts)
-        while queue and not stopping():
-            lane, document_ids = queue.popleft()
-            pipeline.work.refresh(document_ids, lane)
+        for _ in work_off(queue, pipeline.work.refresh, stopping):
             remaining(_unfinished(ledger, listed))
         pipeline.work.dispatch()
         number = _unfinished(ledger, listed)
@@ -199,6 +202,35 @@ def _carried_out_here(
     return _synced(
         ledger, listed, reason="Interrupted: what is done stays, the rest is found again by the next sync."
     )
+
+
+def _one_by_one(queue: Queue, refresh: Refresh, stopping: Callable[[], bool]) -> Iterator[None]:
+    """Empty the queue, also of what is added meanwhile; yields after each of it."""
+    while queue and not stopping():
+        lane, document_ids = queue.popleft()
+        refresh(document_ids, lane)
+        yield
+
+
+def _together(threads: int) -> WorkOff:
+    """The same by so many threads, for an endpoint: here it is waited for, not computed.
+
+    Once it is to stop, those under way are waited for; they hand back what they have not done.
+    """
+
+    def work_off(queue: Queue, refresh: Refresh, stopping: Callable[[], bool]) -> Iterator[None]:
+        under_way: set[Future[None]] = set()
+        with ThreadPoolExecutor(threads, thread_name_prefix="refresh") as pool:
+            while (queue or under_way) and not stopping():
+                while queue and len(under_way) < threads:
+                    lane, document_ids = queue.popleft()
+                    under_way.add(pool.submit(refresh, document_ids, lane))
+                done, under_way = wait(under_way, timeout=POLL_S, return_when=FIRST_COMPLETED)
+                for one in done:
+                    one.result()
+                    yield
+
+    return work_off
 
 
 def _synced(

@@ -14,9 +14,11 @@ from ops.doctor_data import _readable_key
 from ops.settings import load
 from ops.wiring import bulk_threads, make_pipeline, open_parts
 from retrieval.embedding.remote.embedder import DOCUMENTS_TRY_S
-from tests.endpoint import KEY, Endpoint, Said, endpoint
+from retrieval.embedding.remote.endpoint import PROBE
+from tests.endpoint import KEY, Asked, Endpoint, Said, endpoint
 from tests.unit.ops.conftest import Run
 from workers.refresh import LONGEST_FAULT_DELAY_S
+from workers.work import PipelineWork
 
 
 @pytest.fixture
@@ -83,6 +85,35 @@ def test_a_sync_that_is_interrupted_waits_for_no_gate(
     )
     assert time.monotonic() - began < 10.0
     assert done.reason.startswith("Interrupted")
+
+
+def test_a_sync_makes_as_many_calls_together_as_a_daemon(
+    ask: Run, one: Endpoint, handbook: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADWATER_EMBEDDING__CONCURRENCY", "3")
+    monkeypatch.setenv("HEADWATER_EMBEDDING__BATCH_TEXTS", "1")
+    for number in range(12):
+        (handbook / f"{number}.md").write_text(f"# Note {number}\n\nThis is number {number}.\n")
+    ends = time.monotonic() + 20.0
+
+    def wait_for_others(asked: Asked) -> None:
+        while asked.texts != [PROBE] and one.most_under_way < 3 and time.monotonic() < ends:
+            time.sleep(0.01)
+
+    one.script = wait_for_others
+    ask("sync", code=0)
+    assert one.most_under_way == 3
+    assert not one.twice()
+    assert ask("sync", code=0)
+
+
+def test_a_sync_ends_with_a_fault_of_one_of_its_threads(ask: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(*_: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(PipelineWork, "refresh", breaks)
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        ask("sync")
 
 
 def test_a_sync_has_more_patience_than_a_text_at_an_endpoint() -> None:
