@@ -23,13 +23,13 @@ from ingestion.database import Database, translated
 from ingestion.errors import (
     DataCorrupt,
     HeadwaterError,
-    IndexRejected,
     IndexUnavailable,
     LedgerUnavailable,
     Misconfigured,
     WrongEdition,
 )
-from retrieval.index.codes import Floats, Space
+from retrieval.index.checked import checked_vectors
+from retrieval.index.codes import Space
 from retrieval.index.embedded_codes import HeldCodes
 from retrieval.index.embedded_schema import (
     State,
@@ -99,7 +99,7 @@ class EmbeddedIndex:
             return
         with self._writing() as connection:
             state = self._required(connection, edition)
-            vectors = _checked(distinct, state.dimensions)
+            vectors = checked_vectors(distinct, state.dimensions)
             writing = Writing(connection, state)
             writing.hold(distinct, vectors, self._space(connection, state))
             writing.tend(len(distinct))
@@ -266,24 +266,3 @@ def _of_index(error: HeadwaterError) -> HeadwaterError:
     if isinstance(error, DataCorrupt):
         return error
     return IndexUnavailable(error.message, hint=error.hint)
-
-
-def _checked(chunks: Sequence[IndexedChunk], dimensions: int) -> Floats:
-    """Their vectors as (n, dimensions) float32. Raises IndexRejected for any that is not finite numbers
-    of that length."""
-    fits = [chunk.vector.shape == (dimensions,) for chunk in chunks]
-    if all(fits):
-        vectors = np.stack([chunk.vector for chunk in chunks]).astype("<f4", copy=False)
-        fits = np.isfinite(vectors).all(axis=1).tolist()
-        if all(fits):
-            return vectors
-    bad = tuple(chunk.chunk_id for chunk, fit in zip(chunks, fits, strict=True) if not fit)
-    raise IndexRejected(
-        f"The vectors of {len(bad)} chunks are not {dimensions} finite numbers: {_some(bad)}.",
-        chunk_ids=bad,
-        hint="Nothing of the slice was written. Was it embedded with another model than this edition?",
-    )
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

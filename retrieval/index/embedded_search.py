@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from ingestion.errors import IndexRejected
+from retrieval.index.checked import checked_question
 from retrieval.index.codes import Floats, Snapshot, Space
 from retrieval.index.embedded_schema import State, Tables, source_numbers
 from retrieval.index.embedded_words import TermCounts, WordSearch
@@ -69,15 +69,9 @@ class Searching:
         return hits[: query.limit]
 
     def _checked(self, query: IndexQuery) -> Floats | None:
-        vector = query.vector
-        if vector is None:
+        if query.vector is None:
             return None
-        if vector.shape != (self._state.dimensions,) or not np.isfinite(vector).all():
-            raise IndexRejected(
-                f"The question's vector is not {self._state.dimensions} finite numbers.",
-                hint="Was it embedded with another model than this edition?",
-            )
-        return vector.astype(np.float32, copy=False)
+        return checked_question(query.vector, self._state.dimensions)
 
     def _allowed(self, query: IndexQuery) -> frozenset[int] | None:
         if query.sources is None:
