@@ -88,6 +88,7 @@ $(STAMP)-dev: $(STAMP)-run requirements-dev.lock
 	@echo 'Installing what the tests need (once; with torch some 5 GB, a minute on a fast line) ...'
 	@$(UV_INSTALL) --require-hashes -r requirements-dev.lock
 	@$(BIN)/python -m tests.servers.infinity
+	@$(BIN)/python -m tests.servers.weaviate
 	@touch $@
 
 $(STAMP)-uv: requirements-setup.lock ops/environment.sh

@@ -9,8 +9,14 @@ from pathlib import Path
 import pytest
 
 from retrieval.embedding.models import hub_cache
+from tests.servers import weaviate as weaviate_server
+from tests.servers.process import NotInstalled, missing
 
 SHARED_DATA = Path(__file__).resolve().parents[1] / "../shared/data"
+
+
+# Where tests shall find running servers; read before the variables are taken away from the tests.
+_RUNNING_WEAVIATE = weaviate_server.elsewhere(os.environ)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -35,3 +41,24 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"{SHARED_DATA} is not here")
     return SHARED_DATA.resolve()
+
+
+@pytest.fixture(scope="session")
+def weaviate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[weaviate_server.Weaviate]:
+    """One Weaviate for all tests; each takes a ``weaviate_prefix`` of its own, and none stops it."""
+    if _RUNNING_WEAVIATE is not None:
+        yield _RUNNING_WEAVIATE
+        return
+    try:
+        with weaviate_server.serving(tmp_path_factory.mktemp("weaviate")) as server:
+            yield server
+    except NotInstalled as fault:
+        missing(fault)
+
+
+@pytest.fixture
+def weaviate_prefix(weaviate: weaviate_server.Weaviate) -> Iterator[str]:
+    """A prefix that nobody else has; its collections are removed afterwards."""
+    prefix = weaviate_server.fresh_prefix()
+    yield prefix
+    weaviate_server.remove_collections(weaviate, prefix)

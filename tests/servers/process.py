@@ -106,8 +106,8 @@ class Server:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Server]:
-        self.start()
         try:
+            self.start()
             yield self
         finally:
             self.stop()
