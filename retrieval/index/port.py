@@ -2,7 +2,7 @@
 
 An index is told what to hold and finds it again. It knows nothing of documents, revisions or
 freshness: the ledger decides what may be served, by the fence in ``retrieval.search``. Chunk ids are
-minted by the ledger, never here, and an id that was deleted never comes back.
+minted by the ledger (UUIDs), never here, and an id that was deleted never comes back.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Index(Protocol):
         """Hold them no longer. Idempotent; unknown ids are fine."""
 
     def present(self, edition: str, chunk_ids: Sequence[str]) -> set[str]:
-        """Those of the ids that are held."""
+        """Those of the ids that are held, and that every later search can find."""
 
     def texts(self, edition: str, chunk_ids: Sequence[str]) -> Mapping[str, str]:
         """``text`` by id; ids that are not held are left out."""

@@ -21,12 +21,14 @@ TOKENIZER = "porter unicode61 remove_diacritics 2"
 HEADING_WEIGHT = 2.0  # of a word in the heading against one in the text, by Cranfield
 
 MAX_TERMS = 64
+MAX_STEM = 200  # characters of a stem; what is longer is no word that anyone asks for
 MAX_WORDS_READ = 512  # of a question; what follows is not looked at
 MAX_CHARACTERS = 20_000
 MATCH_BUDGET = 4_000  # chunks read for the words of one question, about 0.8 µs each
 ONE_WORD_BUDGET = 12_000  # the same for its rarest word
 
 BM25_K1, BM25_B = 1.2, 0.75  # FTS5's own, which cannot be changed
+_WEIGHTED = " || ' ' || ".join(["term"] * round(HEADING_WEIGHT))
 LEAST_IDF = 1e-6  # FTS5's idf of a word that most chunks hold
 
 
@@ -78,6 +80,25 @@ class QueryReader:
         with self._rolled_back():
             self._scratch.executemany("INSERT INTO stemmed(rowid, heading, text) VALUES (?, ?, ?)", chunks)
             return {stem: self._count(stem) for stem in stems}
+
+    def stems(self, chunks: Iterable[tuple[str, str]]) -> list[str]:
+        """The stems of each (heading, text), each as often as it occurs, with spaces between, in no order.
+
+        A stem of the heading is there HEADING_WEIGHT times: for an index that has no weights.
+        """
+        rows = [(row, heading, text) for row, (heading, text) in enumerate(chunks)]
+        with self._rolled_back():
+            self._scratch.executemany("INSERT INTO stemmed(rowid, heading, text) VALUES (?, ?, ?)", rows)
+            found = self._scratch.execute(
+                f"SELECT doc, group_concat(iif(col = 'heading', {_WEIGHTED}, term), ' ') FROM"
+                f" (SELECT doc, col, substr(term, 1, {MAX_STEM}) AS term FROM stems) GROUP BY doc"
+            )
+            by_row = dict(found.fetchall())
+        return [by_row.get(row, "") for row, _, _ in rows]
+
+    def question(self, text: str) -> str:
+        """The distinct stems of a question, as ``stems`` gives those of chunks."""
+        return " ".join(term.stem[:MAX_STEM] for term in self.terms(text))
 
     def close(self) -> None:
         with self._lock:

@@ -1,0 +1,93 @@
+"""One edition's collection: asked and written to, and what its errors mean.
+
+Weaviate answers most of what goes wrong with one and the same gRPC code and words. What happened is settled
+by asking it: is the collection there, is the key taken, may its shards be written to.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+
+from ingestion.errors import IndexUnavailable
+from retrieval.index.weaviate_collections import recorded_dimensions
+from retrieval.index.weaviate_wire import Doubtful, Wire
+
+
+class Gone(IndexUnavailable):
+    """The collection is not there: never made, dropped, or deleted by somebody else."""
+
+
+class Held:
+    """The collection ``name`` of an edition, which may not exist."""
+
+    def __init__(self, wire: Wire, edition: str, name: str) -> None:
+        self._wire = wire
+        self._edition = edition
+        self.name = name
+
+    def ask(self, method: str, request: Any) -> Any:
+        """The reply to a question. Raises IndexUnavailable; Gone among it."""
+        try:
+            return self._wire.ask(method, request)
+        except Doubtful as doubt:
+            raise self._meaning(doubt) from doubt
+
+    def write(self, method: str, request: Any) -> Any:
+        """The reply to a write. Raises as ``ask``."""
+        try:
+            return self._wire.write(method, request)
+        except Doubtful as doubt:
+            raise self._meaning(doubt) from doubt
+
+    def schema(self) -> dict[str, Any] | None:
+        """The collection as Weaviate has it; None where there is none."""
+        answer = self._wire.get(f"/schema/{self.name}")
+        found: dict[str, Any] | None = None if answer.status_code == httpx.codes.NOT_FOUND else answer.json()
+        return found
+
+    def dimensions(self) -> int:
+        """The length of its vectors, read anew. Raises Gone, and IndexUnavailable for a foreign one.
+
+        A server may be set to make collections by itself, as it meets objects for them: what is written
+        to one that is gone would then be held in one of any shape. So every write asks first.
+        """
+        found = self.schema()
+        if found is None:
+            raise self.gone()
+        dimensions = recorded_dimensions(found)
+        if dimensions is None:
+            raise IndexUnavailable(
+                f"The collection {self.name} in Weaviate was not made by this version of the program.",
+                hint="Remove it, or set another index.prefix, and start again.",
+            )
+        return dimensions
+
+    def is_read_only(self) -> bool:
+        """Whether a shard refuses writes: Weaviate does that when its disk is nearly full."""
+        answer = self._wire.get(f"/schema/{self.name}/shards")
+        shards = answer.json() if answer.is_success else []
+        return any(shard.get("status") == "READONLY" for shard in shards)
+
+    def read_only(self) -> IndexUnavailable:
+        return IndexUnavailable(
+            f"The collection {self.name} in Weaviate is read-only.",
+            hint="Is the server's disk full? Once there is room, set its shards to READY again.",
+        )
+
+    def gone(self) -> Gone:
+        return Gone(
+            f"Weaviate holds no collection {self.name} for the edition {self._edition}.",
+            hint="It is made at the next start, and filled again by `headwater rebuild`.",
+        )
+
+    def _meaning(self, doubt: Doubtful) -> IndexUnavailable:
+        if self.schema() is None:
+            return self.gone()
+        if self.is_read_only():
+            return self.read_only()
+        return IndexUnavailable(
+            f"Weaviate could not answer for the collection {self.name} ({doubt.code}).",
+            hint="Its log says why.",
+        )
