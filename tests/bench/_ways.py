@@ -115,11 +115,14 @@ def questions(texts: Sequence[str]) -> list[str]:
 
 def quality(way: Way) -> float:
     """nDCG@10 on Cranfield, by vectors alone."""
+    from ingestion.database import Database
+    from retrieval.index.embedded import EmbeddedIndex
     from retrieval.index.port import IndexQuery
     from tests.bench import cranfield
 
     collection = cranfield.read_collection()
-    index = cranfield.make_index(collection, way.embed_documents(collection.texts))
+    index = EmbeddedIndex(Database.in_memory())
+    cranfield.fill(index, collection, way.embed_documents(collection.texts))
     queries = [
         IndexQuery("", way.embed_query(question), cranfield.LIMIT) for question in collection.questions
     ]

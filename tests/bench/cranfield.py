@@ -1,6 +1,8 @@
-"""Measures how well the embedded index ranks, on the Cranfield collection with the default model.
+"""Measures how well the indexes rank, on the Cranfield collection with the default model.
 
-    python tests/bench/cranfield.py [--vectors FILE] [--match-budget N]
+    python -m tests.bench.cranfield [--vectors FILE] [--match-budget N]
+
+Both in the same run: the embedded index, and the one in a real Weaviate where there is one.
 
 The collection is read from ../shared/data/cranfield beside the repository: 1400 abstracts, 225 questions,
 relevance judged by people. nDCG@10 has binary gains; recall@10 is the share of the relevant abstracts
@@ -11,9 +13,12 @@ among the first ten. ``--vectors`` keeps the vectors in a file, for comparing se
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gzip
 import re
-from collections.abc import Sequence
+import tempfile
+import uuid
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +29,10 @@ from ingestion.database import Database
 from retrieval.embedding.models import DEFAULT_MODEL, make_embedder
 from retrieval.index import words
 from retrieval.index.embedded import EmbeddedIndex
-from retrieval.index.port import IndexedChunk, IndexQuery
+from retrieval.index.port import Index, IndexedChunk, IndexQuery
+from retrieval.index.weaviate import WeaviateIndex
+from tests.servers.process import NotInstalled
+from tests.servers.weaviate import serving
 
 DATA = Path(__file__).resolve().parents[2] / "../shared/data/cranfield"
 LIMIT = 10
@@ -85,25 +93,24 @@ def embed(collection: Collection, cache: Path | None) -> tuple[NDArray[np.float3
     return abstracts, questions
 
 
-def make_index(collection: Collection, vectors: NDArray[np.float32]) -> EmbeddedIndex:
-    index = EmbeddedIndex(Database.in_memory())
+def fill(index: Index, collection: Collection, vectors: NDArray[np.float32]) -> None:
     index.create(EDITION, vectors.shape[1])
     index.upsert(
         EDITION,
         [
-            IndexedChunk(abstract.number, "cranfield", abstract.number, abstract.title, abstract.text, vector)
+            IndexedChunk(
+                _id(abstract.number), "cranfield", abstract.number, abstract.title, abstract.text, vector
+            )
             for abstract, vector in zip(collection.abstracts, vectors, strict=True)
         ],
     )
-    return index
 
 
-def measure(
-    index: EmbeddedIndex, collection: Collection, queries: Sequence[IndexQuery]
-) -> tuple[float, float]:
+def measure(index: Index, collection: Collection, queries: Sequence[IndexQuery]) -> tuple[float, float]:
     """nDCG@10 and recall@10, means over the questions that have relevant abstracts."""
     scores = []
-    for place, relevant in collection.relevant.items():
+    for place, numbers in collection.relevant.items():
+        relevant = {_id(number) for number in numbers}
         hits = index.search(EDITION, queries[place])
         gains = [hit.chunk_id in relevant for hit in hits]
         ideal = _discounted([True] * min(LIMIT, len(relevant)))
@@ -113,15 +120,41 @@ def measure(
 
 
 def measure_all(collection: Collection, cache: Path | None = None) -> dict[str, tuple[float, float]]:
-    """(nDCG@10, recall@10) by way of searching."""
-    abstracts, questions = embed(collection, cache)
-    index = make_index(collection, abstracts)
+    """(nDCG@10, recall@10) of the embedded index by way of searching."""
+    return measure_ways(EmbeddedIndex(Database.in_memory()), collection, *embed(collection, cache))
+
+
+def measure_ways(
+    index: Index, collection: Collection, abstracts: NDArray[np.float32], questions: NDArray[np.float32]
+) -> dict[str, tuple[float, float]]:
+    """(nDCG@10, recall@10) by way of searching, with these vectors."""
+    fill(index, collection, abstracts)
     pairs = list(zip(collection.questions, questions, strict=True))
     return {
         "vector": measure(index, collection, [IndexQuery("", vector, LIMIT) for _, vector in pairs]),
         "text": measure(index, collection, [IndexQuery(text, None, LIMIT) for text, _ in pairs]),
         "hybrid": measure(index, collection, [IndexQuery(text, vector, LIMIT) for text, vector in pairs]),
     }
+
+
+@contextlib.contextmanager
+def indexes() -> Iterator[dict[str, Index]]:
+    """By name; Weaviate only where it can be had."""
+    with contextlib.ExitStack() as stack:
+        made: dict[str, Index] = {"embedded": EmbeddedIndex(Database.in_memory())}
+        try:
+            place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            server = stack.enter_context(serving(place))
+            weaviate = WeaviateIndex(server.url, grpc_port=server.grpc_port, api_key=server.api_key)
+            stack.callback(weaviate.close)
+            made["weaviate"] = weaviate
+        except NotInstalled as fault:
+            print(f"without Weaviate: {fault}")
+        yield made
+
+
+def _id(number: str) -> str:
+    return str(uuid.UUID(int=int(number)))
 
 
 def _discounted(gains: Sequence[bool]) -> float:
@@ -138,5 +171,9 @@ if __name__ == "__main__":
     parser.add_argument("--match-budget", type=int, default=words.MATCH_BUDGET)
     arguments = parser.parse_args()
     words.MATCH_BUDGET = words.ONE_WORD_BUDGET = arguments.match_budget
-    for way, (ndcg, recall) in measure_all(read_collection(), arguments.vectors).items():
-        print(f"{way:8} nDCG@10 {ndcg:.4f}  recall@10 {recall:.4f}")
+    cranfield = read_collection()
+    embedded = embed(cranfield, arguments.vectors)
+    with indexes() as to_measure:
+        for name, one in to_measure.items():
+            for way, (ndcg, recall) in measure_ways(one, cranfield, *embedded).items():
+                print(f"{name:8} {way:8} nDCG@10 {ndcg:.4f}  recall@10 {recall:.4f}")
