@@ -5,6 +5,8 @@ start with BEGIN IMMEDIATE, because SQLAlchemy's default lets two read-modify-wr
 each other's updates; within a process they take turns in the order of asking. Between processes they try
 again every millisecond: SQLite's own busy handler sleeps up to 100 ms between tries, and beside a process
 that writes back to back one of those naps after the other misses the gap (measured: 0.8 s).
+
+Or a PostgreSQL server, with the same promises: what differs is in ``ingestion.postgres``.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.pool import StaticPool
 
-from ingestion.errors import DataCorrupt, HeadwaterError, LedgerUnavailable
+from ingestion import postgres
+from ingestion.clock import Clock
+from ingestion.errors import DataCorrupt, HeadwaterError, LedgerUnavailable, Misconfigured
 from ingestion.turns import Turns
 
 BUSY_TIMEOUT_MS = 30_000
@@ -36,7 +40,9 @@ class Database:
     """Opens connections for reading and for writing; translates the driver's errors."""
 
     def __init__(self, url: str | sa.URL) -> None:
-        self.url = sa.make_url(url)
+        """``sqlite:///file`` or ``postgresql://user:password@host:port/name``. Raises Misconfigured."""
+        self.url = _understood(url)
+        self.on_server = self.url.get_backend_name() == "postgresql"
         self._memory = self.url.get_backend_name() == "sqlite" and not self.url.database
         self._turns = Turns()
         self._writer = self._engine(writing=True)
@@ -58,6 +64,11 @@ class Database:
         database = self.url.database
         return Path(database) if self.url.get_backend_name() == "sqlite" and database else None
 
+    @property
+    def description(self) -> str:
+        """For people; never the password."""
+        return postgres.described(self.url) if self.on_server else f"the data file {self.url.database}"
+
     @contextlib.contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A transaction that sees one snapshot throughout and writes nothing.
@@ -77,16 +88,38 @@ class Database:
         Keep it short: no network call, no embedding, no file is read inside one.
         """
         with self._turns.turn(), self._translated(), self._writer.begin() as connection:
+            if self.on_server:
+                postgres.take_turn(connection)
             yield connection
+
+    @contextlib.contextmanager
+    def taking(self) -> Iterator[sa.Connection]:
+        """A transaction that takes work which nobody has: on a server it waits for no writer.
+
+        So it may lock only rows that are free (SKIP LOCKED), and write only those. Elsewhere ``write``.
+        """
+        if not self.on_server:
+            with self.write() as connection:
+                yield connection
+            return
+        with self._translated(), self._writer.begin() as connection:
+            postgres.take_time(connection)
+            yield connection
+
+    def now(self, connection: sa.Connection, clock: Clock) -> float:
+        """The time that all processes of this ledger go by.
+
+        A server's own, because clocks of several machines differ; of a file, the clock of this one.
+        """
+        return postgres.now(connection) if self.on_server else clock.now()
 
     def close(self) -> None:
         self._reader.dispose()
         self._writer.dispose()
 
     def _engine(self, *, writing: bool) -> sa.Engine:
-        if self.url.get_backend_name() != "sqlite":
-            snapshot: dict[str, Any] = {} if writing else {"isolation_level": "REPEATABLE READ"}
-            return sa.create_engine(self.url, pool_pre_ping=True, **snapshot)
+        if self.on_server:
+            return postgres.engine(self.url, writing=writing)
         options: dict[str, Any] = {"connect_args": {"check_same_thread": False}}
         if self._memory:
             options["poolclass"] = StaticPool
@@ -105,14 +138,37 @@ class Database:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except _OURS:
-            raise
         except sa.exc.DBAPIError as error:
-            raise translated(error, self.path) from error
+            known = self._known(error)
+            if known is None:
+                raise
+            raise known from error
         except sa.exc.TimeoutError as error:
             raise LedgerUnavailable(
                 "Too many readers wait for the ledger at once.", hint="Ask again in a moment."
             ) from error
+
+    def _known(self, error: sa.exc.DBAPIError) -> HeadwaterError | None:
+        if self.on_server:
+            return postgres.translated(error, self.url)
+        return None if isinstance(error, _OURS) else translated(error, self.path)
+
+
+def _understood(url: str | sa.URL) -> sa.URL:
+    try:
+        made = sa.make_url(url)
+    except (sa.exc.ArgumentError, ValueError):
+        made = None  # without the cause: it may show the password
+    kind = "" if made is None else made.get_backend_name()
+    if made is not None and kind == "sqlite":
+        return made
+    if made is not None and kind in ("postgresql", "postgres"):
+        return postgres.understood(made)
+    raise Misconfigured(
+        "ledger.url is not the address of a database that can hold a ledger.",
+        hint="Write it as postgresql://user:password@host:5432/name; signs such as @ or / in the password "
+        "as %40 or %2F.",
+    )
 
 
 def translated(error: sa.exc.DBAPIError, path: Path | None) -> HeadwaterError:

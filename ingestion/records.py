@@ -40,6 +40,7 @@ class Lane(enum.StrEnum):
 class Seen:
     """A document was there when its source was looked at.
 
+    ``uri`` holds no NUL and no half of a surrogate pair: no database would keep it as it is.
     ``fingerprint`` differs whenever the source gives a reason to read again (for a file: size, mtime,
     ctime, device, inode). ``identity`` stays the same across a rename of an unchanged document (for a
     file: device, inode, size, mtime) and is None where the source cannot know it. ``changed_at`` is the

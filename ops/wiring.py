@@ -159,7 +159,7 @@ def make_pipeline(
         absent=absent or (lambda source, uris: reconciler.absent(parts.sources[source], uris)),
         slice_texts=slice_texts(parts.embedder),
     )
-    upkeep = Upkeep(parts.ledger, parts.index, parts.clock)
+    upkeep = Upkeep(parts.ledger, parts.index)
     work = PipelineWork(
         parts.ledger,
         parts.edition,

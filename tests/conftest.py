@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from retrieval.embedding.models import hub_cache
+from tests.servers import postgres as postgres_server
 from tests.servers import weaviate as weaviate_server
 from tests.servers.process import NotInstalled, missing
 
@@ -62,3 +63,13 @@ def weaviate_prefix(weaviate: weaviate_server.Weaviate) -> Iterator[str]:
     prefix = weaviate_server.fresh_prefix()
     yield prefix
     weaviate_server.remove_collections(weaviate, prefix)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[postgres_server.Postgres]:
+    """A real PostgreSQL server; a test takes a database of its own from it."""
+    try:
+        with postgres_server.running() as server:
+            yield server
+    except NotInstalled as fault:
+        missing(fault)

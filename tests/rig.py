@@ -27,6 +27,7 @@ from retrieval.embedding.port import Vectors
 from retrieval.index.embedded import EmbeddedIndex
 from retrieval.index.port import Index
 from retrieval.search import Searcher, SearchRequest
+from tests.servers.postgres import clock_of
 from workers.dispatch import Dispatcher
 from workers.drafting import Drafter
 from workers.outcomes import Outcome, Result
@@ -44,10 +45,29 @@ Passage = tuple[str, int, int, tuple[str, ...], str]
 
 
 class ShiftedClock:
-    """The machine's clock, set forward at will: fast enough to wait for nothing, real enough for files."""
+    """The machine's clock, set forward at will: fast enough to wait for nothing, real enough for files.
+
+    Where a ledger lives on a server, the server's clock goes with it.
+    """
 
     def __init__(self) -> None:
-        self.shift_s = 0.0
+        self._shift_s = 0.0
+        self._set_server: Callable[[str, float], None] | None = None
+
+    @property
+    def shift_s(self) -> float:
+        return self._shift_s
+
+    @shift_s.setter
+    def shift_s(self, seconds: float) -> None:
+        self._shift_s = seconds
+        if self._set_server is not None:
+            self._set_server("shift", seconds)
+
+    def lead(self, database: Database) -> None:
+        """From now on the database goes by this clock too."""
+        self._set_server = clock_of(database) if database.on_server else None
+        self.shift_s = self._shift_s
 
     def now(self) -> float:
         return time.time() + self.shift_s
@@ -86,8 +106,12 @@ class Rig:
         wrap_index: Callable[[Index], Index] = lambda index: index,
         wrap_source: Callable[[SourcePort], SourcePort] = lambda source: source,
         drafter: Drafter | None = None,
+        index: Index | None = None,
     ) -> None:
+        """``index``: where it is not the embedded one in the same file."""
         self.clock = clock or ShiftedClock()
+        if isinstance(self.clock, ShiftedClock):
+            self.clock.lead(database)
         self.embedder = embedder or CountingEmbedder()
         self.sources = {source.name: wrap_source(source) for source in sources}
         self.outcomes: list[Outcome] = []
@@ -96,7 +120,7 @@ class Rig:
         inner = self.embedder.inner
         self.ledger = Ledger(database, self.clock)
         self.edition = self.ledger.sources.edition(inner.fingerprint, DIMENSIONS, inner.description)
-        self.index = wrap_index(EmbeddedIndex(database))
+        self.index = wrap_index(index or EmbeddedIndex(database))
         self.index.create(self.edition.name, DIMENSIONS)
         self.drafter = drafter or Drafter(inner.max_tokens, inner.count_tokens, self.clock)
         self.dispatcher = Dispatcher(self.ledger, lambda lane, ids: self.queue.append((lane, tuple(ids))))
@@ -117,7 +141,7 @@ class Rig:
             listener=self.outcomes.append,
             absent=lambda source, uris: self.reconciler.absent(self.sources[source], uris),
         )
-        self.upkeep = Upkeep(self.ledger, self.index, self.clock)
+        self.upkeep = Upkeep(self.ledger, self.index)
         self.work = PipelineWork(
             self.ledger,
             self.edition,

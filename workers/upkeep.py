@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 
-from ingestion.clock import Clock
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.values import Edition
 from retrieval.index.port import Index
@@ -19,18 +18,15 @@ TOMBSTONES_S = 30 * 86_400.0  # so long a document that comes back keeps its id
 class Upkeep:
     """Late, idempotent and repeatable: any step may be cut off and done again."""
 
-    def __init__(
-        self, ledger: Ledger, index: Index, clock: Clock, *, sweep_after_s: float = SWEEP_AFTER_S
-    ) -> None:
+    def __init__(self, ledger: Ledger, index: Index, *, sweep_after_s: float = SWEEP_AFTER_S) -> None:
         self._ledger = ledger
         self._index = index
-        self._clock = clock
         self._sweep_after_s = sweep_after_s
 
     def sweep(self) -> int:
         """Remove chunks that have been dead for long enough: from the index first, then their rows."""
         swept = 0
-        while batch := self._ledger.publications.sweepable(self._clock.now() - self._sweep_after_s):
+        while batch := self._ledger.publications.sweepable(self._ledger.now() - self._sweep_after_s):
             for edition, chunk_ids in batch.items():
                 self._index.delete(edition, chunk_ids)
                 self._ledger.publications.forget(chunk_ids)
@@ -49,7 +45,7 @@ class Upkeep:
     def trim(self) -> None:
         """Keep the last attempts of each document only, and tombstones for a month."""
         self._ledger.publications.trim_history()
-        while self._ledger.documents.prune(self._clock.now() - TOMBSTONES_S):
+        while self._ledger.documents.prune(self._ledger.now() - TOMBSTONES_S):
             pass  # short transactions: edits pass between them
 
     def audit(self, edition: Edition) -> Audited:

@@ -51,15 +51,16 @@ class Absences(Entries):
         with self._database.write() as connection:
             retired = _among(connection, _RETIRABLE, evidence, observed_before)
             if retired:
-                retire(connection, {key: evidence[key] for key in retired}, self._clock.now(), unasked=True)
+                now = self._database.now(connection, self._clock)
+                retire(connection, {key: evidence[key] for key in retired}, now, unasked=True)
         return retired
 
     def hold(self, document_ids: Sequence[int], reason: str, *, observed_before: int | None = None) -> int:
         """Absences that need approval: the documents stay served. Returns how many are newly held."""
         if not document_ids:
             return 0
-        now = self._clock.now()
         with self._database.write() as connection:
+            now = self._database.now(connection, self._clock)
             held = _among(connection, _HOLDABLE, document_ids, observed_before)
             if held:
                 generation = advance(connection, "generation")
@@ -83,7 +84,8 @@ class Absences(Entries):
             rows = connection.execute(_SHOWN, {"in_source": source, "shown": shown}).all()
             approved = {row.id: f"approved: {row.reason}" for row in rows}
             if approved:
-                retire(connection, approved, self._clock.now(), unasked=False)
+                now = self._database.now(connection, self._clock)
+                retire(connection, approved, now, unasked=False)
         return list(approved)
 
     def prune(self, retired_before: float, *, at_most: int = 1000) -> int:

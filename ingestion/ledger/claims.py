@@ -10,6 +10,7 @@ import math
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -17,7 +18,7 @@ from ingestion.clock import Clock
 from ingestion.database import Database
 from ingestion.ledger import leases
 from ingestion.ledger.reopening import MAX_ATTEMPTS, Reopening
-from ingestion.ledger.sql import advance, among, live_edition, record_attempts, slices, workable
+from ingestion.ledger.sql import among, live_edition, next_token, record_attempts, slices, workable
 from ingestion.ledger.tables import NO_TOKEN, documents, is_pending, publications
 from ingestion.ledger.values import Claim, Edition
 from ingestion.records import Lane, PublicationState
@@ -38,19 +39,21 @@ _OPEN = (
         workable,
     )
 )
+_take_free_ones: dict[str, Any] = {"of": publications, "skip_locked": True, "key_share": True}
 _DUE = (
-    _OPEN.where(
+    _OPEN.add_columns(publications.c.alone)
+    .where(
         publications.c.sent_at < sa.bindparam("sent_before"), publications.c.not_before <= sa.bindparam("now")
     )
     .order_by(publications.c.sent_at)
     .limit(sa.bindparam("at_most"))
 )
+_TAKE_DUE = _DUE.with_for_update(**_take_free_ones)
 _SENT = _OPEN.where(publications.c.sent_at >= sa.bindparam("sent_before")).limit(1)
 _SEND = (
     sa.update(publications)
-    .where(publications.c.edition_id == sa.bindparam("edition"), publications.c.document_id.in_(_DUE))
+    .where(publications.c.edition_id == sa.bindparam("edition"), publications.c.document_id.in_(among("ids")))
     .values(sent_at=sa.bindparam("now"))
-    .returning(publications.c.document_id, publications.c.alone)
 )
 # Not ``is_pending``: the ids lead to a few rows, the index of pending work to all of them.
 _claimable = (
@@ -59,20 +62,21 @@ _claimable = (
     publications.c.lease_until.is_(None),
     sa.exists().where(documents.c.id == publications.c.document_id, workable),
 )
+_of_ids = (
+    publications.c.document_id.in_(among("ids")),
+    publications.c.edition_id == sa.bindparam("edition"),
+)
+_TAKE = sa.select(publications.c.document_id).where(*_of_ids, *_claimable).with_for_update(**_take_free_ones)
+_TAKE_TOGETHER = _TAKE.where(publications.c.alone.is_(False))
 _CLAIM = (
     sa.update(publications)
-    .where(
-        publications.c.document_id.in_(among("ids")),
-        publications.c.edition_id == sa.bindparam("edition"),
-        *_claimable,
-    )
+    .where(*_of_ids)
     .values(
         token=sa.bindparam("new_token"),
         lease_until=sa.bindparam("until"),
         claimed_at=sa.bindparam("now"),
     )
 )
-_CLAIM_TOGETHER = _CLAIM.where(publications.c.alone.is_(False))
 _BOOST = (
     sa.update(publications)
     .where(
@@ -128,16 +132,19 @@ class Claims(Reopening):
         Documents whose batch once ended with a crash come one by one, so that a poisonous one takes no
         other with it. ``spread``: into how many batches the others are divided, if they fit.
         """
-        now = self._clock.now()
-        if now < self._latest - SET_BACK_S:
-            self.forget_messages()
-        self._latest = now
-        values = {**self._sent(edition, lane, resend_s), "now": now, "at_most": limit}
         with self._database.read() as connection:
-            if connection.execute(_DUE, {**values, "at_most": 1}).first() is None:
+            now = self._database.now(connection, self._clock)
+            values = {**_sent(edition, lane, now - resend_s), "now": now, "at_most": limit}
+            set_back, self._latest = now < self._latest - SET_BACK_S, now
+            if not set_back and connection.execute(_DUE, {**values, "at_most": 1}).first() is None:
                 return []  # the usual case takes no write lock
-        with self._database.write() as connection:
-            rows = sorted(connection.execute(_SEND, values).all())
+        if set_back:
+            self.forget_messages()
+        with self._database.taking() as connection:
+            rows = sorted(connection.execute(_TAKE_DUE, values).all())
+            for some in slices(rows):
+                ids = [row.document_id for row in some]
+                connection.execute(_SEND, {"edition": edition.edition_id, "now": now, "ids": ids})
         together = [row.document_id for row in rows if not row.alone]
         size = max(1, min(batch, -(-len(together) // spread)))
         batches = [Batch(lane, tuple(some)) for some in slices(together, size)]
@@ -146,38 +153,37 @@ class Claims(Reopening):
     def on_their_way(self, edition: Edition, lane: Lane, *, resend_s: float) -> bool:
         """Whether a message about a pending publication of this lane was sent and is not acted on yet."""
         with self._database.read() as connection:
-            return connection.execute(_SENT, self._sent(edition, lane, resend_s)).first() is not None
+            since = self._database.now(connection, self._clock) - resend_s
+            return connection.execute(_SENT, _sent(edition, lane, since)).first() is not None
 
     def claim(self, edition: Edition, document_ids: Sequence[int]) -> list[Claim]:
         """Claim those of the documents that are pending, due and unclaimed, under one new token.
 
         Of several ids, those that must be claimed alone are left out.
         """
-        now = self._clock.now()
-        statement = _CLAIM if len(document_ids) == 1 else _CLAIM_TOGETHER
-        with self._database.write() as connection:
-            token = advance(connection, "token")
-            values = {
-                "ids": document_ids,
-                "edition": edition.edition_id,
-                "new_token": token,
-                "until": now + self.lease_s,
-                "now": now,
-            }
-            if not connection.execute(statement, values).rowcount:
+        statement = _TAKE if len(document_ids) == 1 else _TAKE_TOGETHER
+        with self._database.taking() as connection:
+            now = self._database.now(connection, self._clock)
+            values = {"edition": edition.edition_id, "now": now}
+            free = list(connection.execute(statement, {**values, "ids": document_ids}).scalars())
+            if not free:
                 return []
-            return leases.claimed(connection, edition, document_ids, token)
+            token = next_token(connection)
+            until = now + self.lease_s
+            connection.execute(_CLAIM, {**values, "ids": free, "new_token": token, "until": until})
+            return leases.claimed(connection, edition, free, token)
 
     def renew(self, claims: Iterable[Claim]) -> None:
         """Keep the leases of claims that are still valid for another ``lease_s``."""
         held = list(claims)
         if held:
             with self._database.write() as connection:
-                leases.renew(connection, held, self._clock.now() + self.lease_s)
+                now = self._database.now(connection, self._clock)
+                leases.renew(connection, held, now + self.lease_s)
 
     def release(self, claims: Iterable[Claim], reason: str, *, delay_s: float = FAULT_DELAY_S) -> None:
         """Hand claims back after a fault of store, embedder, disk or network: it costs no attempt."""
-        self._hand_back(claims, {"not_before": self._clock.now() + delay_s, "error": reason})
+        self._hand_back(claims, {"error": reason}, delay_s)
 
     def isolate(self, claims: Iterable[Claim], reason: str) -> None:
         """Hand back a batch that failed without saying which document is to blame: one by one from now on."""
@@ -193,8 +199,8 @@ class Claims(Reopening):
         The last good revision stays live. Delays grow exponentially, with jitter. Where a newer edit
         waits, the failure says nothing about it: it is tried at once, with all its attempts.
         """
-        now = self._clock.now()
         with self._database.write() as connection:
+            now = self._database.now(connection, self._clock)
             found = leases.current(connection, [claim]).get(claim.document_id)
             if found is None:
                 return False
@@ -215,24 +221,30 @@ class Claims(Reopening):
         if not document_ids:
             return []
         with self._database.write() as connection:
-            values = {"ids": document_ids, "now": self._clock.now()}
+            values = {"ids": document_ids, "now": self._database.now(connection, self._clock)}
             return list(connection.execute(_BOOST, values).scalars())
 
     def forget_messages(self) -> None:
         """The broker is new and empty, or the clock was set back: everything pending is to be sent again."""
         with self._database.write() as connection:
-            connection.execute(_FORGET_MESSAGES, {"now": self._clock.now()})
+            connection.execute(_FORGET_MESSAGES, {"now": self._database.now(connection, self._clock)})
 
-    def _sent(self, edition: Edition, lane: Lane, resend_s: float) -> dict[str, object]:
-        # Above zero in any case: zero is what was never sent.
-        before = max(self._clock.now() - resend_s, math.ulp(0.0))
-        return {"edition": edition.edition_id, "in_lane": lane.value, "sent_before": before}
-
-    def _hand_back(self, claims: Iterable[Claim], values: Mapping[str, object]) -> None:
+    def _hand_back(
+        self, claims: Iterable[Claim], values: Mapping[str, object], delay_s: float | None = None
+    ) -> None:
         held = list(claims)
         if held:
             with self._database.write() as connection:
+                if delay_s is not None:
+                    now = self._database.now(connection, self._clock)
+                    values = {**values, "not_before": now + delay_s}
                 _hand_back(connection, held, values)
+
+
+def _sent(edition: Edition, lane: Lane, since: float) -> dict[str, object]:
+    # Above zero in any case: zero is what was never sent.
+    before = max(since, math.ulp(0.0))
+    return {"edition": edition.edition_id, "in_lane": lane.value, "sent_before": before}
 
 
 def _hand_back(connection: sa.Connection, claims: Sequence[Claim], values: Mapping[str, object]) -> None:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from ingestion.ledger.absence import Absences
 from ingestion.ledger.entries import SERVED
-from ingestion.ledger.sql import advance, among, inserting, record_attempts, slices
+from ingestion.ledger.sql import advance, among, inserting, next_token, record_attempts, slices
 from ingestion.ledger.tables import documents, editions, publications
 from ingestion.ledger.tombstones import absorb, event, withdraw
 from ingestion.records import Lane, PublicationState, Seen, Skipped, Standing
@@ -115,8 +115,8 @@ class Documents(Absences):
         """
         if not changes:
             return []
-        now = self._clock.now()
         with self._database.write() as connection:
+            now = self._database.now(connection, self._clock)
             last = advance(connection, "generation", len(changes))
             span = {"first": last - len(changes) + 1, "last": last}
             rows = [_changed(source, change, span["first"] + n) for n, change in enumerate(changes)]
@@ -156,8 +156,8 @@ class Documents(Absences):
         """
         if not skipped:
             return []
-        now = self._clock.now()
         with self._database.write() as connection:
+            now = self._database.now(connection, self._clock)
             later = _observed_since(connection, source, skipped, observed_before)
             skipped = [one for one in skipped if one.uri not in later]
             if not skipped:
@@ -186,8 +186,8 @@ class Documents(Absences):
         The token changes, so that an attempt under the old name publishes nothing. A tombstone at the
         new URI is absorbed.
         """
-        now = self._clock.now()
         with self._database.write() as connection:
+            now = self._database.now(connection, self._clock)
             row = connection.execute(
                 sa.select(
                     documents.c.source, documents.c.uri, documents.c.wanted, documents.c.standing
@@ -208,7 +208,7 @@ class Documents(Absences):
                 "generation": advance(connection, "generation"),
             }
             connection.execute(_MOVE, values)
-            connection.execute(_VOID, {"key": document_id, "new_token": advance(connection, "token")})
+            connection.execute(_VOID, {"key": document_id, "new_token": next_token(connection)})
             detail = f"from {row.uri}"
             record_attempts(
                 connection, [event(document_id, row.wanted, "renamed", now, detail, seen.observed_at)]

@@ -25,6 +25,8 @@ _CURRENT = (
         publications.c.document_id.in_(among("ids")),
         publications.c.edition_id == sa.bindparam("edition"),
     )
+    # On a server claims take no turn: from here to the commit none may change these tokens.
+    .with_for_update(of=publications, key_share=True)
 )
 _RENEW = (
     sa.update(publications)
@@ -70,7 +72,10 @@ class Current:
 
 
 def current(connection: sa.Connection, claims: Sequence[Claim]) -> dict[int, Current]:
-    """By document id, for the claims (all of one edition) whose token is still the publication's."""
+    """By document id, for the claims (all of one edition) whose token is still the publication's.
+
+    Within ``write``: what is found holds until the transaction ends.
+    """
     tokens = {claim.document_id: claim.token for claim in claims}
     found: dict[int, Current] = {}
     for some in slices(claims):

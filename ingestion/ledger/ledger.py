@@ -21,9 +21,15 @@ class Ledger:
     def __init__(self, database: Database, clock: Clock, *, lease_s: float = LEASE_S) -> None:
         schema.ensure(database)
         self.database = database
+        self._clock = clock
         self.sources = Sources(database, clock)
         self.documents = Documents(database, clock)
         self.claims = Claims(database, clock, lease_s=lease_s)
         self.publications = Publications(database, clock, lease_s=lease_s)
         self.fence = Fence(database)
         self.views = Views(database)
+
+    def now(self) -> float:
+        """The time that its entries go by, for whoever compares them: one clock for all processes."""
+        with self.database.read() as connection:
+            return self.database.now(connection, self._clock)

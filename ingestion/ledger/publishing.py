@@ -118,7 +118,8 @@ class Publications:
             if rows:
                 connection.execute(_STAGE, rows)
             if current:
-                leases.renew(connection, claims, self._clock.now() + self._lease_s)
+                now = self._database.now(connection, self._clock)
+                leases.renew(connection, claims, now + self._lease_s)
         return {claim.document_id for claim in claims} - current.keys()
 
     def publish(self, revisions: Sequence[Publishing]) -> list[Published]:
@@ -130,7 +131,7 @@ class Publications:
         if not revisions:
             return []
         with self._database.write() as connection:
-            now = self._clock.now()
+            now = self._database.now(connection, self._clock)
             found = leases.current(connection, [revision.claim for revision in revisions])
             winners = [revision for revision in revisions if revision.claim.document_id in found]
             dropped: Mapping[int, int] = {}

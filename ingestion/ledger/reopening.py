@@ -102,9 +102,9 @@ class Reopening:
 
         A claim of one that ended so cost its document an attempt: it may be what killed the worker.
         """
-        now = self._clock.now()
-        until = {"until": _EVER if all_leases else now}
         with self._database.read() as connection:
+            now = self._database.now(connection, self._clock)
+            until = {"until": _EVER if all_leases else now}
             if connection.execute(_REAPABLE.limit(1), until).first() is None:
                 return 0
         with self._database.write() as connection:

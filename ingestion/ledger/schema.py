@@ -10,6 +10,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from ingestion import postgres
 from ingestion.database import Database
 from ingestion.errors import DataCorrupt, DataNewer
 
@@ -24,34 +25,21 @@ def known_revisions() -> list[str]:
 def current_revision(database: Database) -> str | None:
     """The revision a database stands at; None for an empty one. Raises DataCorrupt for one not ours."""
     with database.read() as connection:
-        tables = sa.inspect(connection).get_table_names()
-        if not tables:
-            return None
-        if "alembic_version" not in tables:
-            raise DataCorrupt(
-                f"{database.path or database.url} is a database of something else. Nothing was changed.",
-                hint="Use another data folder.",
-            )
-        revision: str | None = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
-        return revision
+        return _revision(database, connection)
 
 
 def ensure(database: Database) -> None:
-    """Migrate to the newest known revision.
+    """Migrate to the newest known revision: any number of processes may do so at once.
 
-    Raises DataNewer for a database from a newer version and DataCorrupt for one that is not ours.
+    Raises DataNewer for a database from a newer version, DataCorrupt for one that is not ours, and
+    Misconfigured for a server or database that cannot hold a ledger.
     """
-    revisions = known_revisions()
-    current = current_revision(database)
-    if current == revisions[-1]:
-        return
-    if current is not None and current not in revisions:
-        raise DataNewer(
-            f"The data in {database.path or database.url} was made by a newer version of Headwater "
-            f"(schema {current}; this version knows up to {revisions[-1]}). Nothing was changed.",
-            hint="Run that newer version, or use another data folder.",
-        )
-    _migrate(database)
+    with database.read() as connection:
+        if database.on_server:
+            postgres.examine(connection)
+        behind = _is_behind(database, connection)
+    if behind:
+        _migrate(database)
 
 
 def _migrate(database: Database) -> None:
@@ -61,5 +49,38 @@ def _migrate(database: Database) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     with database.write() as connection:
+        if not _is_behind(database, connection):
+            return  # another process was first
+        if database.on_server:
+            postgres.without_limit(connection)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def _is_behind(database: Database, connection: sa.Connection) -> bool:
+    revisions = known_revisions()
+    current = _revision(database, connection)
+    if current is not None and current not in revisions:
+        raise DataNewer(
+            f"The data in {database.path or database.description} was made by a newer version of Headwater "
+            f"(schema {current}; this version knows up to {revisions[-1]}). Nothing was changed.",
+            hint=f"Run that newer version, or use another {_place(database)}.",
+        )
+    return current != revisions[-1]
+
+
+def _revision(database: Database, connection: sa.Connection) -> str | None:
+    tables = sa.inspect(connection).get_table_names()
+    if not tables:
+        return None
+    if "alembic_version" not in tables:
+        raise DataCorrupt(
+            f"{database.path or database.description} is a database of something else. Nothing was changed.",
+            hint=f"Use another {_place(database)}.",
+        )
+    revision: str | None = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+    return revision
+
+
+def _place(database: Database) -> str:
+    return "database in ledger.url" if database.on_server else "data folder"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
-from ingestion.ledger.tables import attempts, counters, documents, editions, sources
+from ingestion.ledger.tables import attempts, counters, documents, editions, sources, tokens
 from ingestion.records import Standing
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ _ADVANCE = (
     .returning(counters.c.value)
 )
 _READ = sa.select(counters.c.value).where(counters.c.name == sa.bindparam("counter"))
+_NEXT_TOKEN = sa.select(tokens.next_value())
 _RECORD = sa.insert(attempts)
 
 live_edition = sa.select(editions.c.id).where(editions.c.state == "live").scalar_subquery()
@@ -47,6 +48,13 @@ def advance(connection: sa.Connection, counter: str, by: int = 1) -> int:
 
 def read_counter(connection: sa.Connection, counter: str) -> int:
     return int(connection.execute(_READ, {"counter": counter}).scalar_one())
+
+
+def next_token(connection: sa.Connection) -> int:
+    """A number that no claim had. Waits for nobody where claims take no turn."""
+    if connection.dialect.name == "postgresql":
+        return int(connection.execute(_NEXT_TOKEN).scalar_one())
+    return advance(connection, "token")
 
 
 def inserting(dialect: str, table: sa.Table) -> sqlite.Insert | postgresql.Insert:

@@ -73,7 +73,7 @@ _SETTLE = (
         size_bytes=sa.bindparam("size"),
         racy=sa.bindparam("raced"),
         standing=sa.case((_held, documents.c.standing), else_=sa.bindparam("stands")),
-        reason=sa.case((_held, documents.c.reason), else_=sa.bindparam("why")),
+        reason=sa.case((_held, documents.c.reason), else_=sa.bindparam("why", type_=documents.c.reason.type)),
         pending_since=sa.null(),
     )
 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from ingestion.ledger.words import Name, Words
+
 metadata = sa.MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -16,11 +18,14 @@ metadata = sa.MetaData(
 # SQLite gives out row ids only to INTEGER keys; elsewhere 32 bits would be too few.
 Key = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
+# Tokens where claims take no turn: a counter's row would make each wait for all writers. (SQLite has none.)
+tokens = sa.Sequence("tokens", metadata=metadata, data_type=sa.BigInteger)
+
 # The token of a publication that nobody may publish: every attempt that ends spends its token, so that
 # what it sends twice finds nothing to do.
 NO_TOKEN = 0
 
-# One row a number (generation, token, tick): on Postgres a claim must not wait for a publish.
+# One row a number: generation, tick, and where there is no sequence, token.
 counters = sa.Table(
     "counters",
     metadata,
@@ -31,29 +36,29 @@ counters = sa.Table(
 sources = sa.Table(
     "sources",
     metadata,
-    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("name", Name, primary_key=True),
     sa.Column("kind", sa.String, nullable=False),
-    sa.Column("location", sa.String, nullable=False),
+    sa.Column("location", Name, nullable=False),
     sa.Column("active", sa.Boolean, nullable=False),  # in the settings now
     sa.Column("device", sa.BigInteger),
     sa.Column("listed_at", sa.Float),  # start of the last complete listing
     sa.Column("listing_generation", sa.BigInteger),  # of the last complete listing
     sa.Column("heartbeat_at", sa.Float),  # every event before this has been observed
-    sa.Column("fault", sa.Text),  # why it cannot be looked at, or what the last listing could not see
+    sa.Column("fault", Words),  # why it cannot be looked at, or what the last listing could not see
 )
 
 documents = sa.Table(
     "documents",
     metadata,
     sa.Column("id", Key, primary_key=True),
-    sa.Column("source", sa.String, nullable=False),
-    sa.Column("uri", sa.String, nullable=False),
+    sa.Column("source", Name, nullable=False),
+    sa.Column("uri", Name, nullable=False),
     sa.Column("fingerprint", sa.String, nullable=False),
     sa.Column("identity", sa.String),  # of the published look
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
     sa.Column("racy", sa.Boolean, nullable=False),
     sa.Column("standing", sa.String, nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("reason", Words, nullable=False),
     sa.Column("wanted", sa.BigInteger, nullable=False),
     sa.Column("observed", sa.BigInteger, nullable=False),  # generation of the last observation
     sa.Column("pending_since", sa.Float),
@@ -111,7 +116,7 @@ publications = sa.Table(
     sa.Column("not_before", sa.Float, nullable=False, server_default="0"),
     sa.Column("alone", sa.Boolean, nullable=False, server_default=sa.false()),  # claimed one by one
     sa.Column("repair", sa.Boolean, nullable=False, server_default=sa.false()),
-    sa.Column("error", sa.Text),
+    sa.Column("error", Words),
     sa.Column("failed_at", sa.Float),
 )
 # Only pending work is indexed, by when it was last sent: the dispatcher's look costs the same with a
@@ -171,6 +176,6 @@ attempts = sa.Table(
     sa.Column("chunks", sa.Integer, nullable=False, server_default="0"),
     sa.Column("embedded", sa.Integer, nullable=False, server_default="0"),
     sa.Column("reused", sa.Integer, nullable=False, server_default="0"),
-    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("detail", Words, nullable=False),
 )
 sa.Index("ix_attempts_document_id", attempts.c.document_id)

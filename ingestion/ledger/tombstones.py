@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ingestion.ledger.sql import advance, among, record_attempts, slices
+from ingestion.ledger.sql import advance, among, next_token, record_attempts, slices
 from ingestion.ledger.tables import attempts, chunks, documents, publications
 from ingestion.records import Lane, PublicationState, Standing
 
@@ -89,7 +89,7 @@ def retire(connection: sa.Connection, evidence: Mapping[int, str], now: float, *
 def withdraw(connection: sa.Connection, document_ids: Sequence[int], now: float) -> None:
     """End everything that is served or under way of these documents, in every edition, at one tick."""
     tick = advance(connection, "tick")
-    token = advance(connection, "token")
+    token = next_token(connection)
     for some in slices(document_ids):
         connection.execute(_KILL, {"ids": some, "tick": tick, "at": now})
         connection.execute(_WITHDRAW, {"ids": some, "new_token": token})

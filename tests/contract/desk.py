@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import uuid
 from collections.abc import Sequence
 
@@ -12,6 +13,7 @@ from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.sources import SourceRow
 from ingestion.ledger.values import Claim, Horizon, Look, Placed, Published, Publishing, Staging
 from ingestion.records import Lane, Seen, Skipped
+from tests.servers.postgres import clock_of
 
 SOURCE = "notes"
 OTHER = "wiki"
@@ -20,10 +22,22 @@ LEASE_S = 60.0
 
 
 class SetClock:
-    """A clock that stands still until it is moved."""
+    """A clock that stands still until it is moved; on a server, the server's clock with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, database: Database) -> None:
+        self._set_server = clock_of(database) if database.on_server else None
         self.at = 1_000_000.0
+
+    @property
+    def at(self) -> float:
+        return self._at
+
+    @at.setter
+    def at(self, moment: float) -> None:
+        self._at = moment
+        if self._set_server is not None:
+            microseconds = math.ceil(round(moment * 1e6, 1))  # as fine as a server's time is
+            self._set_server("fixed", microseconds / 1e6)
 
     def now(self) -> float:
         return self.at
@@ -36,7 +50,7 @@ class Desk:
     """One ledger with two configured sources and a live edition."""
 
     def __init__(self, database: Database) -> None:
-        self.clock = SetClock()
+        self.clock = SetClock(database)
         self.ledger = Ledger(database, self.clock, lease_s=LEASE_S)
         self.documents = self.ledger.documents
         self.claims = self.ledger.claims

@@ -11,7 +11,8 @@ import multiprocessing
 import random
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +25,10 @@ from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.sources import SourceRow
 from ingestion.ledger.values import Claim, Edition, Look, Placed, Publishing, Staging
 from ingestion.records import Lane, Seen
+from tests.servers.postgres import Postgres
 
 SOURCE = "notes"
 URIS = [f"{number}.md" for number in range(6)]
-
-DATABASES: dict[str, Callable[[Path], Database]] = {
-    "sqlite in memory": lambda _folder: Database.in_memory(),
-    "sqlite file": lambda folder: Database.file(folder / "headwater.db"),
-}
-
-
-@pytest.fixture(params=DATABASES.values(), ids=list(DATABASES))
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    made: Database = request.param(tmp_path)
-    yield made
-    made.close()
 
 
 def opened(database: Database) -> tuple[Ledger, Edition]:
@@ -69,26 +59,55 @@ def test_eight_threads(database: Database) -> None:
     check(ledger, edition)
 
 
-def test_four_processes(tmp_path: Path) -> None:
-    path = tmp_path / "headwater.db"
-    ledger, edition = opened(Database.file(path))
+def test_four_processes_on_a_file(tmp_path: Path) -> None:
+    database = Database.file(tmp_path / "headwater.db")
+    _in_processes(database, 4)
+    database.close()
+
+
+@pytest.mark.timeout(300)
+def test_eight_processes_on_a_server(postgres: Postgres) -> None:
+    database = Database(postgres.fresh())
+    _in_processes(database, 8)
+    database.close()
+
+
+def _in_processes(database: Database, number: int) -> None:
+    ledger, edition = opened(database)
     spawn = multiprocessing.get_context("spawn")
-    processes = [spawn.Process(target=_hand, args=(path, seed)) for seed in range(4)]
+    hands = [(_hand, seed) for seed in range(number - 1)] + [(_dispatch, number)]
+    done = spawn.Event()
+    url = database.url.render_as_string(hide_password=False)
+    processes = [spawn.Process(target=hand, args=(url, seed, done)) for hand, seed in hands]
     for process in processes:
         process.start()
-    for process in processes:
+    for process in processes[:-1]:
         process.join()
-    assert [process.exitcode for process in processes] == [0] * 4
+    done.set()
+    processes[-1].join()
+    assert [process.exitcode for process in processes] == [0] * number
     settle(ledger, edition)
     check(ledger, edition)
-    ledger.database.close()
 
 
-def _hand(path: Path, seed: int) -> None:
-    ledger, edition = opened(Database.file(path))
+def _hand(url: str, seed: int, _done: Event) -> None:
+    ledger, edition = opened(Database(url))
     for _ in range(8):
         edit(ledger, 5, seed)
         labour(ledger, edition, 8, seed)
+    ledger.database.close()
+
+
+def _dispatch(url: str, _seed: int, done: Event) -> None:
+    """What upkeep and dispatchers do meanwhile; nothing is sent twice within a moment."""
+    ledger, edition = opened(Database(url))
+    while not done.wait(0.02):
+        for lane in Lane:
+            batches = ledger.claims.take_due(edition, lane, limit=100, batch=2, resend_s=0.0)
+            sent = [document_id for batch in batches for document_id in batch.document_ids]
+            assert len(sent) == len(set(sent))
+        ledger.claims.boost([1, 2, 3])
+        ledger.publications.trim_history()
     ledger.database.close()
 
 

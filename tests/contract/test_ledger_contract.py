@@ -1,12 +1,6 @@
-"""Every arrow of the state machines in ``ingestion.ledger``, both ways of each condition.
-
-Another database is one more line in ``DATABASES``.
-"""
+"""Every arrow of the state machines in ``ingestion.ledger``, both ways of each condition."""
 
 from __future__ import annotations
-
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -18,20 +12,14 @@ from ingestion.ledger.publishing import HISTORY
 from ingestion.ledger.reopening import MAX_ATTEMPTS
 from ingestion.ledger.sources import SourceRow
 from ingestion.ledger.values import Placed, Staging
+from ingestion.ledger.words import storable
 from ingestion.records import Lane, Standing
 from tests.contract.desk import LEASE_S, OTHER, PIPELINE, SOURCE, Desk
 
-DATABASES: dict[str, Callable[[Path], Database]] = {
-    "sqlite in memory": lambda _folder: Database.in_memory(),
-    "sqlite file": lambda folder: Database.file(folder / "headwater.db"),
-}
 
-
-@pytest.fixture(params=DATABASES.values(), ids=list(DATABASES))
-def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
-    database: Database = request.param(tmp_path)
-    yield Desk(database)
-    database.close()
+@pytest.fixture
+def desk(database: Database) -> Desk:
+    return Desk(database)
 
 
 # want ------------------------------------------------------------------------------------------------
@@ -962,3 +950,53 @@ def test_a_source_that_lies_elsewhere_has_not_been_seen_there(desk: Desk) -> Non
     sources.set_fault(SOURCE, "unmounted")
     assert [state.fault for state in sources.all()] == ["unmounted", None]
     assert sources.state("unknown") is None
+
+
+# text that a database refuses ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("odd", ["a NUL \0 within", "half a pair \ud83d, a byte \udcff"])
+def test_odd_characters_in_messages_stop_nothing(desk: Desk, odd: str) -> None:
+    failed, released, retired, held = (desk.live(f"{name}.md") for name in "abcd")
+    desk.claims.fail(desk.edit(failed), odd, terminal=True)
+    desk.claims.release([desk.edit(released)], odd)
+    desk.documents.retire({retired: odd})
+    desk.documents.hold([held], odd)
+    desk.skip("e.md", odd)
+    desk.ledger.sources.set_fault(SOURCE, odd)
+    claim = desk.claim(desk.want("f.md")[0])
+    desk.publications.publish([desk.publishing(claim, [], skipped=odd)])
+    shown = storable(odd)
+    assert "\ufffd" in shown and shown != odd
+    view = desk.views.document(failed)
+    assert view is not None and view.error == shown
+    assert desk.views.history(retired)[-1].detail == shown
+    assert desk.documents.held(SOURCE)[1] == {held: shown}
+    assert {desk.documents.find(SOURCE, [uri])[uri].standing for uri in ("e.md", "f.md")} == {
+        Standing.SKIPPED
+    }
+    state = desk.ledger.sources.state(SOURCE)
+    assert state is not None and state.fault == shown
+
+
+@pytest.mark.parametrize("odd", ["a\0.md", "a\udcff.md"])
+def test_odd_characters_in_names_stop_nothing(desk: Desk, odd: str) -> None:
+    """No source gives such a name; who asks for one finds nothing."""
+    desk.live("a.md")
+    assert desk.views.named(SOURCE, odd) is None and desk.views.named(odd, "a.md") is None
+    assert desk.documents.find(SOURCE, [odd]) == {}
+    assert desk.documents.below(SOURCE, odd) == []
+    assert desk.views.documents(source=odd) == []
+    assert desk.fence.behind(10, [odd]) == 0
+    desk.want(odd, "b.md")
+    assert desk.documents.find(SOURCE, ["b.md"])
+
+
+def test_headings_keep_whatever_characters_they_have(desk: Desk) -> None:
+    claim = desk.claim(desk.want("a.md")[0])
+    path = ("a NUL \0", "half a pair \ud83d")
+    placed = Placed("chunk", 0, 0, 9, path)
+    desk.publications.stage([Staging(claim, placed, "text")])
+    desk.publications.publish([desk.publishing(claim, [placed])])
+    assert desk.fence.admit(["chunk"], desk.fence.horizon())["chunk"].heading_path == path
+    assert [row.heading_path for row in desk.views.export()] == [path]

@@ -54,7 +54,7 @@ def test_a_sweep_that_was_cut_off_is_done_again(
 
     clock.shift_s += SWEEP_AFTER_S + 1.0
     with pytest.raises(IndexUnavailable):
-        Upkeep(rig.ledger, CutOff(), clock).sweep()
+        Upkeep(rig.ledger, CutOff()).sweep()
     rig.consistent()
     assert rig.upkeep.sweep() == 1
     assert rig.index.count(rig.edition.name) == 1

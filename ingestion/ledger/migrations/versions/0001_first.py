@@ -9,7 +9,14 @@ branch_labels = None
 depends_on = None
 
 
+# Ordered byte by byte, whatever the language of a server.
+NAME = sa.String().with_variant(sa.String(collation="C"), "postgresql")
+TOKENS = sa.schema.Sequence("tokens", data_type=sa.BigInteger)
+
+
 def upgrade() -> None:
+    if op.get_bind().dialect.supports_sequences:
+        op.execute(sa.schema.CreateSequence(TOKENS))
     op.create_table(
         "counters",
         sa.Column("name", sa.String(), nullable=False),
@@ -19,8 +26,8 @@ def upgrade() -> None:
     op.create_table(
         "documents",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("source", sa.String(), nullable=False),
-        sa.Column("uri", sa.String(), nullable=False),
+        sa.Column("source", NAME, nullable=False),
+        sa.Column("uri", NAME, nullable=False),
         sa.Column("fingerprint", sa.String(), nullable=False),
         sa.Column("identity", sa.String(), nullable=True),
         sa.Column("size_bytes", sa.BigInteger(), nullable=False),
@@ -62,9 +69,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "sources",
-        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("name", NAME, nullable=False),
         sa.Column("kind", sa.String(), nullable=False),
-        sa.Column("location", sa.String(), nullable=False),
+        sa.Column("location", NAME, nullable=False),
         sa.Column("active", sa.Boolean(), nullable=False),
         sa.Column("device", sa.BigInteger(), nullable=True),
         sa.Column("listed_at", sa.Float(), nullable=True),
@@ -207,3 +214,5 @@ def downgrade() -> None:
     op.drop_index("ix_documents_source_identity", table_name="documents")
     op.drop_table("documents")
     op.drop_table("counters")
+    if op.get_bind().dialect.supports_sequences:
+        op.execute(sa.schema.DropSequence(TOKENS))
