@@ -103,6 +103,13 @@ class FusedDatabase(Database):
         with self._around("write"), super().write() as connection:
             yield connection
 
+    @contextlib.contextmanager
+    def taking(self) -> Iterator[sa.Connection]:
+        # On a file this is a ``write``, which has a fuse already.
+        around = self._around("write") if self.on_server else contextlib.nullcontext()
+        with around, super().taking() as connection:
+            yield connection
+
     def _around(self, kind: str) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext() if self.fuse is None else self.fuse.around(kind, "transaction")
 

@@ -16,13 +16,16 @@ from tempfile import TemporaryDirectory
 from typing import cast
 
 import pytest
+import sqlalchemy as sa
 
 from ingestion.errors import HeadwaterError
 from ingestion.sources.memory import MemorySource
 from ingestion.sources.port import SourcePort
+from retrieval.index.embedded import EmbeddedIndex
 from retrieval.index.port import Index
 from tests.faults.fuse import FAULTS, Died, Fuse, Fused, FusedDatabase, FusedEmbedder, Moment
 from tests.rig import SOURCE, CountingEmbedder, Passage, Rig, ShiftedClock, attempt, fresh_database
+from tests.servers.postgres import Postgres
 from workers.staging import SLICE_TEXTS
 
 PARTS = 6
@@ -80,16 +83,18 @@ class End:
 
 
 class Story:
-    """One telling, with a fuse that may go off. Processes come and go; file, source and clock stay."""
+    """One telling, with a fuse that may go off. Processes come and go; file, source and clock stay.
 
-    def __init__(self, folder: Path, fuse: Fuse) -> None:
+    ``server`` is the database of a ledger that is not in the index's file.
+    """
+
+    def __init__(self, folder: Path, fuse: Fuse, server: sa.URL | None = None) -> None:
         self.fuse = fuse
         self.clock = ShiftedClock()
         self.source = MemorySource(SOURCE, clock=self.clock)
         self.embedder = CountingEmbedder()
-        plain = fresh_database(folder)
-        plain.close()
-        self._url = plain.url
+        self._file = fresh_database(folder)
+        self._url = server or self._file.url
         self.deaths = 0
         self.rig = self._process()
 
@@ -109,6 +114,7 @@ class Story:
 
     def close(self) -> None:
         self.rig.ledger.database.close()
+        self._file.close()
 
     def _carry_out(self, number: int, undisturbed: End | None) -> None:
         """What a daemon does from a listing on, again and again until it ends without a fault."""
@@ -142,6 +148,7 @@ class Story:
 
     def _process(self) -> Rig:
         database = FusedDatabase(self._url)
+        index = EmbeddedIndex(self._file if database.on_server else database)
         rig = Rig(
             database,
             [self.source],
@@ -150,6 +157,7 @@ class Story:
             embed=FusedEmbedder(self.embedder, self.fuse),
             wrap_index=lambda index: cast("Index", Fused(index, self.fuse, "index")),
             wrap_source=lambda source: cast("SourcePort", Fused(source, self.fuse, "source")),
+            index=index,
         )
         rig.recover()
         database.fuse = self.fuse
@@ -170,12 +178,20 @@ def undisturbed() -> tuple[End, tuple[str, ...]]:
         return story.tell(), tuple(story.fuse.calls)
 
 
-def retell(folder: Path, numbers: Sequence[int], moment: Moment, *, deadly: bool = False) -> None:
+def retell(
+    folder: Path,
+    numbers: Sequence[int],
+    moment: Moment,
+    *,
+    deadly: bool = False,
+    server: Postgres | None = None,
+) -> None:
     """The story with faults at these calls ends as the undisturbed one; a slice is the price of each."""
     plain, _ = undisturbed()
     with TemporaryDirectory(dir=folder) as fresh:
         fuse = Fuse(numbers, moment, deadly=deadly)
-        story = Story(Path(fresh), fuse)
+        url = None if server is None else server.fresh()
+        story = Story(Path(fresh), fuse, url)
         try:
             end = story.tell(plain)
             assert fuse.gone_off
@@ -189,6 +205,8 @@ def retell(folder: Path, numbers: Sequence[int], moment: Moment, *, deadly: bool
             raise
         finally:
             story.close()
+            if server is not None and url is not None:
+                server.drop(url)
 
 
 def steps(*kinds: str) -> list[int]:
@@ -208,6 +226,31 @@ def test_the_process_ends_after_every_write(tmp_path: Path, part: int) -> None:
 def test_every_call_fails_once(tmp_path: Path, offset: int, moment: Moment) -> None:
     """Several faults a telling: every call of the undisturbed story fails in one of them."""
     retell(tmp_path, range(offset, len(undisturbed()[1]), SPACING), moment)
+
+
+@pytest.fixture(scope="module")
+def calls(postgres: Postgres) -> list[str]:
+    """Those of the undisturbed story with the ledger on a server, and the index in a file beside it."""
+    with TemporaryDirectory() as folder:
+        story = Story(Path(folder), Fuse(), postgres.fresh())
+        end = story.tell()
+    assert end == undisturbed()[0]
+    return story.fuse.calls
+
+
+@pytest.mark.parametrize("moment", Moment)
+@pytest.mark.parametrize("offset", range(SPACING))
+def test_every_call_fails_once_beside_a_server(
+    tmp_path: Path, postgres: Postgres, calls: list[str], offset: int, moment: Moment
+) -> None:
+    retell(tmp_path, range(offset, len(calls), SPACING), moment, server=postgres)
+
+
+@pytest.mark.timeout(300)
+def test_the_process_ends_beside_a_server(tmp_path: Path, postgres: Postgres, calls: list[str]) -> None:
+    writes = [number for number, call in enumerate(calls) if call.startswith("write")]
+    for number in writes[1::9]:
+        retell(tmp_path, [number], Moment.AFTER, deadly=True, server=postgres)
 
 
 @pytest.mark.soak

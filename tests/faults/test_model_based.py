@@ -19,6 +19,7 @@ from typing import cast
 
 import hypothesis.strategies as st
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -34,9 +35,11 @@ from ingestion.records import Lane
 from ingestion.sources.files import FilesSource
 from ingestion.sources.paths import uri_of
 from retrieval.embedding.port import Vectors
+from retrieval.index.embedded import EmbeddedIndex
 from retrieval.index.port import Index, IndexedChunk
 from tests.faults.fuse import Died, Fuse, Fused, FusedDatabase, FusedEmbedder, Moment
 from tests.rig import SOURCE, CountingEmbedder, Rig, ShiftedClock, attempt, fresh_database, from_scratch
+from tests.servers.postgres import Postgres
 from workers.audit import audit
 
 QUESTIONS = ("common words", "word3 word5", "Heading")
@@ -60,10 +63,9 @@ class Histories(RuleBasedStateMachine):
         self.place = Path(mkdtemp(prefix="headwater-model-"))
         self.root = self.place / "folder"
         self.root.mkdir()
-        database = fresh_database(self.place)
-        database.close()
-        self._url = database.url
-        self._close = database.close
+        self._file = fresh_database(self.place)
+        self._url = self.ledger_url()
+        self._close = self._file.close
         self.clock = ShiftedClock()
         self.embedder = CountingEmbedder()
         self.hints: list[tuple[str, bool]] = []  # (place, whether it is a subtree)
@@ -78,7 +80,12 @@ class Histories(RuleBasedStateMachine):
             self.settle()
         finally:
             self._close()
+            self._file.close()
             shutil.rmtree(self.place)
+
+    def ledger_url(self) -> sa.URL:
+        """The ledger is in the index's file."""
+        return self._file.url
 
     # What happens to the folder.
 
@@ -303,6 +310,7 @@ class Histories(RuleBasedStateMachine):
         self._close()
         self.fuse = Fuse()
         database = FusedDatabase(self._url)
+        index = EmbeddedIndex(self._file if database.on_server else database)
         self._close = database.close
         self.rig = Rig(
             database,
@@ -311,6 +319,7 @@ class Histories(RuleBasedStateMachine):
             embedder=self.embedder,
             embed=self._embed,
             wrap_index=lambda index: cast("Index", Fused(index, self.fuse, "index")),
+            index=index,
         )
         database.fuse = self.fuse
         self.slices_left = -1  # without end
@@ -388,6 +397,19 @@ def _run(machine: type[RuleBasedStateMachine], *, examples: int, steps: int, der
 
 def test_histories() -> None:
     _run(Histories, examples=15, steps=40, derandomize=True)
+
+
+@pytest.mark.timeout(300)
+def test_histories_beside_a_server(postgres: Postgres) -> None:
+    class OnServer(Histories):
+        def ledger_url(self) -> sa.URL:
+            return postgres.fresh()
+
+        def teardown(self) -> None:
+            super().teardown()
+            postgres.drop(self._url)
+
+    _run(OnServer, examples=4, steps=25, derandomize=True)
 
 
 @pytest.mark.soak
