@@ -17,14 +17,15 @@ MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help up test check bench soak lock clean moved
+.PHONY: help up test check bench soak stack lock clean moved
 
 help:
 	@echo 'make up [FOLDER=~/notes]  keep a folder searchable (without FOLDER: a small handbook)'
 	@echo 'make test                 run the tests'
-	@echo 'make check                lint, format, types, directions of imports, image'
+	@echo 'make check                lint, format, types, directions of imports, image, compose file'
 	@echo 'make bench BENCH=name     measure; names: $(patsubst tests/bench/%.py,%,$(wildcard tests/bench/[a-z]*.py))'
 	@echo 'make soak                 the tests that run for minutes'
+	@echo 'make stack                Redis, PostgreSQL and Weaviate on loopback, to try things by hand'
 	@echo 'make lock                 write the lock files anew from pyproject.toml'
 	@echo 'make clean                remove the environment and all caches; never data'
 
@@ -53,6 +54,7 @@ check: $(STAMP)-dev
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/hadolint ops/docker/Dockerfile
+	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
 bench: $(STAMP)-dev
 	@if [ -z "$(BENCH)" ]; then $(MAKE) help | grep BENCH; exit 2; fi
@@ -60,6 +62,9 @@ bench: $(STAMP)-dev
 
 soak: $(STAMP)-dev
 	@$(BIN)/pytest -m soak
+
+stack: $(STAMP)-dev
+	@exec $(BIN)/python -m tests.servers.stack
 
 # The run-time versions come first; the other two files hold to them.
 lock: $(STAMP)-run
@@ -88,6 +93,7 @@ $(STAMP)-dev: $(STAMP)-run requirements-dev.lock
 	@echo 'Installing what the tests need (once; with torch some 5 GB, a minute on a fast line) ...'
 	@$(UV_INSTALL) --require-hashes -r requirements-dev.lock
 	@$(BIN)/python -m tests.servers.infinity
+	@sh tests/servers/packages.sh
 	@$(BIN)/python -m tests.servers.weaviate
 	@touch $@
 
