@@ -17,11 +17,13 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ingestion.errors import BadQuery, HeadwaterError, Misconfigured, Transient
+from retrieval.api.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
+USED = "/v1/"  # what needs the stores; /healthz answers without them
 
 Fault = tuple[str, str]  # field, what is wrong with it
 
@@ -58,8 +60,9 @@ def install(app: FastAPI) -> None:
     """Make every error of the application a problem. Adds the outermost middleware: call this last."""
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(HeadwaterError, _ours)
-    app.add_middleware(Unforeseen)
+    trouble = Trouble()
+    app.add_exception_handler(HeadwaterError, lambda _, error: _ours(error, trouble))
+    app.add_middleware(Unforeseen, trouble=trouble)
 
 
 def invalid(faults: Sequence[Fault]) -> Response:
@@ -98,27 +101,29 @@ def _http(_: Request, error: Exception) -> Response:
     return problem(error.status_code, detail, headers=error.headers)
 
 
-def _ours(_: Request, error: Exception) -> Response:
+def _ours(error: Exception, trouble: Trouble) -> Response:
     assert isinstance(error, HeadwaterError)
     if isinstance(error, BadQuery):
         return invalid([(error.field, error.message)])
     if isinstance(error, Transient | Misconfigured):
         headers = {"Retry-After": str(RETRY_AFTER_S)} if isinstance(error, Transient) else {}
-        log.warning("a request was not served: %s", error)
+        trouble.met(str(error))
         return problem(503, error.message, hint=error.hint, headers=headers)
     log.error("a request failed: %s", error)
     return problem(500, error.message, hint=error.hint)
 
 
 class Unforeseen:
-    """ASGI middleware: an error that nobody foresaw is logged with its trace, and answered.
+    """ASGI middleware: an error that nobody foresaw is logged with its trace, and answered. What is answered
+    well ends the trouble there was.
 
     The framework's own handler raises it again, and the server then cuts the connection, under the next
     request of a client that keeps it open.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, trouble: Trouble) -> None:
         self._app = app
+        self._trouble = trouble
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = False
@@ -126,6 +131,8 @@ class Unforeseen:
         async def sent(message: Message) -> None:
             nonlocal started
             started = True
+            if message.get("status", 500) < 400 and scope["path"].startswith(USED):
+                self._trouble.over()
             await send(message)
 
         try:

@@ -253,6 +253,23 @@ def test_an_index_that_is_down_is_said_with_what_to_do(desk: Desk) -> None:
     assert response.headers["retry-after"] == "1"
 
 
+def test_what_keeps_requests_from_being_served_is_told_once_and_so_is_its_end(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="headwater.api")
+    desk.index.fault = IndexUnavailable("The index is away.")
+    for _ in range(3):
+        problem_of(desk.search(query="leave"), 503)
+        assert desk.http.get("/healthz").status_code == 200  # needs no index
+    desk.index.fault = None
+    for _ in range(2):
+        assert desk.search(query="leave").status_code == 200
+    assert [record.getMessage() for record in caplog.records] == [
+        "requests are not served: The index is away.",
+        "requests are served again",
+    ]
+
+
 def test_an_unforeseen_error_tells_nothing_of_the_inside_and_is_logged(
     desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:
