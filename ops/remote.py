@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from ingestion.clock import Clock
 from ingestion.errors import Misconfigured
+from ops.secret_file import read_secret
 from ops.settings import EmbeddingSettings
-from ops.settings_embedding import REMOTE, is_file, key_fault
+from ops.settings_embedding import REMOTE, key_fault
 from retrieval.embedding.remote.embedder import RemoteEmbedder
 from retrieval.embedding.remote.making import RemoteModel, make_remote
-
-MOST_KEY_BYTES = 64 * 1024
 
 
 def remote_embedder(settings: EmbeddingSettings, *, clock: Clock | None = None) -> RemoteEmbedder | None:
@@ -50,23 +47,14 @@ def _key(settings: EmbeddingSettings) -> str | None:
         return settings.api_key.get_secret_value()
     if settings.api_key_file is None:
         return None
-    key = _read(settings.api_key_file)
+    key = read_secret(
+        settings.api_key_file,
+        setting="embedding.api_key_file",
+        what="The key of the embedding endpoint",
+    )
     fault = key_fault(key)
     if fault:
         raise Misconfigured(
             f"The key in {settings.api_key_file} {fault}", hint="The file holds the key and nothing else."
         )
     return key
-
-
-def _read(file: Path) -> str:
-    try:
-        with file.open("rb") as body:
-            return body.read(MOST_KEY_BYTES).decode("utf-8", "replace").strip()
-    except OSError as error:
-        # What is no file is not repeated: it may be the key itself.
-        named = str(file) if is_file(file) else "the file that embedding.api_key_file names"
-        raise Misconfigured(
-            f"The key of the embedding endpoint cannot be read from {named} ({error.strerror}).",
-            hint="Correct embedding.api_key_file, or let this user read it.",
-        ) from error

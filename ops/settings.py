@@ -29,6 +29,7 @@ from pydantic import (
 from ingestion.errors import WrongSettings
 from ops.settings_embedding import MAX_CHARACTERS, an_address, faults_within, is_file, key_fault
 from ops.settings_faults import described
+from ops.settings_keys import HASHED, KEY_HINT, with_keys_hashed
 from ops.settings_layers import (
     Layer,
     Tables,
@@ -39,16 +40,21 @@ from ops.settings_layers import (
     merged,
 )
 from ops.settings_sources import faults_between, with_names, without_data
+from ops.settings_stores import (
+    BROKER_SCHEMES,
+    LEDGER_SCHEMES,
+    SECRET_FILES,
+    faults_between_stores,
+    masked,
+    store_fault,
+)
 from ops.toml_places import Place, dotted
-from retrieval.api.keys import hash_key
 
 Fault = tuple[Place, str]
 
-MIN_KEY_CHARACTERS = 16
-_HASHED = re.compile(r"sha256:[0-9a-f]{64}")
 _HOST = re.compile(r"[^\s/@]+")
 _NAME = re.compile(r"[^\W_][\w.-]{0,63}")
-_KEY_HINT = 'Make a key with: python3 -c "import secrets; print(secrets.token_urlsafe(32))"'
+_PREFIX = re.compile(r"[A-Z][A-Za-z0-9]{0,31}")
 _HASH_HINT = "Make the hash of a key with: headwater hash-key"
 
 
@@ -101,7 +107,7 @@ def _patterns(value: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _hashed(value: str) -> str:
-    if not _HASHED.fullmatch(value):
+    if not HASHED.fullmatch(value):
         raise ValueError(f"should be the hash of a key, not the key. {_HASH_HINT}")
     return value
 
@@ -113,6 +119,27 @@ def _a_key(value: SecretStr) -> SecretStr:
     return value
 
 
+def _a_store(value: SecretStr, schemes: tuple[str, ...], example: str) -> SecretStr:
+    fault = store_fault(value.get_secret_value(), schemes, example)
+    if fault:
+        raise ValueError(fault)
+    return value
+
+
+def _a_ledger(value: SecretStr) -> SecretStr:
+    return _a_store(value, LEDGER_SCHEMES, "postgresql://USER@HOST:5432/DATABASE, or nothing for SQLite")
+
+
+def _a_broker(value: SecretStr) -> SecretStr:
+    return _a_store(value, BROKER_SCHEMES, "redis://HOST:6379/0, or rediss:// for TLS")
+
+
+def _a_prefix(value: str) -> str:
+    if not _PREFIX.fullmatch(value):
+        raise ValueError(f"{value[:80]!r} is no prefix; use up to 32 letters and digits, a capital first.")
+    return value
+
+
 AbsolutePath = Annotated[Path, AfterValidator(_a_path)]
 Patterns = Annotated[tuple[str, ...], AfterValidator(_patterns)]
 Count = Annotated[int, BeforeValidator(_no_bool)]
@@ -120,6 +147,8 @@ Seconds = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)
 Price = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False, ge=0)]
 Address = Annotated[str, AfterValidator(an_address)]
 Key = Annotated[SecretStr, AfterValidator(_a_key)]
+LedgerAddress = Annotated[SecretStr, AfterValidator(_a_ledger)]
+BrokerAddress = Annotated[SecretStr, AfterValidator(_a_broker)]
 
 
 class _Table(BaseModel):
@@ -170,16 +199,41 @@ class EmbeddingSettings(_Table):
     price_per_million_tokens: Price | None = None
 
 
-class IndexSettings(_Table):
-    """``embedded``: in the data folder, beside the ledger."""
+class LedgerSettings(_Table):
+    """``url`` None: an SQLite file in the data folder. ``lease_s``: how long a silent worker keeps what it
+    has claimed."""
 
-    kind: Literal["embedded"] = "embedded"
+    url: LedgerAddress | None = None
+    password_file: AbsolutePath | None = None
+    lease_s: Annotated[Seconds, Field(ge=5, le=3600)] = 60.0
+
+
+class BrokerSettings(_Table):
+    """``url`` None: within the process. ``prefix`` keeps installations on one Redis apart."""
+
+    url: BrokerAddress | None = None
+    password_file: AbsolutePath | None = None
+    prefix: Annotated[str, AfterValidator(_a_name)] = "headwater"
+
+
+class IndexSettings(_Table):
+    """``embedded``: in the data folder, beside the ledger. All but ``kind`` is for Weaviate."""
+
+    kind: Literal["embedded", "weaviate"] = "embedded"
+    url: Address | None = None
+    grpc_port: Annotated[Count, Field(ge=1, le=65535)] = 50051
+    api_key: Key | None = None
+    api_key_file: AbsolutePath | None = None
+    prefix: Annotated[str, AfterValidator(_a_prefix)] = "Headwater"
+    timeout_s: Annotated[Seconds, Field(gt=0, le=600)] = 10.0
 
 
 class ApiSettings(_Table):
-    """``keys`` are hashes made by ``hash_key``; with any of them, every request needs a key."""
+    """``keys`` are hashes made by ``hash_key``; with any of them, every request needs a key. Those that
+    ``keys_file`` holds are among them once the settings are read."""
 
     keys: tuple[Annotated[str, AfterValidator(_hashed)], ...] = ()
+    keys_file: AbsolutePath | None = None
 
 
 class Settings(_Table):
@@ -188,6 +242,8 @@ class Settings(_Table):
     daemon: DaemonSettings = Field(default_factory=DaemonSettings)
     sources: tuple[SourceSettings, ...] = ()
     embedding: EmbeddingSettings = Field(default_factory=EmbeddingSettings)
+    ledger: LedgerSettings = Field(default_factory=LedgerSettings)
+    broker: BrokerSettings = Field(default_factory=BrokerSettings)
     index: IndexSettings = Field(default_factory=IndexSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
 
@@ -203,8 +259,8 @@ class Settings(_Table):
         """Every setting by its dotted key: ``value`` (as JSON can hold it) and ``from``.
 
         ``from`` is ``default``, ``argument``, or names the line of the file or the variable. API keys
-        are shown as their number, the key of an endpoint as a row of asterisks, and the file of that key
-        only where it exists: somebody may have put the key there.
+        are shown as their number, the key of an endpoint as a row of asterisks, an address without its
+        password, and the file of a secret only where it exists: somebody may have put the secret there.
         """
         shown: dict[str, dict[str, Any]] = {}
         for at, value in _leaves(self):
@@ -256,8 +312,11 @@ def _settled(layers: Sequence[Layer]) -> Settings:
         return layer.place(at) if layer else "default"
 
     given = {at: place(at) for at in _places_of(tables)}
-    found = [*_with_keys_hashed(tables, origins), *_across_sources(tables)]
+    keys_layer = origins.get(("api", "keys"))
+    found = [*with_keys_hashed(tables, plain_allowed=keys_layer is None or keys_layer.name != "file")]
+    found += _across_sources(tables)
     found += faults_within(tables.get("embedding"))
+    found += faults_between_stores(tables)
     if all(layer.readable for layer in layers):
         found += _open_to_others(tables)
     settings = Settings()
@@ -272,22 +331,6 @@ def _settled(layers: Sequence[Layer]) -> Settings:
         raise WrongSettings(f"The settings have {count}; nothing was started.\n  " + "\n  ".join(lines))
     settings._places = given
     return settings
-
-
-def _with_keys_hashed(tables: Tables, origins: Mapping[Place, Layer]) -> Iterator[Fault]:
-    """Keys may be plain where they are not kept: in the environment. There they are hashed now."""
-    layer, api = origins.get(("api", "keys")), tables.get("api")
-    if layer is None or layer.name == "file" or not isinstance(api, dict):
-        return
-    keys = api["keys"] if isinstance(api["keys"], list | tuple) else []
-    for number, key in enumerate(keys):
-        if isinstance(key, str) and not _HASHED.fullmatch(key) and len(key) < MIN_KEY_CHARACTERS:
-            yield ("api", "keys", number), f"is shorter than {MIN_KEY_CHARACTERS} characters. {_KEY_HINT}"
-    if keys:
-        hashed = [
-            hash_key(key) if isinstance(key, str) and not _HASHED.fullmatch(key) else key for key in keys
-        ]
-        tables["api"] = {**api, "keys": hashed}
 
 
 def _across_sources(tables: Tables) -> Iterator[Fault]:
@@ -310,7 +353,7 @@ def _open_to_others(tables: Tables) -> Iterator[Fault]:
         yield (
             ("daemon", "host"),
             f"{host[:80]!r} lets other machines in, and there is no key to keep them out; add one under "
-            f"[api] keys, or listen on 127.0.0.1. {_KEY_HINT} {_HASH_HINT}",
+            f"[api] keys, or listen on 127.0.0.1. {KEY_HINT} {_HASH_HINT}",
         )
 
 
@@ -337,8 +380,10 @@ def _leaves(settings: Settings) -> Iterator[tuple[Place, Any]]:
 def _shown(at: Place, value: Any) -> Any:
     if at == ("api", "keys"):
         return len(value)
-    if at == ("embedding", "api_key_file") and value is not None and not is_file(value):
+    if at in SECRET_FILES and value is not None and not is_file(value):
         return "a file that is not there"
+    if at in (("ledger", "url"), ("broker", "url")) and value is not None:
+        return masked(value.get_secret_value())
     return _plain(value)
 
 

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from ops.settings_stores import SECRETS
 from ops.toml_places import Place
 
 if TYPE_CHECKING:
@@ -13,12 +14,6 @@ if TYPE_CHECKING:
 
 SHOWN_CHARACTERS = 60
 
-# Keys that belong to stores and brokers this version does not have: named by those who read ahead.
-_FIXED: dict[tuple[str, ...], str] = {
-    ("index", "url"): "the index lies in daemon.data in this version; remove the key.",
-    ("ledger",): "the ledger is an SQLite file in daemon.data in this version; remove the table.",
-    ("broker",): "this version needs no broker: its work is handed on within the process; remove the table.",
-}
 _REMEDIES: dict[tuple[str, ...], str] = {
     ("sources", "root"): 'name the folder: root = "~/notes".',
 }
@@ -55,7 +50,7 @@ def _sentence(kind: str, at: Place, message: str, value: Any, model: type[BaseMo
 
 
 def _but(keys: tuple[str, ...], value: Any) -> str:
-    return "" if keys[:1] == ("api",) or keys == ("embedding", "api_key") else f" It is {_shown(value)}."
+    return "" if keys[:1] == ("api",) or keys in SECRETS else f" It is {_shown(value)}."
 
 
 def _shown(value: Any) -> str:
@@ -64,8 +59,6 @@ def _shown(value: Any) -> str:
 
 
 def _unknown(keys: tuple[str, ...], model: type[BaseModel]) -> str:
-    if keys in _FIXED or keys[:1] in _FIXED:
-        return "is not supported by this version: " + (_FIXED.get(keys) or _FIXED[keys[:1]])
     tables = {name: list(_fields(info.annotation)) for name, info in model.model_fields.items()}
     key, beside = keys[-1], tables.get(keys[0], []) if len(keys) > 1 else list(tables)
     elsewhere = [f"{table}.{name}" for table, names in tables.items() for name in names if name == key]

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ingestion.errors import WrongSettings
 from ops.settings_faults import nearest
+from ops.settings_stores import SECRET_FILES
 from ops.toml_places import Place, line_of, places
 
 if TYPE_CHECKING:
@@ -193,13 +194,14 @@ def _absolute(values: Tables, base: Path) -> Tables:
     result = {key: dict(value) if isinstance(value, Mapping) else value for key, value in values.items()}
     if isinstance(daemon := result.get("daemon"), dict) and "data" in daemon:
         daemon["data"] = _absolute_path(daemon["data"], base)
+    for table, key in SECRET_FILES:
+        if isinstance(found := result.get(table), dict) and key in found:
+            found[key] = _absolute_path(found[key], base)
     if isinstance(embedding := result.get("embedding"), dict):
         model = embedding.get("model")
         # A name of the hub may hold a slash too, so a relative path has to start with a dot.
         if isinstance(model, Path) or (isinstance(model, str) and model.startswith((".", "~", os.sep))):
             embedding["model"] = _absolute_path(model, base)
-        if "api_key_file" in embedding:
-            embedding["api_key_file"] = _absolute_path(embedding["api_key_file"], base)
     if isinstance(sources := result.get("sources"), Sequence) and not isinstance(sources, str):
         result["sources"] = [_absolute_root(source, base) for source in sources]
     return result
