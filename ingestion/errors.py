@@ -8,6 +8,7 @@
     │   ├── DocumentChanging    the document kept changing while it was read
     │   ├── LedgerUnavailable   the ledger cannot be read or written (disk full, locked, ...)
     │   ├── IndexUnavailable    the index cannot be reached or written
+    │   ├── BrokerUnavailable   the broker cannot be reached; the ledger knows what is to be sent
     │   ├── EmbedderUnavailable the embedder cannot be reached, or is not loaded yet
     │   └── Interrupted         the process is being stopped; others go on
     ├── Terminal             trying again changes nothing: dead letter
@@ -84,6 +85,10 @@ class LedgerUnavailable(Transient):
 
 class IndexUnavailable(Transient):
     """The index cannot be reached or written now."""
+
+
+class BrokerUnavailable(Transient):
+    """The broker cannot be reached now. Nothing is lost: what it should carry is in the ledger."""
 
 
 class EmbedderUnavailable(Transient):

@@ -10,8 +10,10 @@ import pytest
 
 from retrieval.embedding.models import hub_cache
 from tests.servers import postgres as postgres_server
+from tests.servers import redis as redis_server
 from tests.servers import weaviate as weaviate_server
 from tests.servers.process import NotInstalled, missing
+from tests.servers.redis import Redis
 
 SHARED_DATA = Path(__file__).resolve().parents[1] / "../shared/data"
 
@@ -63,6 +65,29 @@ def weaviate_prefix(weaviate: weaviate_server.Weaviate) -> Iterator[str]:
     prefix = weaviate_server.fresh_prefix()
     yield prefix
     weaviate_server.remove_collections(weaviate, prefix)
+
+
+@pytest.fixture(scope="session")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+    """A Redis for many tests: each uses a prefix of its own, or empties it."""
+    if (there := redis_server.named()) is not None:
+        yield there
+        return
+    try:
+        with redis_server.serving(tmp_path_factory.mktemp("redis")) as started:
+            yield started
+    except NotInstalled as fault:
+        missing(fault)
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[Redis]:
+    """A Redis for one test, which may kill, stop and empty it."""
+    try:
+        with redis_server.serving(tmp_path) as started:
+            yield started
+    except NotInstalled as fault:
+        missing(fault)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ not kept, nothing is retried by Celery, and a message lost with its broker costs
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from celery import Celery
@@ -25,6 +25,12 @@ DISPATCH_EVERY_S = 2.0
 SWEEP_EVERY_S = 20.0
 TRIM_EVERY_S = 3600.0
 AUDIT_EVERY_S = 6 * 3600.0
+# A queue that nobody serves does not grow for ever. Far longer than a clock may be wrong: a message that
+# looked too old where it arrives would be thrown away, and sent again, for as long as that lasts.
+REFRESH_EXPIRES_S = 6 * 3600.0
+VISIBILITY_S = 600
+SOCKET_S = 5.0  # longer than this no answer of a broker takes
+RECONNECTING = "workers.reconnecting:AMQP"
 
 
 class Work(Protocol):
@@ -49,9 +55,14 @@ class Work(Protocol):
         """Look at a whole source."""
 
 
-def make_app(work: Work, *, scans: dict[str, float], broker: str = IN_PROCESS) -> Celery:
-    """The application around ``work``. ``scans``: seconds between complete listings, by source."""
-    app = Celery("headwater", broker=broker, set_as_current=False)
+def make_app(
+    work: Work, *, scans: Mapping[str, float], broker: str = IN_PROCESS, prefix: str = "headwater"
+) -> Celery:
+    """The application around ``work``. ``scans``: seconds between complete listings, by source.
+
+    ``broker``: the address of a Redis, with its password, whose keys begin with ``prefix``.
+    """
+    app = Celery("headwater", broker=broker, set_as_current=False, amqp=RECONNECTING)
     app.conf.update(
         task_ignore_result=True,
         task_store_errors_even_if_ignored=False,
@@ -59,12 +70,16 @@ def make_app(work: Work, *, scans: dict[str, float], broker: str = IN_PROCESS) -
         task_queues=[Queue(Lane.FRESH.value), Queue(Lane.BULK.value), Queue(UPKEEP_QUEUE)],
         task_default_queue=UPKEEP_QUEUE,
         task_create_missing_queues=False,
+        # Once more, for a connection that died unnoticed: whoever sends must not wait for a broker.
+        task_publish_retry_policy={"max_retries": 1, "interval_start": 0, "interval_max": 0},
         worker_prefetch_multiplier=1,
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,  # for ever
         broker_transport=IN_PROCESS_TRANSPORT if broker == IN_PROCESS else None,
+        broker_transport_options={} if broker == IN_PROCESS else _redis_options(prefix),
         beat_max_loop_interval=5,
         beat_schedule=_schedule(scans),
     )
@@ -72,12 +87,31 @@ def make_app(work: Work, *, scans: dict[str, float], broker: str = IN_PROCESS) -
     return app
 
 
+def _redis_options(prefix: str) -> dict[str, object]:
+    """A message that a dead worker holds comes back after the visibility timeout, if it was not sent again
+    before that; one that is still worked on comes back too, and finds its documents claimed."""
+    return {
+        "global_keyprefix": f"{prefix}:",
+        "visibility_timeout": VISIBILITY_S,
+        "socket_timeout": SOCKET_S,
+        "socket_connect_timeout": SOCKET_S,
+        "socket_keepalive": True,
+        "health_check_interval": 10,
+        "max_retries": 1,  # of a send; what consumes tries again for ever
+    }
+
+
 def send_refresh(app: Celery, lane: Lane, document_ids: Sequence[int]) -> None:
     """One message for these documents, to their lane's queue."""
-    app.send_task("headwater.refresh", (list(document_ids), lane.value), queue=lane.value)
+    app.send_task(
+        "headwater.refresh",
+        (list(document_ids), lane.value),
+        queue=lane.value,
+        expires=None if app.conf.broker_transport == IN_PROCESS_TRANSPORT else REFRESH_EXPIRES_S,
+    )
 
 
-def _schedule(scans: dict[str, float]) -> dict[str, dict[str, object]]:
+def _schedule(scans: Mapping[str, float]) -> dict[str, dict[str, object]]:
     def every(task: str, seconds: float, *args: str) -> dict[str, object]:
         # A message that waited longer than its period is pointless: the next one is there.
         return {"task": task, "schedule": seconds, "args": args, "options": {"expires": max(5.0, seconds)}}

@@ -12,13 +12,15 @@ from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.values import Edition
 from ingestion.records import Lane
 
-RESEND_S = 60.0  # a message not acted on for this long counts as lost
+RESEND_S = 30.0  # a message not acted on for this long counts as lost
 BATCH = {Lane.FRESH: 32, Lane.BULK: 128}  # documents a message
 # Bulk messages on their way at once, or two a thread: a backlog of a million documents floods no queue.
 WINDOW = 8
 FRESH_LIMIT = 1024
+FULL = 256  # messages that nobody has taken yet: more would only say the same again
 
 SendMessage = Callable[[Lane, Sequence[int]], None]
+Waiting = Callable[[Lane], int]
 
 
 class Dispatcher:
@@ -26,12 +28,20 @@ class Dispatcher:
 
     Bulk work that does not fill a window is divided among its messages: with a hundred documents in one, a
     thread would read, embed and write them in turn while the others have nothing to do. ``bulk_threads``:
-    how many there are.
+    how many there are. ``waiting``: how many messages of a lane no worker has taken yet.
     """
 
-    def __init__(self, ledger: Ledger, send_message: SendMessage, *, bulk_threads: int = 1) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        send_message: SendMessage,
+        *,
+        bulk_threads: int = 1,
+        waiting: Waiting = lambda lane: 0,
+    ) -> None:
         self._ledger = ledger
         self._send_message = send_message
+        self._waiting = waiting
         self._window = max(WINDOW, 2 * bulk_threads)
         self._spread = {Lane.FRESH: 1, Lane.BULK: self._window}
 
@@ -43,6 +53,8 @@ class Dispatcher:
     def dispatch(self, edition: Edition, lane: Lane) -> int:
         """Send what is pending, due, unclaimed and not on its way; returns the number of documents."""
         if lane is Lane.BULK and self._ledger.claims.on_their_way(edition, lane, resend_s=RESEND_S):
+            return 0
+        if self._waiting(lane) >= FULL:
             return 0
         limit = FRESH_LIMIT if lane is Lane.FRESH else self._window * BATCH[lane]
         sent = 0

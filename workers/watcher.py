@@ -82,6 +82,11 @@ class Watcher:
         for watched in self._watched.values():
             watched.watch.stop()
 
+    @property
+    def alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread.is_alive()
+
     def blind(self, name: str) -> str | None:
         """Why changes of a source may come without a hint, or None."""
         return self._watched[name].watch.blind_reason

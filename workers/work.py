@@ -26,7 +26,8 @@ class PipelineWork:
     """Implements ``workers.app.Work``. Safe to call from several threads.
 
     ``able`` says whether the embedder would answer at once. Until then nothing is claimed: a lease must
-    not run out, nor a thread be taken, while a model is being loaded.
+    not run out, nor a thread be taken, while a model is being loaded. ``lost_messages`` says whether the
+    broker has lost what it was sent.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class PipelineWork:
         sources: Mapping[str, SourcePort],
         *,
         able: Able = lambda: True,
+        lost_messages: Callable[[], bool] = lambda: False,
     ) -> None:
         self._ledger = ledger
         self._edition = edition
@@ -49,7 +51,9 @@ class PipelineWork:
         self._reconciler = reconciler
         self._sources = sources
         self._able = able
+        self._lost_messages = lost_messages
         self._postponed = False
+        self._lost = False
         self._lock = threading.Lock()
         self._listing: set[str] = set()
         self._asked: set[str] = set()  # to be listed, again where that is under way
@@ -69,14 +73,33 @@ class PipelineWork:
         if leftover.bulk or lane is Lane.BULK:
             self._dispatcher.dispatch(self._edition, Lane.BULK)
 
-    def dispatch(self) -> None:
-        """Send what is due; also what could not be done earlier because the ledger was away."""
+    def tend(self) -> None:
+        """What concerns this process alone, every few seconds: its claims, and what it could not do earlier
+        because the ledger or the embedder was away."""
         self._refresher.hand_back_again()
         self._refresher.keep_claims()
-        self._upkeep.reap()
         if self._postponed and self._able():
+            self.pass_on()
+
+    def pass_on(self) -> None:
+        """Have sent again what messages were used up for and could not be done."""
+        if not self._postponed:
+            return
+        self._postponed = False
+        try:
             self._ledger.claims.forget_messages()
-            self._postponed = False
+        except BaseException:
+            self._postponed = True
+            raise
+
+    def dispatch(self) -> None:
+        """Send what is due, and what the broker has lost."""
+        self.tend()
+        self._upkeep.reap()
+        self._lost = self._lost or self._lost_messages()
+        if self._lost:
+            self._ledger.claims.forget_messages()
+            self._lost = False
         for lane in Lane:
             self._dispatcher.dispatch(self._edition, lane)
         for name in list(self._unlisted):

@@ -90,7 +90,14 @@ _BOOST = (
 )
 _FORGET_MESSAGES = (
     sa.update(publications)
-    .where(is_pending)
+    .where(
+        is_pending,
+        # Of a backlog of a million only what was sent is written: several processes may forget at once.
+        sa.or_(
+            publications.c.sent_at > 0.0,
+            publications.c.not_before > sa.bindparam("now") + LONGEST_DELAY_S,
+        ),
+    )
     .values(
         sent_at=0.0,
         # No delay reaches so far: it counts from before the machine's clock was set back.

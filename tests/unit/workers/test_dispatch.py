@@ -8,7 +8,8 @@ from ingestion.errors import LedgerUnavailable
 from ingestion.records import Lane
 from ingestion.sources.memory import MemorySource
 from tests.rig import Rig, ShiftedClock
-from workers.dispatch import BATCH, FRESH_LIMIT, RESEND_S, WINDOW, Dispatcher
+from workers.dispatch import BATCH, FRESH_LIMIT, FULL, RESEND_S, WINDOW, Dispatcher
+from workers.work import PipelineWork
 
 
 def put(source: MemorySource, number: int, prefix: str = "") -> None:
@@ -168,3 +169,44 @@ def test_messages_that_met_no_ledger_are_sent_again_when_it_is_back(
     rig.work.dispatch()  # the message would count as lost only a minute later
     rig.work_off()
     assert rig.states() == {"00000.md": "live"}
+
+
+def test_a_queue_that_nobody_serves_gets_no_more(rig: Rig, source: MemorySource) -> None:
+    waiting = {Lane.FRESH: FULL, Lane.BULK: 0}
+    dispatcher = Dispatcher(
+        rig.ledger,
+        lambda lane, ids: rig.queue.append((lane, tuple(ids))),
+        waiting=lambda lane: waiting[lane],
+    )
+    put(source, 3)
+    rig.sync()
+    for number in range(3):
+        source.put(f"{number:05}.md", b"edited")
+    rig.scan()
+    rig.queue.clear()
+    rig.ledger.claims.forget_messages()
+    assert dispatcher.dispatch(rig.edition, Lane.FRESH) == 0
+    waiting[Lane.FRESH] = FULL - 1
+    assert dispatcher.dispatch(rig.edition, Lane.FRESH) == 3
+
+
+def test_what_a_broker_has_lost_is_sent_again_at_once(rig: Rig, source: MemorySource) -> None:
+    lost = [False]
+    work = PipelineWork(
+        rig.ledger,
+        rig.edition,
+        rig.refresher,
+        rig.dispatcher,
+        rig.upkeep,
+        rig.reconciler,
+        rig.sources,
+        lost_messages=lambda: bool(lost) and lost.pop(),
+    )
+    put(source, 3)
+    rig.scan()
+    rig.queue.clear()  # as an emptied broker has it
+    work.dispatch()
+    assert not rig.queue  # they count as on their way
+    lost.append(True)
+    work.dispatch()
+    assert sum(len(ids) for _, ids in rig.queue) == 3

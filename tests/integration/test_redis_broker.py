@@ -1,0 +1,217 @@
+"""The way to a real Redis: what it has lost, who is let in, TLS, and that no sender waits for it."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import ipaddress
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from celery import Celery
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from kombu import pools
+
+from ingestion.clock import SystemClock
+from ingestion.errors import BrokerUnavailable, Misconfigured
+from ingestion.records import Lane
+from tests.acceptance.roles import until
+from tests.servers.process import NotInstalled, free_port, missing
+from tests.servers.redis import IN_URL, PASSWORD, Redis, Tls, serving
+from workers.app import make_app, send_refresh
+from workers.no_work import NoWork
+from workers.redis_broker import RedisBroker
+from workers.sending import Sender
+
+SHOWN = "redis://the-broker"
+
+
+@contextlib.contextmanager
+def broker_of(url: str, prefix: str) -> Iterator[RedisBroker]:
+    broker = RedisBroker(url, prefix=prefix, shown=SHOWN)
+    try:
+        yield broker
+    finally:
+        broker.close()
+
+
+def test_an_emptied_redis_has_lost_messages_and_is_told_of_once(redis: Redis) -> None:
+    with broker_of(redis.url, "emptied") as one, broker_of(redis.url, "emptied") as other:
+        assert one.lost_messages()  # nobody was here before
+        assert not one.lost_messages()
+        assert not other.lost_messages()
+        redis.empty()
+        assert other.lost_messages()
+        assert not one.lost_messages()
+
+
+def test_a_redis_that_was_restarted_has_lost_messages(own_redis: Redis) -> None:
+    assert own_redis.server is not None
+    with broker_of(own_redis.url, "again") as broker:
+        broker.lost_messages()
+        own_redis.server.kill()
+        with pytest.raises(BrokerUnavailable, match="does not answer"):
+            broker.check()
+        with pytest.raises(BrokerUnavailable):
+            broker.lost_messages()
+        own_redis.server.start()
+        assert broker.lost_messages()
+
+
+def test_installations_on_one_redis_are_kept_apart(redis: Redis) -> None:
+    with contextlib.ExitStack() as stack:
+        for prefix, number in (("left", 3), ("right", 1)):
+            app = make_app(NoWork(), scans={}, broker=redis.url, prefix=prefix)
+            stack.callback(app.close)
+            for _ in range(number):
+                send_refresh(app, Lane.FRESH, [1])
+        left, right = (stack.enter_context(broker_of(redis.url, one)) for one in ("left", "right"))
+        assert (left.waiting(Lane.FRESH), right.waiting(Lane.FRESH)) == (3, 1)
+        assert left.waiting(Lane.BULK) == 0
+
+
+@pytest.mark.parametrize("wrong", ["wrong-secret", ""])
+def test_a_wrong_password_is_no_outage(redis: Redis, wrong: str) -> None:
+    if redis.server is None:
+        pytest.skip("the password of the Redis that is named is not known")
+    url = redis.url.replace(f":{IN_URL}@", f":{wrong}@" if wrong else "")
+    with broker_of(url, "x") as broker, pytest.raises(Misconfigured) as told:
+        broker.check()
+    assert told.value.message == f"The broker {SHOWN} refuses the user or the password."
+    assert "broker.password_file" in told.value.hint
+    assert "wrong-secret" not in str(told.value)
+
+
+def test_nobody_waits_for_a_redis_that_hangs(own_redis: Redis) -> None:
+    """Sending returns at once; what was dropped is told to the ledger once, when it answers again."""
+    assert own_redis.server is not None
+    app = make_app(NoWork(), scans={}, broker=own_redis.url, prefix="hangs")
+    forgotten: list[float] = []
+    with broker_of(own_redis.url, "hangs") as broker:
+        sender = Sender(
+            broker,
+            lambda lane, ids: send_refresh(app, lane, ids),
+            SystemClock(),
+            forget_messages=lambda: forgotten.append(time.monotonic()),
+        )
+        sender.start()
+        sender.send(Lane.FRESH, [1])
+        until(lambda: broker.waiting(Lane.FRESH) == 1, "the first is sent")
+        own_redis.server.pause()
+        began = time.monotonic()
+        for number in range(1000):
+            sender.send(Lane.FRESH, [number])
+        assert time.monotonic() - began < 1.0
+        until(lambda: sender.away is not None, "it is noticed")
+        sender.send(Lane.FRESH, [7])
+        assert not forgotten
+        own_redis.server.resume()
+        until(lambda: forgotten, "the ledger is told")
+        assert sender.away is None
+        waiting = broker.waiting(Lane.FRESH)
+        sender.send(Lane.FRESH, [8])
+        until(lambda: broker.waiting(Lane.FRESH) == waiting + 1, "it goes on")
+        assert len(forgotten) == 1
+        sender.close()
+    app.close()
+
+
+def test_a_message_after_a_restart_takes_a_new_connection(own_redis: Redis) -> None:
+    assert own_redis.server is not None
+    app = make_app(NoWork(), scans={}, broker=own_redis.url, prefix="restarted")
+    send_refresh(app, Lane.FRESH, [1])
+    own_redis.server.kill()
+    own_redis.server.start()
+    send_refresh(app, Lane.FRESH, [2])
+    with broker_of(own_redis.url, "restarted") as broker:
+        assert broker.waiting(Lane.FRESH) == 1
+    app.close()
+
+
+def test_a_broker_that_is_not_there_costs_a_sender_a_moment() -> None:
+    app = make_app(NoWork(), scans={}, broker=f"redis://127.0.0.1:{free_port()}/0")
+    began = time.monotonic()
+    with pytest.raises(Exception, match=r"(?i)connect|refused"):
+        send_refresh(app, Lane.FRESH, [1])
+    assert time.monotonic() - began < 10.0
+    app.close()
+
+
+def test_tls_with_an_authority_of_ones_own(tmp_path: Path) -> None:
+    tls = _certified(tmp_path)
+    try:
+        with serving(tmp_path, tls=tls) as secured:
+            _is_served(secured.url, tls)
+    except NotInstalled as fault:
+        missing(fault)
+
+
+def _is_served(url: str, tls: Tls) -> None:
+    checked = f"{url}&ssl_cert_reqs=required"
+    unknown = checked.replace(f"ssl_ca_certs={tls.authority}&", "")
+    app: Celery = make_app(NoWork(), scans={}, broker=unknown, prefix="tls")
+    with pytest.raises(Exception, match=r"(?i)certificate"):
+        send_refresh(app, Lane.FRESH, [1])
+    app.close()
+    # Applications of one process share their connections by the address alone.
+    pools.reset()  # type: ignore[no-untyped-call]
+    with broker_of(unknown, "tls") as broker, pytest.raises(Misconfigured, match="No TLS connection") as told:
+        broker.check()
+    assert "ssl_ca_certs" in told.value.hint
+    assert PASSWORD not in str(told.value)
+    app = make_app(NoWork(), scans={}, broker=checked, prefix="tls")
+    send_refresh(app, Lane.FRESH, [1])
+    app.close()
+    with broker_of(checked, "tls") as broker:
+        assert broker.waiting(Lane.FRESH) == 1
+
+
+def _certified(place: Path) -> Tls:
+    authority_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    authority_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
+    authority = (
+        _certificate(authority_name, authority_name, authority_key.public_key())
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(authority_key.public_key()), critical=False)
+        .sign(authority_key, hashes.SHA256())
+    )
+    here = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
+    certificate = (
+        _certificate(name, authority_name, key.public_key())
+        .add_extension(here, critical=False)
+        .add_extension(issuer, critical=False)
+        .sign(authority_key, hashes.SHA256())
+    )
+    tls = Tls(place / "ca.pem", place / "redis.pem", place / "redis.key")
+    tls.authority.write_bytes(authority.public_bytes(serialization.Encoding.PEM))
+    tls.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    tls.key.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return tls
+
+
+def _certificate(
+    subject: x509.Name, issuer: x509.Name, public: ec.EllipticCurvePublicKey
+) -> x509.CertificateBuilder:
+    now = datetime.datetime.now(datetime.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(public)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+    )

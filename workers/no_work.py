@@ -1,0 +1,22 @@
+"""Work for an application that only sends: nothing is ever asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ingestion.records import Lane
+
+
+class NoWork:
+    """Implements ``workers.app.Work`` for a process that consumes nothing."""
+
+    def refresh(self, document_ids: Sequence[int], lane: Lane) -> None:
+        raise AssertionError("this process only sends")
+
+    def dispatch(self) -> None:
+        raise AssertionError("this process only sends")
+
+    sweep = trim = audit = dispatch
+
+    def list_source(self, name: str) -> None:
+        raise AssertionError("this process only sends")

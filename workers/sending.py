@@ -1,0 +1,134 @@
+"""Sends messages from a thread of its own, so that no watcher and no search ever waits for a broker.
+
+A message is a hint. While the broker is away hints are dropped, and once it is back the ledger is told that
+none are on their way: then the dispatcher sends whatever is pending.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from ingestion.clock import Clock
+from ingestion.errors import HeadwaterError
+from ingestion.records import Lane
+
+log = logging.getLogger("headwater.broker")
+
+MOST_WAITING = 1000  # messages; more are dropped as if the broker were away
+LOOK_S = 2.0  # between two looks whether it answers
+
+
+class Checked(Protocol):
+    """What the thread asks of a broker."""
+
+    def check(self) -> None:
+        """Raises BrokerUnavailable if it does not answer."""
+
+
+Deliver = Callable[[Lane, Sequence[int]], None]
+
+
+class Sender:
+    """Delivers in the order of sending. ``forget_messages`` tells the ledger that hints were dropped.
+
+    Says once that the broker is away, and once that it is back.
+    """
+
+    def __init__(
+        self, broker: Checked, deliver: Deliver, clock: Clock, *, forget_messages: Callable[[], None]
+    ) -> None:
+        self._broker = broker
+        self._deliver = deliver
+        self._clock = clock
+        self._forget_messages = forget_messages
+        self._changed = threading.Condition()
+        self._waiting: deque[tuple[Lane, tuple[int, ...]]] = deque()
+        self._dropped = False
+        self._closing = False
+        self._away: str | None = None
+        self._thread = threading.Thread(target=self._run, name="sender", daemon=True)
+
+    @property
+    def away(self) -> str | None:
+        """Why nothing can be sent now; None if it can."""
+        return self._away
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def send(self, lane: Lane, document_ids: Sequence[int]) -> None:
+        """Returns at once and raises nothing."""
+        with self._changed:
+            if self._away is not None or len(self._waiting) >= MOST_WAITING:
+                self._dropped = True
+                return
+            self._waiting.append((lane, tuple(document_ids)))
+            self._changed.notify()
+
+    def close(self, timeout_s: float = 1.0) -> None:
+        """Send what waits, for a moment. Idempotent."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        looked_at = self._clock.monotonic()
+        while True:
+            with self._changed:
+                if not self._waiting and not self._closing:
+                    self._changed.wait(LOOK_S)
+                if self._closing and (not self._waiting or self._away is not None):
+                    return
+                message = self._waiting.popleft() if self._waiting else None
+            if message is not None:
+                self._attempt(message)
+            if self._away is not None or self._clock.monotonic() - looked_at >= LOOK_S:
+                self._look()
+                looked_at = self._clock.monotonic()
+
+    def _attempt(self, message: tuple[Lane, tuple[int, ...]]) -> None:
+        try:
+            self._deliver(*message)
+        except Exception as error:  # noqa: BLE001 - of Celery, kombu, redis or the network: all mean not sent
+            log.debug("not sent: %s", type(error).__name__)
+            with self._changed:
+                self._dropped = True
+                self._waiting.clear()
+            self._look()
+
+    def _look(self) -> None:
+        try:
+            self._broker.check()
+        except HeadwaterError as fault:
+            self._is_away(fault)
+            return
+        if self._away is not None:
+            log.warning("the broker answers again")
+        with self._changed:
+            self._away = None
+            dropped = self._dropped
+        if dropped:
+            self._forget()
+
+    def _is_away(self, fault: HeadwaterError) -> None:
+        if self._away is None:
+            log.warning("%s", fault)
+        with self._changed:
+            self._away = str(fault)
+            self._dropped = True
+            self._waiting.clear()
+
+    def _forget(self) -> None:
+        try:
+            self._forget_messages()
+        except HeadwaterError as fault:
+            log.debug("the ledger will be told later: %s", fault)
+        else:
+            with self._changed:
+                self._dropped = False
