@@ -26,6 +26,10 @@ COMMANDS = (
     "export",
     "doctor",
     "hash-key",
+    "watch",
+    "worker",
+    "schedule",
+    "api",
 )
 """In the order of the help."""
 

@@ -19,7 +19,6 @@ from ingestion.clock import Clock, SystemClock
 from ingestion.errors import HeadwaterError, Interrupted
 from ingestion.records import Lane
 from ops.exporter import Metrics
-from ops.in_process import InProcess
 from ops.lock import DaemonNote, held, write_note
 from ops.measured import Measuring
 from ops.opening import data_file, file_identity
@@ -27,7 +26,8 @@ from ops.remote import cost
 from ops.settings import Settings
 from ops.status import status_report
 from ops.version import version
-from ops.wiring import Pipeline, bulk_threads, configure_sources, make_pipeline, open_parts
+from ops.wiring import SWITCH_S, Pipeline, configure_sources, make_pipeline, open_parts
+from ops.work_side import make_work_side
 from retrieval.api.app import Readiness, Service, make_api
 from retrieval.api.server import Server
 from retrieval.embedding.port import Vectors
@@ -37,10 +37,6 @@ from workers.outcomes import Listener, Outcome
 from workers.watcher import Watcher
 
 log = logging.getLogger("headwater.daemon")
-
-# A thread that comes back from the disk, the model or the network waits so long for one that computes in
-# Python. With the interpreter's own 5 ms an edit during a first index, some thirty such returns, took 0.2 s.
-SWITCH_S = 0.001
 
 
 class Daemon:
@@ -96,11 +92,15 @@ class Daemon:
         return sum(lane.pending for lane in self.parts.ledger.views.lanes() if lane.lane == "bulk")
 
     def _recover(self) -> None:
-        """The data folder is ours alone: whoever held a lease, or had messages under way, is dead."""
+        """Where the data folder is ours alone, whoever held a lease or had messages under way is dead.
+
+        Beside a shared broker others may be at work: their leases end by themselves.
+        """
         ledger, edition = self.parts.ledger, self.parts.edition
-        ledger.claims.reap(all_leases=True)
-        ledger.claims.forget_messages()
-        configure_sources(self.parts)
+        if self._settings.broker.url is None:
+            ledger.claims.reap(all_leases=True)
+            ledger.claims.forget_messages()
+        configure_sources(ledger, self.parts.sources)
         again = ledger.claims.reindex(edition, self.parts.drafter.pipeline)
         if again:
             log.info("%s documents are indexed again: the parser or the chunker has changed", again)
@@ -112,19 +112,20 @@ class Daemon:
 
         return make_pipeline(
             self.parts,
-            send_message=lambda lane, ids: self._tasks.send_refresh(lane, ids),
+            send_message=lambda lane, ids: self._work_side.send(lane, ids),
             listener=listener,
             missed=self.metrics.scan_missed,
             stopping=self._raise_if_stopping,
             absent=lambda source, uris: self._watcher.doubt(source, uris),
+            waiting=lambda lane: self._work_side.waiting(lane),
+            lost_messages=lambda: self._work_side.lost_messages(),
         )
 
     def _begin(self, undo: contextlib.ExitStack) -> None:
         parts = self.parts
-        scans = {source.name: source.scan_every_s for source in self._settings.sources}
-        self._tasks = InProcess(self._pipeline.work, scans=scans, bulk_threads=bulk_threads(parts.embedder))
+        self._work_side = make_work_side(self._settings, parts, self._pipeline.work, self._clock)
         parts.batcher.on_embedded = self._embedded
-        parts.batcher.on_loaded = self._tasks.dispatch  # what came before the model waits for that
+        parts.batcher.on_loaded = self._work_side.dispatch  # what came before the model waits for that
         if isinstance(parts.embedder, RemoteEmbedder):
             parts.embedder.on_billed = self._billed
         parts.batcher.start_loading()
@@ -133,11 +134,11 @@ class Daemon:
             self._pipeline.reconciler,
             list(parts.sources.values()),
             self._clock,
-            list_source=self._tasks.list_source,
+            list_source=self._work_side.list_source,
             overflowed=self.metrics.overflow,
         )
-        self._tasks.start()
-        undo.callback(self._tasks.stop)
+        self._work_side.start()
+        undo.callback(self._work_side.stop)
         self._watcher.start()
         undo.callback(self._watcher.stop)
         # Callers that wait for a vector must be let go before the workers are waited for.
@@ -200,7 +201,7 @@ class Daemon:
     def _lost_data(self) -> Iterator[str]:
         """A deleted file can be read and written until it is closed: nothing else would tell."""
         path = data_file(self._settings)
-        if file_identity(path) != self._data_file:
+        if self._settings.ledger.url is None and file_identity(path) != self._data_file:
             yield (
                 f"{path} was removed or replaced while this daemon has it open: what it publishes is lost "
                 "when it ends. Stop it and start it again; everything that is missing is indexed again"

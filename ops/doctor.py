@@ -7,10 +7,11 @@ from pathlib import Path
 
 from ingestion.clock import Clock
 from ingestion.errors import HeadwaterError
-from ops import doctor_data, doctor_machine
+from ops import doctor_data, doctor_machine, doctor_stores
 from ops.asking import ask
 from ops.findings import Finding, Verdict, note, ok, wrong
 from ops.lock import running_daemon
+from ops.serving import api_url
 from ops.settings import Settings
 from ops.showing import plain
 
@@ -21,6 +22,7 @@ def examine(settings: Settings, clock: Clock) -> Iterator[Finding]:
         ("machine", lambda: doctor_machine.machine(settings.daemon.data, clock)),
         ("model", lambda: doctor_data.model(settings)),
         ("sources", lambda: _roots(settings)),
+        ("servers", lambda: doctor_stores.servers(settings, clock)),
         ("data", lambda: doctor_data.data(settings, clock.now())),
         ("daemon", lambda: _daemon(settings)),
     ]
@@ -57,6 +59,14 @@ def _roots(settings: Settings) -> Iterator[Finding]:
 
 def _daemon(settings: Settings) -> Iterator[Finding]:
     remembered = running_daemon(settings.daemon.data)
+    if remembered is None and settings.broker.url is not None:
+        url = api_url(settings)
+        if url is None:
+            where = f"{settings.daemon.host}:{settings.daemon.port}"
+            yield note("api", f"none answers at {where} (daemon.host, daemon.port).", "Start: headwater api")
+        else:
+            yield _ready("api", url)
+        return
     if remembered is None:
         yield note("daemon", "none runs on this data: nothing is kept current.", "Start: headwater up")
         return
@@ -67,10 +77,19 @@ def _daemon(settings: Settings) -> Iterator[Finding]:
     try:
         ask(remembered.url, "GET", "/healthz")
         yield ok(about, f"answers at {remembered.url}")
-        ask(remembered.url, "GET", "/readyz")
-        yield ok(about, "is ready: everything that was there at its start is searchable")
+    except HeadwaterError as error:
+        yield wrong(about, plain(error.message), plain(error.hint))
+        return
+    yield _ready(about, remembered.url)
+
+
+def _ready(about: str, url: str) -> Finding:
+    try:
+        answer = ask(url, "GET", "/readyz")
     except HeadwaterError as error:
         if error.message.startswith("Not ready"):
-            yield note(about, plain(error.message), "Wait for it; see: headwater status")
-        else:
-            yield wrong(about, plain(error.message), plain(error.hint))
+            return note(about, plain(error.message), "Wait for it; see: headwater status")
+        return wrong(about, plain(error.message), plain(error.hint))
+    if degraded := answer.get("degraded"):
+        return note(about, "answers, and " + plain(" ".join(degraded)), "Edits wait until it is back.")
+    return ok(about, "is ready: everything that was there at its start is searchable")

@@ -24,12 +24,15 @@ AHEAD_S = 60.0  # a time in the ledger this far in the future is not rounding
 def data(settings: Settings, now: float) -> Iterator[Finding]:
     """The data file and what it holds."""
     path = data_file(settings)
-    if not path.exists():
-        yield note("data file", f"{plain(str(path))} is not there yet.", "Start with: headwater up FOLDER")
-        return
-    yield (checked := _integrity(path))
-    if checked.remedy:
-        return
+    if settings.ledger.url is None:
+        if not path.exists():
+            yield note(
+                "data file", f"{plain(str(path))} is not there yet.", "Start with: headwater up FOLDER"
+            )
+            return
+        yield (checked := _integrity(path))
+        if checked.remedy:
+            return
     try:
         ledger = open_ledger(settings)
     except HeadwaterError as error:

@@ -38,8 +38,18 @@ CHUNK_RESULTS = ("embedded", "reused", "retired")
 class Metrics:
     """The hooks of one process, and its registry. Safe to call from any thread."""
 
-    def __init__(self, ledger: Ledger, clock: Clock, *, version: str, sources: Sequence[str] = ()) -> None:
-        """``sources`` get their counters at zero at once, so that the first increment is seen as one."""
+    def __init__(
+        self,
+        ledger: Ledger,
+        clock: Clock,
+        *,
+        version: str,
+        sources: Sequence[str] = (),
+        states: bool = True,
+    ) -> None:
+        """``sources`` get their counters at zero at once, so that the first increment is seen as one.
+        ``states``: whether this process shows the ledger's, too; of several, one does.
+        """
         self.registry = CollectorRegistry()
         self._make_counts()
         self._make_search()
@@ -58,7 +68,8 @@ class Metrics:
         for lane in Lane:
             self._texts.labels(lane)
             self._tokens.labels(lane)
-        self.registry.register(LedgerGauges(ledger, clock))
+        if states:
+            self.registry.register(LedgerGauges(ledger, clock))
         ProcessCollector(registry=self.registry)
 
     def _make_counts(self) -> None:
@@ -195,3 +206,8 @@ class Metrics:
         """Content type and body of ``/metrics``: OpenMetrics where the Accept header asks for it."""
         encoder, content_type = choose_encoder(accept)
         return content_type, encoder(self.registry)
+
+    def rendered(self, accept: str = "") -> tuple[bytes, str]:
+        """The same, as the API hands it on."""
+        content_type, body = self.render(accept)
+        return body, content_type

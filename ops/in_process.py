@@ -1,14 +1,17 @@
-"""Celery inside one process: a worker for each lane and beat, in threads, on the in-memory broker.
+"""Celery inside one process: a worker for each lane and beat, in threads.
 
-Nothing in that broker survives the process, and nothing has to: the ledger knows what is pending.
+Nothing in the in-memory broker survives the process, and nothing has to: the ledger knows what is pending. A
+role that has a process of its own is made of the same worker and the same beat, on a broker it shares.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +19,14 @@ from celery import Celery
 from celery.beat import EmbeddedService, Scheduler
 
 from ingestion.records import Lane
-from workers.app import UPKEEP_QUEUE, Work, make_app, send_refresh
+from workers.app import IN_PROCESS, UPKEEP_QUEUE, Work, make_app, send_refresh
 from workers.in_memory import end_waits
 
 log = logging.getLogger("headwater.in_process")
+
+
+FRESH_THREADS = 4
+UPKEEP_THREADS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +41,9 @@ class _Role:
 # an edit.
 def _roles(bulk_threads: int) -> tuple[_Role, ...]:
     return (
-        _Role(Lane.FRESH.value, threads=4),
+        _Role(Lane.FRESH.value, threads=FRESH_THREADS),
         _Role(Lane.BULK.value, threads=bulk_threads),
-        _Role(UPKEEP_QUEUE, threads=3),
+        _Role(UPKEEP_QUEUE, threads=UPKEEP_THREADS),
     )
 
 
@@ -44,23 +51,28 @@ SET_BACK_S = 5.0
 END_WAITS_S = 0.02
 
 
-class _Worker:
-    """One worker of its own application: workers that share one would share their choice of queues."""
+class Worker:
+    """One worker of its own application: workers that share one would share their choice of queues.
 
-    def __init__(self, app: Celery, role: _Role) -> None:
+    ``alone``: nobody watches it from another process, so it tells nobody that it is alive.
+    """
+
+    def __init__(self, app: Celery, queue: str, threads: int, *, alone: bool) -> None:
         self._controller = app.WorkController(
             pool="threads",
-            concurrency=role.threads,
-            queues=[role.queue],
+            concurrency=threads,
+            queues=[queue],
             prefetch_multiplier=1,
-            hostname=f"{role.queue}@localhost",
+            hostname=f"{queue}@localhost" if alone else f"{queue}-{os.getpid()}@{socket.gethostname()}",
             without_gossip=True,
             without_mingle=True,
-            without_heartbeat=True,
+            without_heartbeat=alone,
         )
-        self._thread = threading.Thread(
-            target=self._controller.start, name=f"worker-{role.queue}", daemon=True
-        )
+        self._thread = threading.Thread(target=self._controller.start, name=f"worker-{queue}", daemon=True)
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
 
     def start(self) -> None:
         self._thread.start()
@@ -87,20 +99,53 @@ class SteadyScheduler(Scheduler):  # type: ignore[misc]  # Celery has no types
         return super().tick(*args, **options)
 
 
+class Beat:
+    """Sends what the schedule says, from a thread."""
+
+    def __init__(self, app: Celery) -> None:
+        self._service: Any = EmbeddedService(app, thread=True, scheduler_cls=SteadyScheduler)
+        self._service.daemon = True
+
+    @property
+    def alive(self) -> bool:
+        alive: bool = self._service.is_alive()
+        return alive
+
+    def start(self) -> None:
+        self._service.start()
+
+    def stop(self) -> None:
+        """Send no more. Its own stop() would wait for the next wake-up."""
+        self._service.service.shutdown_requested = True
+
+
 class InProcess:
     """Workers, beat and the way to send to them, for one ``Work``.
 
     ``bulk_threads``: one embeds while another reads, parses and writes; an embedder that takes several
-    calls at once needs as many more.
+    calls at once needs as many more. ``broker``: one that other processes share, with its password.
     """
 
-    def __init__(self, work: Work, *, scans: dict[str, float], bulk_threads: int) -> None:
-        self._sender = make_app(work, scans=scans)
+    def __init__(
+        self,
+        work: Work,
+        *,
+        scans: Mapping[str, float],
+        bulk_threads: int,
+        broker: str = IN_PROCESS,
+        prefix: str = "headwater",
+    ) -> None:
+        def app() -> Celery:
+            return make_app(work, scans=scans, broker=broker, prefix=prefix)
+
+        self._sender = app()
         # Pool threads look tasks up in the process's default application, whoever received the message.
         self._sender.set_default()
-        self._workers = [_Worker(make_app(work, scans=scans), role) for role in _roles(bulk_threads)]
-        self._beat: Any = EmbeddedService(self._sender, thread=True, scheduler_cls=SteadyScheduler)
-        self._beat.daemon = True
+        self._workers = [
+            Worker(app(), role.queue, role.threads, alone=broker == IN_PROCESS)
+            for role in _roles(bulk_threads)
+        ]
+        self._beat = Beat(self._sender)
 
     def start(self) -> None:
         for worker in self._workers:
@@ -119,7 +164,7 @@ class InProcess:
 
     def stop(self) -> None:
         """Stop beat and the workers side by side; returns when their running tasks have ended."""
-        self._beat.service.shutdown_requested = True  # its own stop() waits for the next wake-up
+        self._beat.stop()
         stopping = [threading.Thread(target=_quietly(worker.stop)) for worker in self._workers]
         for thread in stopping:
             thread.start()

@@ -1,4 +1,4 @@
-"""One daemon a data folder: a lock held by the system, and a note of who holds it.
+"""One daemon a data folder, or any number of roles: a lock held by the system, and a note of who holds it.
 
 The lock is an flock: it ends with its process, however that ends, so there is no stale lock to remove.
 """
@@ -66,10 +66,25 @@ def held(data: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _locked(descriptor: int) -> bool:
+@contextlib.contextmanager
+def shared(data: Path) -> Iterator[None]:
+    """Hold the data folder together with other roles, and against a daemon of its own. Raises as ``held``."""
+    with writing_to(data):
+        data.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(data / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        if not any(_locked(descriptor, fcntl.LOCK_SH) for _ in range(TRIES)):
+            raise _taken(data)
+        (data / NOTE_NAME).unlink(missing_ok=True)  # of a daemon that was killed
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _locked(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
     """Whether the lock is ours now. Not to have it may mean no more than that somebody asks who has it."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         time.sleep(PAUSE_S)
         return False
@@ -109,8 +124,9 @@ def _read_note(data: Path) -> DaemonNote | None:
 
 def _taken(data: Path) -> AlreadyRunning:
     note = _read_note(data)
-    who = f"process {note.pid}, at {note.url}" if note else "a process that is still starting"
+    others = "roles in processes of their own, or one that is still starting"
+    who = f"process {note.pid}, at {note.url}" if note else others
     return AlreadyRunning(
-        f"A Headwater daemon already runs on {data} ({who}).",
+        f"Headwater already runs on {data} ({who}).",
         hint="Stop it first, or give this one another data folder (--data).",
     )

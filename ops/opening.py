@@ -1,4 +1,4 @@
-"""The data file on its own: for commands that read the ledger and embed nothing.
+"""The ledger on its own: for commands that read it and embed nothing.
 
 Apart from ``ops.wiring``, which imports every room: status is to take well under a second.
 """
@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from ingestion.clock import Clock, SystemClock
 from ingestion.database import Database
 from ingestion.errors import Misconfigured
 from ingestion.ledger.ledger import Ledger
+from ops.secret_file import read_secret
 from ops.settings import Settings
 
 DATA_FILE = "headwater.sqlite"
@@ -41,17 +44,37 @@ def _size_bytes(path: Path) -> int:
         return 0
 
 
-def require_data(settings: Settings) -> Path:
-    """The data file. Raises Misconfigured where there is none yet."""
-    path = data_file(settings)
-    if not path.exists():
+def ledger_url(settings: Settings) -> sa.URL | None:
+    """Where the ledger is, with its password; None for the data file. Raises Misconfigured."""
+    ledger = settings.ledger
+    if ledger.url is None:
+        return None
+    url = sa.make_url(ledger.url.get_secret_value())
+    if ledger.password_file is None:
+        return url
+    password = read_secret(
+        ledger.password_file, setting="ledger.password_file", what="The password of the ledger"
+    )
+    return url.set(password=password)
+
+
+def make_ledger(settings: Settings, clock: Clock) -> Ledger:
+    """The ledger that the settings name, made where it is not there yet."""
+    url = ledger_url(settings)
+    database = Database.file(data_file(settings)) if url is None else Database(url)
+    return Ledger(database, clock, lease_s=settings.ledger.lease_s)
+
+
+def require_data(settings: Settings) -> None:
+    """Raises Misconfigured where there is no data file yet. A server is simply asked."""
+    if settings.ledger.url is None and not data_file(settings).exists():
         raise Misconfigured(
             f"There is no knowledge base in {settings.daemon.data} yet.",
             hint="Start one with: headwater up FOLDER",
         )
-    return path
 
 
 def open_ledger(settings: Settings, *, clock: Clock | None = None) -> Ledger:
     """The ledger as it is. Raises Misconfigured where there is no data yet."""
-    return Ledger(Database.file(require_data(settings)), clock or SystemClock())
+    require_data(settings)
+    return make_ledger(settings, clock or SystemClock())

@@ -21,6 +21,7 @@ from ops.daemon import Daemon
 from ops.opening import data_file
 from ops.printing import Printing
 from ops.settings import Settings
+from ops.settings_stores import masked
 from ops.showing import counted, duration, plain
 
 STOP_S = 4.0
@@ -29,6 +30,8 @@ IDLE_TICK_S = 2.0
 
 # What they warn of, the outcomes say already.
 _TOLD_BY_OUTCOMES = ("headwater.refresh", "headwater.reconcile")
+# They tell of each try to reach a broker that is away; that is told once, by what sends.
+_REPEATING = ("celery.worker.consumer", "celery.beat", "kombu")
 
 
 class Stop:
@@ -62,7 +65,9 @@ class LogLines(logging.Handler):
         self.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
 
     def filter(self, record: logging.LogRecord) -> bool:
-        told = record.levelno < logging.ERROR and record.name.startswith(_TOLD_BY_OUTCOMES)
+        told = (record.levelno < logging.ERROR and record.name.startswith(_TOLD_BY_OUTCOMES)) or (
+            record.levelno < logging.CRITICAL and record.name.startswith(_REPEATING)
+        )
         return not told and bool(super().filter(record))
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -91,7 +96,9 @@ def run(settings: Settings, printing: Printing, *, started: Callable[[], None]) 
 
 def _greet(settings: Settings, daemon: Daemon, printing: Printing) -> None:
     printing.line(f"Headwater {daemon.note.version if daemon.note else ''} listens at {daemon.url}")
-    printing.line(f"  data     {plain(str(data_file(settings)))}")
+    ledger = settings.ledger.url
+    where = str(data_file(settings)) if ledger is None else masked(ledger.get_secret_value())
+    printing.line(f"  data     {plain(where)}")
     printing.line(f"  model    {plain(daemon.parts.embedder.description)}")
     for source in settings.sources:
         printing.line(f"  source   {source.name}: {plain(str(source.root))}")

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from pydantic import SecretStr
+
 from ingestion.clock import Clock
 from ingestion.errors import HeadwaterError
 from ingestion.ledger.ledger import Ledger
@@ -18,6 +20,7 @@ from ops.lock import DaemonNote, running_daemon
 from ops.measured import last_measured
 from ops.opening import data_file, size_bytes
 from ops.settings import Settings
+from ops.settings_stores import masked
 from ops.version import version
 from retrieval.api.representation import rfc3339, source_json
 
@@ -81,8 +84,20 @@ def _held(source: SourceBacklog, ledger: Ledger) -> Json:
 
 
 def _data(settings: Settings) -> Json:
-    path = data_file(settings)
-    return {"file": str(path), "size_bytes": size_bytes(path)}
+    """``file`` is None where the ledger is a server's; ``ledger``, ``index`` and ``broker`` are None where
+    they lie in the data file or the process."""
+    path = data_file(settings) if settings.ledger.url is None else None
+    return {
+        "file": None if path is None else str(path),
+        "size_bytes": None if path is None else size_bytes(path),
+        "ledger": _masked(settings.ledger.url),
+        "index": settings.index.url,
+        "broker": _masked(settings.broker.url),
+    }
+
+
+def _masked(url: SecretStr | None) -> str | None:
+    return None if url is None else masked(url.get_secret_value())
 
 
 def _model(settings: Settings, ledger: Ledger) -> Json:

@@ -30,7 +30,17 @@ from ops.lock import running_daemon
 from ops.opening import open_ledger
 from ops.remote import cost
 from ops.settings import Settings
-from ops.wiring import Parts, bulk_threads, configure_sources, make_pipeline, make_source, open_parts
+from ops.wiring import (
+    Parts,
+    bulk_threads,
+    configure_sources,
+    ensure_edition,
+    make_pipeline,
+    make_source,
+    make_sources,
+    open_or_make_ledger,
+    open_parts,
+)
 from retrieval.embedding.remote.sizes import estimated_tokens
 from workers.outcomes import Listener, ignore
 from workers.reconcile import Listed, Reconciler
@@ -74,8 +84,8 @@ def sync(
     stopping: Callable[[], bool],
 ) -> Synced:
     """List these sources and wait until what was found is published. ``stopping`` ends it early."""
-    if running_daemon(settings.daemon.data) is not None:
-        ledger = open_ledger(settings)
+    if settings.broker.url is not None or running_daemon(settings.daemon.data) is not None:
+        ledger = _opened_beside(settings)
         try:
             listed = _listed_for_daemon(ledger, settings, names)
             return _awaited(ledger, settings, listed, remaining, stopping)
@@ -83,7 +93,7 @@ def sync(
             ledger.database.close()
     parts = open_parts(settings)
     try:
-        configure_sources(parts)
+        configure_sources(parts.ledger, parts.sources)
         with _let_go(parts, stopping):
             return _carried_out_here(parts, names, listener, remaining, stopping)
     finally:
@@ -113,6 +123,17 @@ def _let_go(parts: Parts, stopping: Callable[[], bool]) -> Iterator[None]:
         ended.set()
 
 
+def _opened_beside(settings: Settings) -> Ledger:
+    """The ledger; beside a shared broker no process may have named the sources yet."""
+    if settings.broker.url is None:
+        return open_ledger(settings)
+    clock = SystemClock()
+    ledger = open_or_make_ledger(settings, clock)
+    ensure_edition(settings, ledger, clock)
+    configure_sources(ledger, make_sources(settings, clock))
+    return ledger
+
+
 def _listed_for_daemon(ledger: Ledger, settings: Settings, names: Sequence[str]) -> list[Listed]:
     kept = {state.name: state.location for state in ledger.sources.all() if state.active}
     for source in settings.sources:
@@ -140,7 +161,11 @@ def _awaited(
     remaining: Remaining,
     stopping: Callable[[], bool],
 ) -> Synced:
-    """Wait for the daemon: it never gives up, so only documents that fail by themselves end the wait."""
+    """Wait for the daemon: it never gives up, so only documents that fail by themselves end the wait.
+
+    Of workers of their own nothing is known here but what they do.
+    """
+    shared, progress = settings.broker.url is not None, _Progress(NO_PROGRESS_AT_ENDPOINT_S)
     while not stopping():
         number = _unfinished(ledger, listed)
         remaining(number)
@@ -149,7 +174,11 @@ def _awaited(
         waiting = _failing(ledger, listed, time.time(), number)
         if len(waiting) == number:
             return _synced(ledger, listed, waiting)
-        if running_daemon(settings.daemon.data) is None:
+        if shared and progress.stalled(number):
+            for_s = f"{progress.longest_s:.0f} s"
+            why = f"Nothing went on for {for_s}. Do workers for both lanes and a schedule run?"
+            return _synced(ledger, listed, reason=why)
+        if not shared and running_daemon(settings.daemon.data) is None:
             return _synced(ledger, listed, reason="The daemon ended meanwhile; start it, or sync, again.")
         time.sleep(POLL_S)
     return _synced(ledger, listed, reason="Interrupted: the daemon goes on with what was found.")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ingestion.clock import Clock, SystemClock
-from ingestion.database import Database
 from ingestion.errors import EmbedderUnavailable, Misconfigured
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.sources import SourceRow
@@ -14,24 +14,28 @@ from ingestion.ledger.values import Edition
 from ingestion.records import Lane
 from ingestion.sources.files import FilesSource
 from ops.lock import writing_to
-from ops.opening import data_file
+from ops.opening import make_ledger
 from ops.remote import remote_embedder
 from ops.settings import EmbeddingSettings, Settings, SourceSettings
+from ops.stores import make_index, refuse_network_mount
 from retrieval.embedding.batching import MicroBatcher
 from retrieval.embedding.models import make_embedder
 from retrieval.embedding.port import Embedder, Vectors
 from retrieval.embedding.remote.embedder import RemoteEmbedder
-from retrieval.index.embedded import EmbeddedIndex
-from workers.dispatch import Dispatcher, SendMessage
+from retrieval.index.port import Index
+from workers.dispatch import Dispatcher, SendMessage, Waiting
 from workers.drafting import Drafter
 from workers.outcomes import Listener
 from workers.reconcile import Missed, Reconciler
 from workers.refresh import Absent, Refresher
 from workers.staging import SLICE_TEXTS
 from workers.upkeep import Upkeep
-from workers.work import PipelineWork
+from workers.work import Able, PipelineWork
 
 BULK_THREADS = 2  # one embeds while the other reads, parses and writes
+# A thread that comes back from the disk, the model or the network waits so long for one that computes in
+# Python. With the interpreter's own 5 ms an edit during a first index, some thirty such returns, took 0.2 s.
+SWITCH_S = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,7 @@ class Parts:
     settings: Settings
     clock: Clock
     ledger: Ledger
-    index: EmbeddedIndex
+    index: Index
     embedder: Embedder
     batcher: MicroBatcher
     sources: dict[str, FilesSource]
@@ -50,8 +54,7 @@ class Parts:
 
     def close(self) -> None:
         self.batcher.close()
-        if isinstance(self.embedder, RemoteEmbedder):
-            self.embedder.close()
+        _close_embedder(self.embedder)
         self.index.close()
         self.ledger.database.close()
 
@@ -60,12 +63,15 @@ def open_parts(settings: Settings, *, clock: Clock | None = None) -> Parts:
     """Open or make the knowledge base. Raises Misconfigured and its kind; loads no model."""
     clock = clock or SystemClock()
     embedder = embedder_of(settings.embedding, clock=clock)
-    with writing_to(settings.daemon.data):
-        settings.daemon.data.mkdir(parents=True, exist_ok=True)
-    ledger = Ledger(Database.file(data_file(settings)), clock)
-    edition = ledger.sources.edition(embedder.fingerprint, embedder.dimensions, embedder.description)
-    index = EmbeddedIndex(ledger.database)
-    index.create(edition.name, edition.dimensions)
+    with contextlib.ExitStack() as undo:
+        undo.callback(_close_embedder, embedder)
+        ledger = open_or_make_ledger(settings, clock)
+        undo.callback(ledger.database.close)
+        edition = ledger.sources.edition(embedder.fingerprint, embedder.dimensions, embedder.description)
+        index = make_index(settings, ledger.database)
+        undo.callback(index.close)
+        index.create(edition.name, edition.dimensions)
+        undo.pop_all()
     return Parts(
         settings=settings,
         clock=clock,
@@ -73,10 +79,33 @@ def open_parts(settings: Settings, *, clock: Clock | None = None) -> Parts:
         index=index,
         embedder=embedder,
         batcher=MicroBatcher(embedder),
-        sources={source.name: make_source(source, clock) for source in settings.sources},
+        sources=make_sources(settings, clock),
         edition=edition,
         drafter=Drafter(embedder.max_tokens, embedder.count_tokens, clock),
     )
+
+
+def open_or_make_ledger(settings: Settings, clock: Clock) -> Ledger:
+    """The ledger, with the data folder made where it is missing. Raises Misconfigured and its kind."""
+    data = settings.daemon.data
+    if settings.ledger.url is None:
+        refuse_network_mount(data)
+    with writing_to(data):
+        data.mkdir(parents=True, exist_ok=True)
+    return make_ledger(settings, clock)
+
+
+def ensure_edition(settings: Settings, ledger: Ledger, clock: Clock) -> None:
+    """What is observed is pending in an edition: there must be one before the first look."""
+    if ledger.sources.live_edition() is None:
+        embedder = embedder_of(settings.embedding, clock=clock)
+        ledger.sources.edition(embedder.fingerprint, embedder.dimensions, embedder.description)
+        _close_embedder(embedder)
+
+
+def _close_embedder(embedder: Embedder) -> None:
+    if isinstance(embedder, RemoteEmbedder):
+        embedder.close()
 
 
 def embedder_of(settings: EmbeddingSettings, *, clock: Clock | None = None) -> Embedder:
@@ -96,11 +125,13 @@ def make_source(settings: SourceSettings, clock: Clock) -> FilesSource:
     )
 
 
-def configure_sources(parts: Parts) -> None:
+def make_sources(settings: Settings, clock: Clock) -> dict[str, FilesSource]:
+    return {source.name: make_source(source, clock) for source in settings.sources}
+
+
+def configure_sources(ledger: Ledger, sources: Mapping[str, FilesSource]) -> None:
     """Tell the ledger what the settings name: only these sources are served."""
-    parts.ledger.sources.configure(
-        [SourceRow(one.name, one.kind, one.location) for one in parts.sources.values()]
-    )
+    ledger.sources.configure([SourceRow(one.name, one.kind, one.location) for one in sources.values()])
 
 
 def slice_texts(embedder: Embedder) -> int:
@@ -133,12 +164,23 @@ def make_pipeline(
     missed: Missed,
     stopping: Callable[[], None] = lambda: None,
     absent: Absent | None = None,
+    threads: int | None = None,
+    waiting: Waiting = lambda lane: 0,
+    lost_messages: Callable[[], bool] = lambda: False,
+    able: Able | None = None,
 ) -> Pipeline:
     """``stopping`` is called before each slice that is embedded, and raises to end an attempt early.
 
-    ``absent`` is told what workers did not find; without one it is judged at once.
+    ``absent`` is told what workers did not find; without one it is judged at once. ``threads``: those of the
+    bulk lane, in all processes together. What is known of the broker comes from ``waiting`` and
+    ``lost_messages``. ``able``: whether anything may be claimed; None: once the model is loaded.
     """
-    dispatcher = Dispatcher(parts.ledger, send_message, bulk_threads=bulk_threads(parts.embedder))
+    dispatcher = Dispatcher(
+        parts.ledger,
+        send_message,
+        bulk_threads=threads or bulk_threads(parts.embedder),
+        waiting=waiting,
+    )
     reconciler = Reconciler(parts.ledger, parts.clock, listener=listener, send=dispatcher.send, missed=missed)
 
     def embed(texts: Sequence[str], lane: Lane, tokens: Sequence[int]) -> Vectors:
@@ -168,6 +210,7 @@ def make_pipeline(
         upkeep,
         reconciler,
         parts.sources,
-        able=lambda: parts.batcher.ready,
+        able=able or (lambda: parts.batcher.ready),
+        lost_messages=lost_messages,
     )
     return Pipeline(work, reconciler, dispatcher)

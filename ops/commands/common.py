@@ -41,13 +41,13 @@ def located(function: Decorated) -> Decorated:
     )(function)
 
 
-def settings_of(config: Path | None, data: Path | None) -> Settings:
+def settings_of(config: Path | None, data: Path | None, host: str | None = None) -> Settings:
     """The settings in force. Where they name no source, those that ``up`` was last given for this data
     folder count: so a second terminal needs no arguments. Raises WrongSettings."""
     from ops.remembered import with_remembered_sources
     from ops.settings import load
 
-    return with_remembered_sources(load(config, arguments={"daemon.data": data}))
+    return with_remembered_sources(load(config, arguments={"daemon.data": data, "daemon.host": host}))
 
 
 @contextlib.contextmanager

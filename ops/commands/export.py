@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import shutil
@@ -17,6 +18,7 @@ from ops.showing import counted, plain
 
 if TYPE_CHECKING:
     from ingestion.ledger.ledger import Ledger
+    from retrieval.index.port import Index
 
 
 @click.command("export")
@@ -28,20 +30,26 @@ def command(out: Path | None, config: Path | None, data: Path | None) -> None:
     The lines are those of one moment, whatever is published meanwhile. An existing file is replaced
     only once the export is complete; a device or a pipe is written to.
     """
-    with opened_ledger(settings_of(config, data)) as ledger:
+    from ops.stores import make_index
+
+    settings = settings_of(config, data)
+    with (
+        opened_ledger(settings) as ledger,
+        contextlib.closing(make_index(settings, ledger.database)) as index,
+    ):
         if out is None:
             if sys.stdout is None:
                 raise click.ClickException("The standard output is closed; name a file with --out.")
-            _spooled(ledger, sys.stdout.buffer)
+            _spooled(ledger, index, sys.stdout.buffer)
         else:
-            number = _to_file(ledger, Path(os.path.realpath(out)))
+            number = _to_file(ledger, index, Path(os.path.realpath(out)))
             click.echo(f"{counted(number, 'chunk')} written to {plain(str(out))}", err=True)
 
 
-def _spooled(ledger: Ledger, into: IO[bytes]) -> int:
+def _spooled(ledger: Ledger, index: Index, into: IO[bytes]) -> int:
     with tempfile.TemporaryFile() as spool:
         text = io.TextIOWrapper(spool, encoding="utf-8", errors="backslashreplace")
-        number = _export(ledger, text)
+        number = _export(ledger, index, text)
         text.flush()
         spool.seek(0)
         shutil.copyfileobj(spool, into)
@@ -49,20 +57,20 @@ def _spooled(ledger: Ledger, into: IO[bytes]) -> int:
     return number
 
 
-def _to_file(ledger: Ledger, out: Path) -> int:
+def _to_file(ledger: Ledger, index: Index, out: Path) -> int:
     """``out`` is no symbolic link: what it leads to would stay as it was."""
     try:
         if out.exists() and not out.is_file():
             with out.open("wb") as device:
-                return _spooled(ledger, device)
-        return _replaced(ledger, out)
+                return _spooled(ledger, index, device)
+        return _replaced(ledger, index, out)
     except OSError as error:
         raise click.ClickException(
             plain(f"{out} could not be written ({error.strerror or error}); nothing was changed.")
         ) from error
 
 
-def _replaced(ledger: Ledger, out: Path) -> int:
+def _replaced(ledger: Ledger, index: Index, out: Path) -> int:
     with tempfile.NamedTemporaryFile(
         "w+",
         dir=out.parent,
@@ -73,7 +81,7 @@ def _replaced(ledger: Ledger, out: Path) -> int:
     ) as file:
         temporary = Path(file.name)
         try:
-            number = _export(ledger, file)
+            number = _export(ledger, index, file)
             file.flush()
             os.fchmod(file.fileno(), 0o666 & ~_umask())
             temporary.replace(out)
@@ -83,11 +91,10 @@ def _replaced(ledger: Ledger, out: Path) -> int:
     return number
 
 
-def _export(ledger: Ledger, file: IO[str]) -> int:
+def _export(ledger: Ledger, index: Index, file: IO[str]) -> int:
     from ops.exporting import export
-    from retrieval.index.embedded import EmbeddedIndex
 
-    return export(ledger, EmbeddedIndex(ledger.database), file)
+    return export(ledger, index, file)
 
 
 def _umask() -> int:

@@ -10,7 +10,7 @@ import click
 @click.command("hash-key")
 def command() -> None:
     """Hash an API key for [api] keys. Asks for the key, or reads it from a pipe."""
-    from ops.settings import MIN_KEY_CHARACTERS
+    from ops.settings_keys import MIN_KEY_CHARACTERS
     from retrieval.api.keys import hash_key
 
     key = click.prompt("Key", hide_input=True) if sys.stdin.isatty() else sys.stdin.readline().strip()

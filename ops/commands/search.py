@@ -98,15 +98,15 @@ def _mark(hit: Json) -> str:
 
 
 def _answer(settings: Settings, body: Json) -> Json:
-    from ops.lock import running_daemon
+    from ops.serving import api_url
 
-    note = running_daemon(settings.daemon.data)
-    if note is None or not note.port:
+    url = api_url(settings)
+    if url is None:
         return _searched_here(settings, body)
     from ops.asking import ask
 
     answer: Json = ask(
-        note.url,
+        url,
         "POST",
         "/v1/search",
         body=body,

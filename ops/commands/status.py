@@ -49,15 +49,15 @@ def shown(report: Json, now: float) -> Iterator[str]:
     if report["dead_letters"]:
         yield f"{counted(report['dead_letters'], 'dead letter')}: see headwater dead"
     yield ""
-    yield f"data:   {plain(report['data']['file'])}, {size(report['data']['size_bytes'])}, " + counted(
-        report["chunks"], "chunk"
-    )
+    yield from _data(report)
     yield from _model(report["model"])
     yield from _settings(report)
 
 
 def _daemon(report: Json, now: float) -> str:
     daemon = report["daemon"]
+    if daemon is None and report["data"]["broker"]:
+        return "No daemon of its own runs here: roles in processes of theirs work beside the broker."
     if daemon is None:
         return "No daemon runs on this data: nothing is kept current. Start one with: headwater up"
     where = f" at {daemon['url']}" if daemon["url"] else ", not listening yet"
@@ -99,6 +99,15 @@ def _at(time_of: str | None, now: float) -> str:
         return "none yet"
     at = seconds_of(time_of)
     return f"{moment(at)} ({ago(now - at)})"
+
+
+def _data(report: Json) -> Iterator[str]:
+    data = report["data"]
+    where = f"{data['file']}, {size(data['size_bytes'])}" if data["file"] else data["ledger"]
+    yield f"data:   {plain(where)}, {counted(report['chunks'], 'chunk')}"
+    for name in ("index", "broker"):
+        if data[name]:
+            yield f"{name + ':':<7} {plain(data[name])}"
 
 
 def _model(model: Json) -> Iterator[str]:

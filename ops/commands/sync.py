@@ -142,7 +142,8 @@ def _dry_run(settings: Settings, names: Sequence[str], as_json: bool) -> None:
     from ops.wiring import open_parts
 
     with tempfile.TemporaryDirectory(prefix="headwater-") as scratch:
-        if not data_file(settings).exists():  # nothing was indexed yet, and nothing is to be written
+        # Nothing was indexed yet, and nothing is to be written.
+        if settings.ledger.url is None and not data_file(settings).exists():
             daemon = settings.daemon.model_copy(update={"data": Path(scratch)})
             settings = settings.model_copy(update={"daemon": daemon})
         parts = open_parts(settings)

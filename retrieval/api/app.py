@@ -36,10 +36,14 @@ _MAX_ID = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether every source's first listing is indexed and everything answers; if not, why not."""
+    """Whether every source's first listing is indexed and everything answers; if not, why not.
+
+    ``degraded``: what is away and no reason to ask elsewhere.
+    """
 
     ready: bool
     reasons: Sequence[str] = ()
+    degraded: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +147,8 @@ def _add_operations(app: FastAPI, service: Service) -> None:
         """200 once it answers from everything that was there at its start; 503 with reasons until then."""
         readiness = service.ready()
         if readiness.ready:
-            return _json({"ready": True})
+            shown = list(readiness.degraded) if request.scope.get(AUTHENTICATED) else []
+            return _json({"ready": True, "degraded": shown} if readiness.degraded else {"ready": True})
         reasons = readiness.reasons if request.scope.get(AUTHENTICATED) else ()
         faults = [("", reason) for reason in reasons]
         return problem(503, "Not ready: " + (" ".join(reasons) or "see /v1/status."), faults=faults)

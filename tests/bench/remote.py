@@ -24,7 +24,7 @@ from typing import Any
 import httpx
 
 from ingestion.records import Lane
-from ops.daemon import SWITCH_S
+from ops.wiring import SWITCH_S
 from retrieval.embedding.batching import MicroBatcher
 from retrieval.embedding.remote.making import RemoteModel, make_remote
 from tests.bench._common import HASHING, ROOT, begin, row, service, small_files, workplace, write_all

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from ingestion.errors import AlreadyRunning, Misconfigured
 from ops.cli import headwater
-from ops.lock import NOTE_NAME, DaemonNote, held, running_daemon, write_note
+from ops.lock import NOTE_NAME, DaemonNote, held, running_daemon, shared, write_note
 
 NOTE = DaemonNote(pid=17, host="::", port=7878, started_at=0.0, version="1")
 
@@ -28,6 +28,20 @@ def test_a_folder_is_held_by_one_who_says_where_it_answers(tmp_path: Path) -> No
             pass
     assert running_daemon(data) is None
     assert not (data / NOTE_NAME).exists()
+
+
+def test_roles_hold_a_folder_together_and_against_a_daemon(tmp_path: Path) -> None:
+    with held(tmp_path):
+        with pytest.raises(AlreadyRunning), shared(tmp_path):
+            pass
+        write_note(tmp_path, NOTE)
+    write_note(tmp_path, NOTE)  # as of a daemon that was killed
+    with shared(tmp_path), shared(tmp_path):
+        with pytest.raises(AlreadyRunning, match="roles in processes of their own"), held(tmp_path):
+            pass
+        assert running_daemon(tmp_path) is None
+    with held(tmp_path):
+        pass
 
 
 def test_who_only_asks_keeps_nobody_from_starting(tmp_path: Path) -> None:

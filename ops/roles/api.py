@@ -1,0 +1,107 @@
+"""``headwater api``: answers questions, and shows the state of everything.
+
+Ready while the ledger, the index and the embedder answer. A broker that is away is no reason to send searches
+elsewhere: only edits wait for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from ingestion.clock import Clock
+from ingestion.errors import HeadwaterError
+from ops.exporter import Metrics
+from ops.roles.health import Health
+from ops.roles.process import Waiting
+from ops.settings import Settings
+from ops.status import status_report
+from ops.version import version
+from ops.wiring import Parts, open_parts
+from ops.workshop import Messenger, make_shared_app
+from retrieval.api.app import Readiness, Service, make_api
+from retrieval.embedding.port import Vectors
+from retrieval.search import Searcher
+from workers.dispatch import Dispatcher
+from workers.no_work import NoWork
+
+
+class ApiRole:
+    """Serves on ``daemon.host`` and ``daemon.port``."""
+
+    name = "api"
+
+    def __init__(self, settings: Settings, clock: Clock, *, host: str) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._host = host
+        self._health: Health | None = None
+        self._searcher: Searcher | None = None
+
+    def open(self, waiting: Waiting, health: Health, undo: contextlib.ExitStack) -> str:
+        """Answers once the ledger and the index are there: until the model is loaded, by words alone."""
+        app = make_shared_app(self._settings, NoWork())
+        parts = waiting.until_made(lambda: open_parts(self._settings, clock=self._clock))
+        undo.callback(parts.close)
+        messenger = Messenger(self._settings, app, parts.ledger, self._clock)
+        messenger.start()
+        undo.callback(messenger.close)
+        self._health = health
+        parts.batcher.start_loading()
+        health.replace(make_api(self._service(parts, messenger, undo)))
+        return f"broker {messenger.broker.shown}, {parts.embedder.description}"
+
+    def stopping(self) -> None:
+        """Answers under way are given, before what they need is closed."""
+        if self._searcher is not None:
+            self._searcher.close()  # first: searches that wait would hold the server up
+        if self._health is not None:
+            self._health.stop()
+
+    def alive(self) -> bool:
+        return True
+
+    def _service(self, parts: Parts, messenger: Messenger, undo: contextlib.ExitStack) -> Service:
+        metrics = Metrics(parts.ledger, self._clock, version=version())
+        dispatcher = Dispatcher(parts.ledger, messenger.send)
+
+        def embed_query(text: str) -> Vectors | None:
+            return parts.batcher.embed_query(text) if parts.batcher.ready else None
+
+        searcher = self._searcher = Searcher(
+            parts.ledger,
+            parts.index,
+            embed_query,
+            self._clock,
+            on_demand=dispatcher.send,
+            observe=metrics,
+        )
+        undo.callback(searcher.close)
+        return Service(
+            searcher=searcher,
+            ledger=parts.ledger,
+            clock=self._clock,
+            host=self._host,
+            key_hashes=self._settings.api.keys,
+            status=lambda: self._status(parts),
+            ready=lambda: readiness(parts, messenger),
+            metrics=metrics.rendered,
+        )
+
+    def _status(self, parts: Parts) -> dict[str, Any]:
+        return status_report(self._settings, parts.ledger, self._clock)
+
+
+def readiness(parts: Parts, messenger: Messenger) -> Readiness:
+    """What is missing, dependency by dependency; and what is worse than usual without being missed."""
+    reasons = []
+    for name, check in (("ledger", parts.ledger.fence.generation), ("index", parts.index.check)):
+        try:
+            check()
+        except HeadwaterError as error:
+            reasons.append(f"{name}: {error}")
+    if not parts.batcher.ready:
+        failure = parts.batcher.load_failure
+        reasons.append(f"embedder: {failure or 'the embedding model is being loaded'}")
+    degraded = [] if messenger.away is None else [f"broker: {messenger.away}"]
+    return Readiness(not reasons, reasons, degraded)

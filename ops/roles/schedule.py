@@ -1,0 +1,63 @@
+"""``headwater schedule``: sends what is due and does the upkeep: leases, sweep, history, audit.
+
+Any number may run: each of its tasks is an idempotent claim or a repeatable clean-up in the ledger.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+
+from ingestion.clock import Clock
+from ops.in_process import UPKEEP_THREADS, Beat, Worker
+from ops.roles.health import Health
+from ops.roles.process import Waiting
+from ops.settings import Settings
+from ops.wiring import configure_sources
+from ops.workshop import Workshop
+from workers.app import UPKEEP_QUEUE
+from workers.outcomes import Listener
+
+log = logging.getLogger("headwater.schedule")
+
+
+class ScheduleRole:
+    """Loads no model."""
+
+    name = "schedule"
+
+    def __init__(self, settings: Settings, clock: Clock, *, listener: Listener) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._listener = listener
+        self._worker: Worker | None = None
+        self._beat: Beat | None = None
+
+    def open(self, waiting: Waiting, health: Health, undo: contextlib.ExitStack) -> str:
+        shop = waiting.until_made(lambda: Workshop(self._settings, self._clock, listener=self._listener))
+        undo.callback(shop.close)
+        health.serve(lambda: (), lambda accept: shop.metrics.rendered(accept))
+        waiting.until_made(shop.broker.check)
+        waiting.until_made(lambda: self._prepare(shop))
+        shop.start()
+        shop.app.set_default()
+        self._worker = Worker(shop.app, UPKEEP_QUEUE, UPKEEP_THREADS, alone=False)
+        undo.callback(self._worker.stop)
+        self._worker.start()
+        self._beat = Beat(shop.app)
+        undo.callback(self._beat.stop)
+        self._beat.start()
+        return f"broker {shop.broker.shown}"
+
+    def stopping(self) -> None:
+        """What it does is short, and is done again by the next one."""
+
+    def alive(self) -> bool:
+        return all(one is not None and one.alive for one in (self._worker, self._beat))
+
+    def _prepare(self, shop: Workshop) -> None:
+        parts = shop.parts
+        configure_sources(parts.ledger, parts.sources)
+        again = parts.ledger.claims.reindex(parts.edition, parts.drafter.pipeline)
+        if again:
+            log.info("%s documents are indexed again: the parser or the chunker has changed", again)

@@ -1,0 +1,109 @@
+"""``headwater watch``: sees what changes in the sources, and says so to the ledger and the workers.
+
+It reads no document and needs neither index nor model. Two that watch one source find the same twice: the
+second finds nothing new in the ledger.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+
+from ingestion.clock import Clock
+from ingestion.ledger.ledger import Ledger
+from ingestion.sources.files import FilesSource
+from ops.exporter import Metrics
+from ops.listing import Lister
+from ops.roles.health import Health
+from ops.roles.process import Waiting
+from ops.settings import Settings
+from ops.showing import counted
+from ops.version import version
+from ops.wiring import configure_sources, ensure_edition, make_sources, open_or_make_ledger
+from ops.workshop import Messenger, make_shared_app
+from workers.dispatch import Dispatcher
+from workers.no_work import NoWork
+from workers.outcomes import Listener, Outcome
+from workers.reconcile import Reconciler
+from workers.watcher import Watcher
+
+
+@dataclass(frozen=True, slots=True)
+class _Seeing:
+    ledger: Ledger
+    sources: dict[str, FilesSource]
+    messenger: Messenger
+
+
+class WatchRole:
+    """Watches and lists every source of the settings."""
+
+    name = "watch"
+
+    def __init__(self, settings: Settings, clock: Clock, *, listener: Listener) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._listener = listener
+        self._watcher: Watcher | None = None
+
+    def open(self, waiting: Waiting, health: Health, undo: contextlib.ExitStack) -> str:
+        """A broker that is away is no reason to wait: what changed is noted in the ledger."""
+        seeing = waiting.until_made(self._seeing)
+        undo.callback(seeing.ledger.database.close)
+        seeing.messenger.start()
+        undo.callback(seeing.messenger.close)
+        metrics = Metrics(
+            seeing.ledger, self._clock, version=version(), sources=list(seeing.sources), states=False
+        )
+        health.serve(lambda: (), lambda accept: metrics.rendered(accept))
+        self._start(seeing, metrics, undo)
+        return f"{counted(len(seeing.sources), 'source')}, broker {seeing.messenger.broker.shown}"
+
+    def stopping(self) -> None:
+        """Whatever is being looked at is looked at again by the next one."""
+
+    def alive(self) -> bool:
+        return self._watcher is not None and self._watcher.alive
+
+    def _seeing(self) -> _Seeing:
+        app = make_shared_app(self._settings, NoWork())
+        ledger = open_or_make_ledger(self._settings, self._clock)
+        try:
+            ensure_edition(self._settings, ledger, self._clock)
+            sources = make_sources(self._settings, self._clock)
+            configure_sources(ledger, sources)
+            return _Seeing(ledger, sources, Messenger(self._settings, app, ledger, self._clock))
+        except BaseException:
+            ledger.database.close()
+            raise
+
+    def _start(self, seeing: _Seeing, metrics: Metrics, undo: contextlib.ExitStack) -> None:
+        def outcome(one: Outcome) -> None:
+            metrics.outcome(one)
+            self._listener(one)
+
+        dispatcher = Dispatcher(seeing.ledger, seeing.messenger.send)
+        reconciler = Reconciler(
+            seeing.ledger, self._clock, listener=outcome, send=dispatcher.send, missed=metrics.scan_missed
+        )
+        lister = Lister(
+            lambda name: _listed(reconciler, seeing.sources[name]),
+            self._clock,
+            every_s={one.name: one.scan_every_s for one in self._settings.sources},
+        )
+        self._watcher = Watcher(
+            seeing.ledger,
+            reconciler,
+            list(seeing.sources.values()),
+            self._clock,
+            list_source=lister.ask,
+            overflowed=metrics.overflow,
+        )
+        lister.start()
+        undo.callback(lister.stop)
+        self._watcher.start()
+        undo.callback(self._watcher.stop)
+
+
+def _listed(reconciler: Reconciler, source: FilesSource) -> None:
+    reconciler.list_source(source, watched=True)

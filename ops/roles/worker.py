@@ -1,0 +1,64 @@
+"""``headwater worker``: claims, embeds and publishes what one lane holds."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+
+from ingestion.clock import Clock
+from ingestion.records import Lane
+from ops.in_process import FRESH_THREADS, Worker
+from ops.roles.health import Health
+from ops.roles.process import Waiting
+from ops.settings import Settings
+from ops.wiring import bulk_threads
+from ops.workshop import Workshop
+from workers.outcomes import Listener
+
+
+class WorkerRole:
+    """``concurrency`` None: four threads for edits; for bulk work as many as the embedder takes."""
+
+    def __init__(
+        self, settings: Settings, clock: Clock, *, lane: Lane, concurrency: int | None, listener: Listener
+    ) -> None:
+        self.name = f"worker, {lane.value} lane"
+        self._settings = settings
+        self._clock = clock
+        self._lane = lane
+        self._concurrency = concurrency
+        self._listener = listener
+        self._workshop: Workshop | None = None
+        self._worker: Worker | None = None
+
+    def open(self, waiting: Waiting, health: Health, undo: contextlib.ExitStack) -> str:
+        """Consumes nothing before the model is loaded: others may be able to embed already."""
+        shop = waiting.until_made(lambda: Workshop(self._settings, self._clock, listener=self._listener))
+        undo.callback(shop.close)
+        self._workshop = shop
+        health.serve(self._faults, lambda accept: shop.metrics.rendered(accept))
+        waiting.until_made(shop.broker.check)
+        waiting.until_made(shop.loaded, level=logging.INFO)  # as every start does
+        shop.start()
+        shop.app.set_default()  # pool threads look tasks up there
+        threads = self._concurrency or self._usual_threads(shop)
+        self._worker = Worker(shop.app, self._lane.value, threads, alone=False)
+        undo.callback(self._worker.stop)
+        self._worker.start()
+        return f"{threads} threads, broker {shop.broker.shown}, {shop.parts.embedder.description}"
+
+    def stopping(self) -> None:
+        if self._workshop is not None:
+            self._workshop.end_attempts()
+
+    def alive(self) -> bool:
+        return self._worker is not None and self._worker.alive
+
+    def _usual_threads(self, shop: Workshop) -> int:
+        return FRESH_THREADS if self._lane is Lane.FRESH else bulk_threads(shop.parts.embedder)
+
+    def _faults(self) -> list[str]:
+        shop = self._workshop
+        if shop is None or shop.parts.batcher.ready:
+            return []
+        return [str(shop.parts.batcher.load_failure or "The embedding model is being loaded.")]

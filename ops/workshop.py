@@ -1,0 +1,193 @@
+"""The pipeline of one process beside a broker that it shares: what the roles and ``ops.celery_app`` run.
+
+Opened as a whole or not at all. It consumes nothing: that is for the worker around it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Sequence
+
+from celery import Celery
+
+from ingestion.clock import Clock
+from ingestion.errors import EmbedderUnavailable, HeadwaterError, Interrupted
+from ingestion.ledger.ledger import Ledger
+from ingestion.records import Lane
+from ops.absences import Absences
+from ops.exporter import Metrics
+from ops.measured import Measuring
+from ops.remote import cost
+from ops.settings import Settings
+from ops.stores import broker_url, make_broker
+from ops.version import version
+from ops.wiring import Parts, Pipeline, bulk_threads, make_pipeline, open_parts
+from retrieval.embedding.remote.embedder import RemoteEmbedder
+from workers.app import Work, make_app, send_refresh
+from workers.outcomes import Listener, Outcome
+from workers.redis_broker import RedisBroker
+from workers.sending import Sender
+
+log = logging.getLogger("headwater.workshop")
+
+TEND_S = 2.0
+# Threads that may wait for bulk work, in all processes together: each process knows only its own.
+SHARED_THREADS = 32
+
+
+def make_shared_app(settings: Settings, work: Work, *, scans: dict[str, float] | None = None) -> Celery:
+    """The Celery application on the broker of the settings. Raises Misconfigured where there is none."""
+    make_broker(settings).close()  # says what is missing
+    url = broker_url(settings)
+    assert url is not None
+    return make_app(work, scans=scans or {}, broker=url, prefix=settings.broker.prefix)
+
+
+class Messenger:
+    """The way to the broker: sends in the background, and knows whether it answers."""
+
+    def __init__(self, settings: Settings, app: Celery, ledger: Ledger, clock: Clock) -> None:
+        self.broker = make_broker(settings)
+        self._app = app
+        self._sender = Sender(
+            self.broker,
+            lambda lane, ids: send_refresh(app, lane, ids),
+            clock,
+            forget_messages=ledger.claims.forget_messages,
+        )
+        self.send = self._sender.send
+
+    @property
+    def away(self) -> str | None:
+        return self._sender.away
+
+    def waiting(self, lane: Lane) -> int:
+        """Messages nobody has taken yet; 0 where the broker does not say."""
+        if self.away is None:
+            with contextlib.suppress(HeadwaterError):
+                return self.broker.waiting(lane)
+        return 0
+
+    def lost_messages(self) -> bool:
+        """Whether the broker has lost what it held; not known while it is away."""
+        if self.away is None:
+            with contextlib.suppress(HeadwaterError):
+                return self.broker.lost_messages()
+        return False
+
+    def start(self) -> None:
+        self._sender.start()
+
+    def close(self) -> None:
+        self._sender.close()
+        self.broker.close()
+        self._app.close()
+
+
+class Workshop:
+    """The parts, the pipeline and the messenger of one process. Raises as ``open_parts`` does."""
+
+    def __init__(self, settings: Settings, clock: Clock, *, listener: Listener) -> None:
+        self._settings = settings
+        self._listener = listener
+        self._stopping = threading.Event()
+        self._closed = threading.Event()
+        self._absences = Absences(self._judge)
+        make_broker(settings).close()
+        self.parts: Parts = open_parts(settings, clock=clock)
+        self.metrics = Metrics(
+            self.parts.ledger, clock, version=version(), sources=list(self.parts.sources), states=False
+        )
+        self._measuring = Measuring(settings.daemon.data, self.parts.embedder, clock)
+        self.pipeline: Pipeline = self._make_pipeline()
+        self.app = make_shared_app(settings, self.pipeline.work)
+        self.messenger = Messenger(settings, self.app, self.parts.ledger, clock)
+        self._tending = threading.Thread(target=self._tend, name="tending", daemon=True)
+        self._hear()
+
+    @property
+    def broker(self) -> RedisBroker:
+        return self.messenger.broker
+
+    def start(self) -> None:
+        self.messenger.start()
+        self._tending.start()
+
+    def loaded(self) -> None:
+        """Raises EmbedderUnavailable until there is a model to embed with, and what keeps it from loading."""
+        self.parts.batcher.start_loading()
+        if self.parts.batcher.ready:
+            return
+        if failure := self.parts.batcher.load_failure:
+            raise failure
+        raise EmbedderUnavailable("The embedding model is being loaded.")
+
+    def end_attempts(self) -> None:
+        """What is claimed is handed back at the next slice, and nothing more is claimed."""
+        self._stopping.set()
+        self.parts.batcher.close()
+
+    def close(self) -> None:
+        """To be called once nothing is consumed any more. Idempotent."""
+        self._stopping.set()
+        self._closed.set()
+        if self._tending.is_alive():
+            self._tending.join(TEND_S)
+        self._absences.close()
+        with contextlib.suppress(HeadwaterError):
+            self.pipeline.work.pass_on()
+        self.messenger.close()
+        self._measuring.flush()
+        self.parts.close()
+
+    def _make_pipeline(self) -> Pipeline:
+        return make_pipeline(
+            self.parts,
+            send_message=lambda lane, ids: self.messenger.send(lane, ids),
+            listener=self._outcome,
+            missed=self.metrics.scan_missed,
+            stopping=self._raise_if_stopping,
+            absent=self._absences.doubt,
+            threads=max(SHARED_THREADS, bulk_threads(self.parts.embedder)),
+            waiting=lambda lane: self.messenger.waiting(lane),
+            lost_messages=lambda: self.messenger.lost_messages(),
+            able=lambda: self.parts.batcher.ready and not self._stopping.is_set(),
+        )
+
+    def _hear(self) -> None:
+        self.parts.batcher.on_embedded = self._embedded
+        if isinstance(self.parts.embedder, RemoteEmbedder):
+            self.parts.embedder.on_billed = self._billed
+
+    def _outcome(self, outcome: Outcome) -> None:
+        self.metrics.outcome(outcome)
+        self._listener(outcome)
+
+    def _embedded(self, lane: Lane, texts: int, tokens: int, seconds: float) -> None:
+        self.metrics.embedded(lane, texts, tokens, seconds)
+        self._measuring.embedded(texts, seconds)
+
+    def _billed(self, tokens: int) -> None:
+        self.metrics.billed(tokens, cost(self._settings.embedding, tokens) or 0.0)
+
+    def _raise_if_stopping(self) -> None:
+        if self._stopping.is_set():
+            raise Interrupted("The worker is being stopped.")
+
+    def _judge(self, source: str, uris: Sequence[str]) -> None:
+        self.pipeline.reconciler.absent(self.parts.sources[source], uris)
+
+    def _tend(self) -> None:
+        told = ""
+        while not self._closed.wait(TEND_S):
+            try:
+                self.pipeline.work.tend()
+                told = ""
+            except HeadwaterError as error:  # the ledger is away: told once
+                if str(error) != told:
+                    log.warning("claims cannot be kept now: %s", error)
+                told = str(error)
+            except Exception:
+                log.exception("unexpected error while claims were kept")

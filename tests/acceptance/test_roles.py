@@ -1,0 +1,246 @@
+"""Roles as processes of their own: in any number and order, killed and ended at any moment."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.acceptance.roles import API, BULK, EVERYTHING, FRESH, SCHEDULE, WATCH, Deployment, until
+from tests.endpoint import KEY, Asked, endpoint
+from tests.servers.process import free_port
+from tests.servers.redis import IN_URL, PASSWORD, Redis
+
+GRACE_S = 20.0
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    folder = tmp_path / "place"
+    folder.mkdir()
+    return folder
+
+
+def chunks_embedded(deployment: Deployment) -> list[int]:
+    """Of every attempt that was published, over all documents."""
+    found = deployment.get("/v1/documents?limit=1000").json()["documents"]
+    return [
+        step["embedded"]
+        for one in found
+        for step in deployment.get(f"/v1/documents/{one['document_id']}").json()["history"]
+        if step["outcome"] == "published"
+    ]
+
+
+@pytest.mark.timeout(500)
+def test_an_edit_goes_through_four_processes(redis: Redis, place: Path, notes: Path) -> None:
+    with Deployment(place, notes, redis.url) as deployment:
+        deployment.write("leave.md", "twenty-seven days of holiday")
+        deployment.write("pay.md", "paid on the last day of each month")
+        watch, fresh, _, schedule, api = deployment.start(*EVERYTHING)
+        deployment.shows("twenty-seven days")
+        until(lambda: deployment.get("/readyz").status_code == 200, "the api is ready")
+        fresh.says("fresh lane")
+        deployment.write("leave.md", "thirty days of holiday")
+        deployment.shows("thirty days")
+        assert not deployment.finds("twenty-seven")
+        (notes / "leave.md").unlink()
+        until(lambda: not deployment.finds("thirty days"), "what is deleted is not served")
+        assert deployment.finds("each month")
+        for role in (watch, fresh, schedule, api):
+            assert role.end() == 0
+            assert "nothing is lost" in role.said()
+        assert PASSWORD not in deployment.said()
+        assert IN_URL not in deployment.said()
+
+
+@pytest.mark.timeout(500)
+def test_whatever_starts_first_waits_for_nobody(redis: Redis, place: Path, notes: Path) -> None:
+    with Deployment(place, notes, redis.url) as deployment:
+        deployment.write("a.md", "the first words")
+        deployment.start(API, FRESH, BULK)
+        time.sleep(1.0)
+        deployment.start(SCHEDULE)
+        deployment.start(WATCH)
+        deployment.shows("the first words")
+
+
+@pytest.mark.timeout(500)
+def test_two_of_everything_do_no_harm(redis: Redis, place: Path, notes: Path) -> None:
+    with Deployment(place, notes, redis.url) as deployment:
+        for number in range(20):
+            deployment.write(f"{number}.md", f"document number {number}, as it was")
+        deployment.start(*EVERYTHING, WATCH, FRESH, BULK, SCHEDULE)
+        for number in range(20):
+            deployment.shows(f"number {number}, as it was", f"{number}.md")
+        deployment.settled()
+        for number in range(20):
+            deployment.write(f"{number}.md", f"document number {number}, as it is")
+        for number in range(20):
+            deployment.shows(f"number {number}, as it is", f"{number}.md")
+        deployment.settled()
+        hits = deployment.answers("document number")
+        assert sorted(hit["uri"] for hit in hits) == sorted(f"{number}.md" for number in range(20))
+        assert sum(chunks_embedded(deployment)) == 40  # each revision once, however many saw it
+
+
+@pytest.mark.timeout(500)
+def test_a_worker_that_is_ended_hands_back_what_it_has(redis: Redis, place: Path, notes: Path) -> None:
+    """In the middle of a document: another goes on from there at once, and embeds little twice."""
+    paragraphs = [f"Paragraph {number} has words of its own. " * 25 for number in range(200)]
+    (notes / "large.md").write_text("# Large\n\n" + "\n\n".join(paragraphs) + "\n")
+    with endpoint() as provider:
+        provider.script = _slowly
+        settings = {
+            "EMBEDDING__RUNTIME": "openai",
+            "EMBEDDING__URL": provider.url,
+            "EMBEDDING__MODEL": "remote",
+            "EMBEDDING__API_KEY": KEY,
+            "EMBEDDING__BATCH_TEXTS": "8",
+            "EMBEDDING__CONCURRENCY": "1",
+        }
+        with Deployment(place, notes, redis.url, **settings) as deployment:
+            bulk, *_ = deployment.start(BULK, API, SCHEDULE, WATCH)
+            until(lambda: len(provider.texts()) > 30, "it is in the middle")
+            asked = time.monotonic()
+            assert bulk.end() == 0
+            assert time.monotonic() - asked < GRACE_S
+            done = len(provider.texts())
+            assert done < len(paragraphs)
+            assert not deployment.finds("Paragraph 199")
+            deployment.start(BULK)
+            deployment.shows("Paragraph 199")
+            twice = [text for text in provider.twice() if "Paragraph" in text]
+            assert len(twice) <= 2 * 8, twice  # the calls under way
+            assert KEY not in deployment.said()
+
+
+def _slowly(asked: Asked) -> None:
+    time.sleep(0.4)
+
+
+@pytest.mark.timeout(500)
+def test_a_worker_that_is_killed_delays_its_documents_by_a_lease(
+    redis: Redis, place: Path, notes: Path
+) -> None:
+    with Deployment(place, notes, redis.url, LEDGER__LEASE_S="5") as deployment:
+        deployment.write("a.md", "as it was")
+        _, fresh, *_ = deployment.start(*EVERYTHING)
+        deployment.shows("as it was")
+        fresh.says("fresh lane")
+        os.kill(fresh.process.pid, signal.SIGSTOP)
+        for number in range(10):
+            deployment.write(f"{number}.md", f"edit number {number}")
+        until(lambda: deployment.status()["lanes"][0]["pending"] == 10, "they are noticed")
+        time.sleep(1.0)
+        fresh.kill()
+        deployment.start(FRESH)
+        for number in range(10):
+            deployment.shows(f"edit number {number}")
+
+
+@pytest.mark.timeout(600)
+def test_a_broker_that_is_emptied_stopped_or_killed_loses_nothing(
+    own_redis: Redis, place: Path, notes: Path
+) -> None:
+    server = own_redis.server
+    assert server is not None
+    with Deployment(place, notes, own_redis.url) as deployment:
+        numbers = itertools.count()
+
+        def edit() -> str:
+            words = f"edit number {next(numbers)}x"
+            deployment.write("a.md", words)
+            return words
+
+        first = edit()
+        watch, fresh, *_ = deployment.start(*EVERYTHING)
+        deployment.shows(first)
+        fresh.says("fresh lane")
+        deployment.shows(edit())
+
+        for _ in range(3):
+            words = edit()
+            own_redis.empty()
+            deployment.shows(words)
+
+        server.pause()
+        words = edit()
+        until(lambda: "does not answer" in watch.said(), "the watcher says so")
+        assert deployment.get("/readyz").json()["ready"] is True  # degraded, not unready
+        assert deployment.answers("edit")  # and searches wait for no broker
+        server.resume()
+        assert deployment.shows(words) < 30.0
+
+        server.kill()
+        words = edit()
+        time.sleep(3.0)
+        server.start()
+        assert deployment.shows(words) < 30.0
+        until(lambda: "answers again" in watch.said(), "and that it is back")
+        assert watch.said().count("does not answer") <= 2  # once for each outage
+
+
+@pytest.mark.timeout(300)
+def test_a_wrong_password_is_said_and_ends_the_process(redis: Redis, place: Path, notes: Path) -> None:
+    if redis.server is None:
+        pytest.skip("the password of the Redis that is named is not known")
+    wrong = redis.url.replace(IN_URL, "wrong-secret")
+    with Deployment(place, notes, wrong) as deployment:
+        for command in (FRESH, SCHEDULE):
+            result = deployment.run("ops.cli", *command)
+            assert result.returncode == 1
+            assert "refuses the user or the password" in result.stderr
+            assert "broker.password_file" in result.stderr
+            assert "wrong-secret" not in result.stdout + result.stderr
+
+
+@pytest.mark.timeout(500)
+def test_a_broker_that_is_not_there_yet_is_waited_for(own_redis: Redis, place: Path, notes: Path) -> None:
+    server = own_redis.server
+    assert server is not None
+    server.kill()
+    with Deployment(place, notes, own_redis.url) as deployment:
+        deployment.write("a.md", "written before")
+        port = free_port()
+        worker = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False)
+        watch, fresh, *_ = deployment.start(WATCH, (*FRESH, "--port", str(port)), BULK, SCHEDULE, API)
+        fresh.says("waiting: The broker redis://:***@127.0.0.1")
+        assert worker.get("/healthz").json() == {"alive": True}
+        waiting = worker.get("/readyz")
+        assert waiting.status_code == 503
+        assert "does not answer" in waiting.json()["detail"]
+        watch.says("watch: 1 source")
+        server.start()
+        deployment.shows("written before")
+        fresh.says("4 threads")
+        assert fresh.said().count("waiting: The broker") == 1
+        assert worker.get("/readyz").json() == {"ready": True}
+        counted = worker.get("/metrics").text
+        worker.close()
+        assert "headwater_texts_embedded_total" in counted
+        assert "headwater_exporter_up" not in counted  # the states are the api's
+        assert "headwater_exporter_up 1.0" in deployment.get("/metrics").text
+
+
+@pytest.mark.timeout(500)
+def test_celery_sees_the_workers_and_is_one(redis: Redis, place: Path, notes: Path) -> None:
+    with Deployment(place, notes, redis.url) as deployment:
+        deployment.write("a.md", "as it was")
+        deployment.start(WATCH, BULK, SCHEDULE, API)
+        plain = deployment.celery("worker", "-P", "threads", "-Q", "fresh", "-l", "warning")
+        deployment.shows("as it was")
+        deployment.write("a.md", "by a plain worker")
+        deployment.shows("by a plain worker")
+        for words in (["ping"], ["active"], ["registered"], ["conf"]):
+            result = deployment.run("celery", "-A", "ops.celery_app", "inspect", *words, "--timeout", "5")
+            assert result.returncode == 0, result.stderr
+            assert "bulk-" in result.stdout
+            assert IN_URL not in result.stdout + result.stderr
+        assert plain.end() == 0
+        assert IN_URL not in plain.said()
