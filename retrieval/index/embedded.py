@@ -19,6 +19,7 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
+from ingestion.buckets import Tally, tallied
 from ingestion.database import Database, translated
 from ingestion.errors import (
     DataCorrupt,
@@ -136,6 +137,16 @@ class EmbeddedIndex:
             )
             return dict(found.fetchall())
 
+    def vectors(self, edition: str, chunk_ids: Sequence[str]) -> Mapping[str, NDArray[np.float32]]:
+        with self._reading() as connection:
+            tables = Tables(self._required(connection, edition).id)
+            found = connection.execute(
+                f"SELECT i.chunk_id, c.vector FROM {tables.ids} i JOIN {tables.chunks} c ON c.row = i.row"
+                " WHERE i.chunk_id IN (SELECT value FROM json_each(?))",
+                (json.dumps(list(chunk_ids)),),
+            )
+            return {chunk_id: np.frombuffer(vector, "<f4") for chunk_id, vector in found}
+
     def vectors_by_digest(
         self, edition: str, digests: Sequence[str], *, without: Sequence[str] = ()
     ) -> Mapping[str, NDArray[np.float32]]:
@@ -176,6 +187,9 @@ class EmbeddedIndex:
             if len(page) < LISTED_AT_ONCE:
                 return
             last = page[-1][0]
+
+    def buckets(self, edition: str) -> Mapping[int, Tally]:
+        return tallied(self.ids(edition))
 
     def count(self, edition: str) -> int:
         with self._reading() as connection:

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ingestion.buckets import Tally, tallied
 from ingestion.errors import IndexRejected, IndexUnavailable, WrongEdition
 from retrieval.index.fusion import fuse
 from retrieval.index.port import IndexedChunk, IndexHit, IndexQuery
@@ -74,6 +75,11 @@ class MemoryIndex:
             chunks = self._held(edition).chunks
             return {chunk_id: chunks[chunk_id].text for chunk_id in chunk_ids if chunk_id in chunks}
 
+    def vectors(self, edition: str, chunk_ids: Sequence[str]) -> Mapping[str, NDArray[np.float32]]:
+        with self._lock:
+            chunks = self._held(edition).chunks
+            return {chunk_id: chunks[chunk_id].vector for chunk_id in chunk_ids if chunk_id in chunks}
+
     def vectors_by_digest(
         self, edition: str, digests: Sequence[str], *, without: Sequence[str] = ()
     ) -> Mapping[str, NDArray[np.float32]]:
@@ -101,6 +107,9 @@ class MemoryIndex:
         with self._lock:
             chunks = list(self._held(edition).chunks.values())
         return ((chunk.chunk_id, chunk.digest) for chunk in chunks)
+
+    def buckets(self, edition: str) -> Mapping[int, Tally]:
+        return tallied(self.ids(edition))
 
     def count(self, edition: str) -> int:
         with self._lock:

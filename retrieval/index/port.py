@@ -14,6 +14,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ingestion.buckets import Tally
+
 
 @dataclass(frozen=True, slots=True)
 class IndexedChunk:
@@ -78,6 +80,9 @@ class Index(Protocol):
     def texts(self, edition: str, chunk_ids: Sequence[str]) -> Mapping[str, str]:
         """``text`` by id; ids that are not held are left out."""
 
+    def vectors(self, edition: str, chunk_ids: Sequence[str]) -> Mapping[str, NDArray[np.float32]]:
+        """Vector by id, as it is held; ids that are not held are left out."""
+
     def vectors_by_digest(
         self, edition: str, digests: Sequence[str], *, without: Sequence[str] = ()
     ) -> Mapping[str, NDArray[np.float32]]:
@@ -95,6 +100,9 @@ class Index(Protocol):
 
     def ids(self, edition: str) -> Iterator[tuple[str, str]]:
         """(chunk_id, digest) of everything held, in any order, each held throughout exactly once."""
+
+    def buckets(self, edition: str) -> Mapping[int, Tally]:
+        """What ``ids`` lists, counted by ``ingestion.buckets.tallied``."""
 
     def count(self, edition: str) -> int:
         """How many chunks are held."""

@@ -11,12 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from ingestion.buckets import bucket_of, differing, tallied
 from ingestion.database import Database
 from ingestion.errors import IndexRejected, IndexUnavailable, WrongEdition
 from retrieval.index.embedded import EmbeddedIndex
 from retrieval.index.memory import MemoryIndex
 from retrieval.index.port import Index, IndexedChunk, IndexHit, IndexQuery
+from retrieval.index.walking import vectors_by_walking
 from retrieval.index.weaviate import WeaviateIndex
 
 DIMENSIONS = 16
@@ -147,6 +150,10 @@ def by_words(text: str, limit: int = 10, sources: tuple[str, ...] | None = None)
     return IndexQuery(text, None, limit, sources)
 
 
+def walked(index: Index, *chunk_ids: str) -> Mapping[str, NDArray[np.float32]]:
+    return vectors_by_walking(index, EDITION, chunk_ids)
+
+
 class TestEditions:
     def test_making_one_again_changes_nothing(self, index: Index) -> None:
         index.upsert(EDITION, [chunk("a")])
@@ -264,6 +271,42 @@ class TestHolding:
         index.delete(EDITION, ["z"])
         seen += [name for name, _ in listed]
         assert sorted(name for name in seen if name.startswith("b")) == stay
+
+
+class TestBuckets:
+    """What an audit compares."""
+
+    def test_they_count_what_is_held(self, index: Index) -> None:
+        index.upsert(EDITION, [chunk(f"c{place}") for place in range(50)])
+        index.delete(EDITION, ["c7", "c8"])
+        held = [(f"c{place}", f"digest of c{place}") for place in range(50) if place not in (7, 8)]
+        assert index.buckets(EDITION) == tallied(reversed(held))
+        assert sum(tally.count for tally in index.buckets(EDITION).values()) == 48
+
+    def test_another_digest_under_the_same_id_shows(self, index: Index) -> None:
+        index.upsert(EDITION, [chunk("a", digest="d1"), chunk("b")])
+        before = index.buckets(EDITION)
+        index.upsert(EDITION, [chunk("a", digest="d2")])
+        assert differing(before, index.buckets(EDITION)) == {bucket_of("a")}
+
+    def test_an_empty_edition_has_none_and_an_unknown_one_is_no_empty_one(self, index: Index) -> None:
+        assert index.buckets(EDITION) == {}
+        with pytest.raises(IndexUnavailable):
+            index.buckets("unknown")
+
+
+class TestVectors:
+    @pytest.mark.parametrize("ask", [lambda index, *ids: index.vectors(EDITION, ids), walked])
+    def test_each_id_has_its_own_vector_even_where_digests_are_the_same(
+        self, index: Index, ask: Callable[..., Mapping[str, NDArray[np.float32]]]
+    ) -> None:
+        given = [chunk(name, at=(place + 1, 1), digest="same") for place, name in enumerate("abc")]
+        index.upsert(EDITION, [*given, chunk("d", at=(0, 0, 1))])
+        vectors = ask(index, "a", "c", "d", "unknown")
+        assert sorted(vectors) == ["a", "c", "d"]
+        for name, expected in [("a", given[0]), ("c", given[2]), ("d", chunk("d", at=(0, 0, 1)))]:
+            assert vectors[name].dtype == np.float32
+            np.testing.assert_allclose(vectors[name], expected.vector, atol=1e-6)
 
 
 class TestVectorsByDigest:
