@@ -15,7 +15,7 @@ chunk, and each is cut by itself.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -54,6 +54,29 @@ def chunk(parsed: Parsed, *, max_tokens: int, count_tokens: CountTokens) -> list
     runs += _cut_all(measure, [section for section in sections if section.start not in whole])
     runs.sort(key=lambda run: run.start)
     return [measure.chunk(ordinal, run) for ordinal, run in enumerate(runs)]
+
+
+def embedded_text_of(text: str, heading_path: Sequence[str], digest: str) -> str | None:
+    """What was embedded for a chunk with this text, path and digest; None if it is not that chunk's text.
+
+    The first chunk of a section has fewer headings above it, and long paths were shortened: whatever may
+    stand above the text is tried.
+    """
+    for path in _may_stand_above(tuple(heading_path)):
+        embedded = _prefix(path) + text
+        if _digest(embedded) == digest:
+            return embedded
+    return None
+
+
+def _may_stand_above(path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """The likely ones first: the whole path, its beginnings, then what these are shortened to."""
+    beginnings = [path[:depth] for depth in range(len(path), -1, -1)]
+    yield from beginnings
+    for shortened in beginnings:
+        while shortened:
+            shortened = _shortened(shortened)
+            yield shortened
 
 
 @dataclass(eq=False, slots=True)
@@ -183,9 +206,14 @@ class _Measure:
 
     def chunk(self, ordinal: int, run: _Run) -> Chunk:
         embedded = self.embedded_text(run)
-        digest = hashlib.sha256(embedded.encode("utf-8", "surrogatepass")).hexdigest()
         text = self.text[run.start : run.end]
-        return Chunk(ordinal, run.start, run.end, run.section.path, text, embedded, digest, run.tokens)
+        return Chunk(
+            ordinal, run.start, run.end, run.section.path, text, embedded, _digest(embedded), run.tokens
+        )
+
+
+def _digest(embedded: str) -> str:
+    return hashlib.sha256(embedded.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _prefix(path: tuple[str, ...]) -> str:

@@ -36,6 +36,19 @@ class Lane(enum.StrEnum):
     BULK = "bulk"
 
 
+class Drift(enum.StrEnum):
+    """How sources, ledger and index can differ where they should not."""
+
+    DOCUMENT_UNSEEN = "document_unseen"  # at its source, and the ledger does not know it
+    DOCUMENT_CHANGED = "document_changed"  # changed or renamed there, and the ledger has not heard of it
+    DOCUMENT_GONE = "document_gone"  # the ledger serves it, and its source no longer has it
+    EDITION_MISSING = "edition_missing"  # the index holds nothing of that name
+    CHUNK_MISSING = "chunk_missing"  # live, and the index lacks it
+    CHUNK_UNKNOWN = "chunk_unknown"  # in the index, and the ledger does not know it
+    CHUNK_TEXT = "chunk_text"  # held under the right id with another text or digest
+    CHUNK_VECTOR = "chunk_vector"  # held under the right id with a vector that is not its text's
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """A document was there when its source was looked at.

@@ -17,6 +17,7 @@ from tempfile import mkdtemp
 from ingestion.clock import Clock, SystemClock
 from ingestion.database import Database
 from ingestion.errors import HeadwaterError, SourceUnavailable
+from ingestion.ledger.audits import Audit
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.sources import SourceRow
 from ingestion.records import Lane
@@ -28,8 +29,10 @@ from retrieval.index.embedded import EmbeddedIndex
 from retrieval.index.port import Index
 from retrieval.search import Searcher, SearchRequest
 from tests.servers.postgres import clock_of
+from workers.comparing import EmbedTexts
 from workers.dispatch import Dispatcher
 from workers.drafting import Drafter
+from workers.findings import Findings
 from workers.outcomes import Outcome, Result
 from workers.reconcile import Listed, Reconciler
 from workers.refresh import Refresher
@@ -103,6 +106,7 @@ class Rig:
         clock: Clock | None = None,
         embedder: CountingEmbedder | None = None,
         embed: Embed | None = None,
+        index: Index | None = None,
         wrap_index: Callable[[Index], Index] = lambda index: index,
         wrap_source: Callable[[SourcePort], SourcePort] = lambda source: source,
         drafter: Drafter | None = None,
@@ -197,6 +201,11 @@ class Rig:
         listed = self.scan(source)
         self.settle()
         return listed
+
+    def audit(self, *, repair: bool = True, embed: EmbedTexts | None = None) -> tuple[Audit, Findings]:
+        """As the schedule has it done, or a command; with ``embed`` a deep one. Nobody watches meanwhile."""
+        auditor = self.upkeep.auditor(self.reconciler, self.sources, self.work.list_source, settle_s=0.0)
+        return auditor.audit(self.edition, repair=repair, deep=embed is not None, embed=embed)
 
     def advance(self, seconds: float) -> None:
         assert isinstance(self.clock, ShiftedClock)

@@ -24,7 +24,7 @@ UPKEEP_QUEUE = "upkeep"
 DISPATCH_EVERY_S = 2.0
 SWEEP_EVERY_S = 20.0
 TRIM_EVERY_S = 3600.0
-AUDIT_EVERY_S = 6 * 3600.0
+AUDIT_DUE_EVERY_S = 600.0  # how often it is asked whether one is due
 # A queue that nobody serves does not grow for ever. Far longer than a clock may be wrong: a message that
 # looked too old where it arrives would be thrown away, and sent again, for as long as that lasts.
 REFRESH_EXPIRES_S = 6 * 3600.0
@@ -49,7 +49,7 @@ class Work(Protocol):
         """Keep the history bounded."""
 
     def audit(self) -> None:
-        """Compare ledger and index, and have mended what differs."""
+        """Compare sources, ledger and index, and have mended what differs, if that is due."""
 
     def list_source(self, name: str) -> None:
         """Look at a whole source."""
@@ -120,7 +120,7 @@ def _schedule(scans: Mapping[str, float]) -> dict[str, dict[str, object]]:
         "dispatch": every("headwater.dispatch", DISPATCH_EVERY_S),
         "sweep": every("headwater.sweep", SWEEP_EVERY_S),
         "trim": every("headwater.trim", TRIM_EVERY_S),
-        "audit": every("headwater.audit", AUDIT_EVERY_S),
+        "audit": every("headwater.audit", AUDIT_DUE_EVERY_S),
         **{f"list {name}": every("headwater.list", seconds, name) for name, seconds in scans.items()},
     }
 

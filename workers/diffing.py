@@ -20,15 +20,11 @@ class Addition:
 
 @dataclass(frozen=True, slots=True)
 class Diff:
-    """``kept``: ids that stay live, ``moved``: those of them whose place changed, ``added``: the rest.
-
-    ``distrusted``: ids marked for repair, whose vectors must not be used again.
-    """
+    """``kept``: ids that stay live, ``moved``: those of them whose place changed, ``added``: the rest."""
 
     kept: Sequence[str] = ()
     moved: Sequence[Placed] = ()
     added: Sequence[Addition] = ()
-    distrusted: Sequence[str] = ()
 
 
 def diff(manifest: Sequence[ManifestChunk], chunks: Sequence[Chunk]) -> Diff:
@@ -51,7 +47,7 @@ def diff(manifest: Sequence[ManifestChunk], chunks: Sequence[Chunk]) -> Diff:
             added.append(Addition(chunk, rows.popleft().chunk_id))
         else:
             added.append(Addition(chunk, None))
-    return Diff(kept, moved, added, [row.chunk_id for row in manifest if row.repair])
+    return Diff(kept, moved, added)
 
 
 def placed(chunk_id: str, chunk: Chunk) -> Placed:

@@ -100,10 +100,9 @@ class Stager:
         if not pieces:
             return
         pieces = self._adopt(edition, pieces)
+        digests = list({piece.chunk.digest for piece in pieces})
         vectors = self._index.vectors_by_digest(
-            edition.name,
-            list({piece.chunk.digest for piece in pieces}),
-            without=[chunk_id for revision in revisions for chunk_id in revision.diff.distrusted],
+            edition.name, digests, without=self._ledger.publications.distrusted(edition, digests)
         )
         reused = [piece for piece in pieces if piece.chunk.digest in vectors]
         for start in range(0, len(reused), SLICE_REUSED):

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping
 
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.values import Edition
+from ingestion.sources.port import SourcePort
 from retrieval.index.port import Index
-from workers.audit import Audited, audit
+from workers.audit import SETTLE_S, Auditor
+from workers.reconcile import Reconciler
 
 log = logging.getLogger("headwater.upkeep")
 
 SWEEP_AFTER_S = 60.0  # longer than any search may take
 TOMBSTONES_S = 30 * 86_400.0  # so long a document that comes back keeps its id
+AUDIT_EVERY_S = 6 * 3600.0
 
 
 class Upkeep:
@@ -48,6 +52,23 @@ class Upkeep:
         while self._ledger.documents.prune(self._ledger.now() - TOMBSTONES_S):
             pass  # short transactions: edits pass between them
 
-    def audit(self, edition: Edition) -> Audited:
-        """Compare ledger and index, and have mended what differs."""
-        return audit(self._ledger, self._index, edition)
+    def audit_is_due(self, edition: Edition) -> bool:
+        """Whether the last audit is some hours ago, or left something as it was.
+
+        Asked of the ledger: a process that is started every morning would never come to its first one.
+        """
+        latest = self._ledger.audits.latest(edition)
+        if latest is None or not (latest.repair or latest.clean):
+            return True
+        return not 0 <= self._clock.now() - latest.finished_at < AUDIT_EVERY_S
+
+    def auditor(
+        self,
+        reconciler: Reconciler,
+        sources: Mapping[str, SourcePort],
+        look: Callable[[str], None],
+        *,
+        settle_s: float = SETTLE_S,
+    ) -> Auditor:
+        """What compares sources, ledger and index; ``look`` lists a source and carries out what it finds."""
+        return Auditor(self._ledger, self._index, reconciler, sources, self._clock, look, settle_s)

@@ -11,6 +11,7 @@ from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.values import Edition
 from ingestion.records import Lane
 from ingestion.sources.port import SourcePort
+from workers.audit import tell
 from workers.dispatch import Dispatcher
 from workers.reconcile import Listed, Reconciler
 from workers.refresh import Refresher
@@ -112,7 +113,10 @@ class PipelineWork:
         self._upkeep.trim()
 
     def audit(self) -> None:
-        self._upkeep.audit(self._edition)
+        """Compare sources, ledger and index, and have mended what differs; not more often than is due."""
+        if self._upkeep.audit_is_due(self._edition):
+            auditor = self._upkeep.auditor(self._reconciler, self._sources, self.list_source)
+            tell(*auditor.audit(self._edition, repair=True))
 
     def list_source(self, name: str) -> None:
         """Look at a whole source; if the ledger cannot be written now, at the next dispatch.

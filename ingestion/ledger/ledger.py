@@ -5,6 +5,7 @@ from __future__ import annotations
 from ingestion.clock import Clock
 from ingestion.database import Database
 from ingestion.ledger import schema
+from ingestion.ledger.audits import Audits
 from ingestion.ledger.claims import Claims
 from ingestion.ledger.documents import Documents
 from ingestion.ledger.fence import Fence
@@ -28,6 +29,7 @@ class Ledger:
         self.publications = Publications(database, clock, lease_s=lease_s)
         self.fence = Fence(database)
         self.views = Views(database)
+        self.audits = Audits(database, clock)
 
     def now(self) -> float:
         """The time that its entries go by, for whoever compares them: one clock for all processes."""

@@ -15,7 +15,7 @@ from ingestion.database import Database
 from ingestion.ledger import leases
 from ingestion.ledger.sql import advance, among, record_attempts, slices
 from ingestion.ledger.switch import history, settle_documents, switch_chunks, switch_publications
-from ingestion.ledger.tables import attempts, chunks, editions
+from ingestion.ledger.tables import attempts, chunks, editions, is_marked
 from ingestion.ledger.values import Claim, Edition, ManifestChunk, Published, Publishing, Staging
 
 HISTORY = 20  # attempts kept for each document
@@ -61,6 +61,9 @@ _KNOWN = sa.select(chunks.c.id).where(
 _alive = sa.and_(chunks.c.born.is_not(None), chunks.c.died.is_(None))
 _LIVE = sa.select(chunks.c.id, chunks.c.document_id).where(
     chunks.c.edition_id == sa.bindparam("edition"), _alive
+)
+_DISTRUSTED = sa.select(chunks.c.id).where(
+    is_marked, chunks.c.edition_id == sa.bindparam("edition"), chunks.c.digest.in_(among("digests"))
 )
 _MARK = (
     sa.update(chunks)
@@ -184,12 +187,22 @@ class Publications:
             return {row[0]: row[1] for row in connection.execute(_LIVE, {"edition": edition.edition_id})}
 
     def mark_missing(self, chunk_ids: Iterable[str]) -> set[int]:
-        """Mark chunks that are still live and that the index lacks; returns their documents."""
+        """Mark chunks that are still live, and that the index lacks or holds wrongly; returns their
+        documents."""
         affected: set[int] = set()
         with self._database.write() as connection:
             for some in slices(list(chunk_ids)):
                 affected |= set(connection.execute(_MARK, {"ids": some}).scalars())
         return affected
+
+    def distrusted(self, edition: Edition, digests: Sequence[str]) -> list[str]:
+        """Chunks with these texts, of whatever document, that were ever marked and are not swept yet."""
+        found: list[str] = []
+        with self._database.read() as connection:
+            for some in slices(digests):
+                values = {"edition": edition.edition_id, "digests": some}
+                found += connection.execute(_DISTRUSTED, values).scalars()
+        return found
 
 
 def _published(

@@ -78,6 +78,7 @@ _REPAIR = (
         publications.c.edition_id == sa.bindparam("edition"),
         publications.c.document_id.in_(among("ids")),
         publications.c.state != PublicationState.WITHDRAWN,
+        publications.c.repair.is_(False),
     )
     .values(
         repair=True,
@@ -129,7 +130,10 @@ class Reopening:
             return connection.execute(_REINDEX, values).rowcount
 
     def mark_repair(self, edition: Edition, document_ids: Sequence[int]) -> int:
-        """The index lacks something of these documents: process them even if their digest is the same."""
+        """The index lacks something of these documents: process them even if their digest is the same.
+
+        Returns how many were not marked before.
+        """
         with self._database.write() as connection:
             return sum(
                 connection.execute(_REPAIR, {"edition": edition.edition_id, "ids": some}).rowcount

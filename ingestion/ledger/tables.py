@@ -158,6 +158,15 @@ chunks = sa.Table(
 sa.Index("ix_chunks_document_id_edition_id", chunks.c.document_id, chunks.c.edition_id)
 _dead = chunks.c.died.is_not(None)
 sa.Index("ix_chunks_died_at", chunks.c.died_at, sqlite_where=_dead, postgresql_where=_dead)
+# Those whose vector must not be used again, by the text that it may be asked for.
+is_marked = chunks.c.repair.is_(sa.true())
+sa.Index(
+    "ix_chunks_repair",
+    chunks.c.edition_id,
+    chunks.c.digest,
+    sqlite_where=is_marked,
+    postgresql_where=is_marked,
+)
 
 attempts = sa.Table(
     "attempts",
@@ -179,3 +188,20 @@ attempts = sa.Table(
     sa.Column("detail", Words, nullable=False),
 )
 sa.Index("ix_attempts_document_id", attempts.c.document_id)
+
+# What each audit of an edition found and mended, by kind; the latest ones are kept.
+audits = sa.Table(
+    "audits",
+    metadata,
+    sa.Column("id", Key, primary_key=True),
+    sa.Column("edition", sa.String, nullable=False),
+    sa.Column("started_at", sa.Float, nullable=False),
+    sa.Column("finished_at", sa.Float, nullable=False),
+    sa.Column("chunks", sa.BigInteger, nullable=False),  # live ones that were compared
+    sa.Column("deep", sa.Boolean, nullable=False),
+    sa.Column("repair", sa.Boolean, nullable=False),
+    sa.Column("contents_to", sa.String, nullable=False),  # texts and vectors were checked up to this id
+    sa.Column("found", sa.JSON, nullable=False),
+    sa.Column("mended", sa.JSON, nullable=False),
+    sa.Column("faults", sa.JSON, nullable=False),
+)

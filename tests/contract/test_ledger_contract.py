@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from ingestion.buckets import tallied
 from ingestion.database import Database
 from ingestion.errors import WrongEdition
+from ingestion.ledger.audits import KEPT, Audit
 from ingestion.ledger.claims import LONGEST_DELAY_S
 from ingestion.ledger.dropping import drop
 from ingestion.ledger.publishing import HISTORY
@@ -13,7 +17,7 @@ from ingestion.ledger.reopening import MAX_ATTEMPTS
 from ingestion.ledger.sources import SourceRow
 from ingestion.ledger.values import Placed, Staging
 from ingestion.ledger.words import storable
-from ingestion.records import Lane, Standing
+from ingestion.records import Drift, Lane, Standing
 from tests.contract.desk import LEASE_S, OTHER, PIPELINE, SOURCE, Desk
 
 
@@ -814,6 +818,71 @@ def test_a_repair_mark_does_not_hurry_what_fails(desk: Desk) -> None:
     assert desk.state(document_id) == "failed"
     desk.claims.replay()
     assert desk.claim(document_id).repair
+
+
+# audits ------------------------------------------------------------------------------------------------
+
+
+def test_every_chunk_with_a_row_is_counted_by_bucket(desk: Desk) -> None:
+    document_id = desk.live("a.md", texts=["old"])
+    desk.want("a.md")
+    desk.publish(desk.claim(document_id), ["new"])  # the old one is dead, and not swept
+    (waiting,) = desk.want("b.md")
+    desk.stage(desk.claim(waiting), ["staged"])
+    audits = desk.ledger.audits
+    known = audits.known(desk.edition, [*desk.known(), "unknown"])
+    assert sorted((one.digest, one.live) for one in known.values()) == [
+        ("new", True),
+        ("old", False),
+        ("staged", False),
+    ]
+    assert {one.document_id for one in known.values()} == {document_id, waiting}
+    assert audits.buckets(desk.edition) == tallied((key, one.digest) for key, one in known.items())
+    (live,) = audits.live(desk.edition)
+    assert (live.document_id, live.digest, live.heading_path) == (document_id, "new", ("Top",))
+    assert audits.count_live(desk.edition) == 1
+
+
+def test_live_chunks_come_in_pages_from_behind_an_id(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingestion.ledger.audits.PAGE", 2)
+    desk.live("a.md", texts=["1", "2", "3"])
+    desk.live("b.md", texts=["4", "5"])
+    ids = [one.chunk_id for one in desk.ledger.audits.live(desk.edition)]
+    assert ids == sorted(desk.known())
+    assert [one.chunk_id for one in desk.ledger.audits.live(desk.edition, after=ids[2])] == ids[3:]
+
+
+def test_marked_chunks_are_distrusted_by_every_document_until_they_are_swept(desk: Desk) -> None:
+    document_id = desk.live("a.md", texts=["same", "other"])
+    desk.live("b.md", texts=["same"])
+    distrusted = desk.publications.distrusted
+    assert distrusted(desk.edition, ["same", "other"]) == []
+    marked = desk.views.chunks_of(document_id)[0].chunk_id
+    desk.publications.mark_missing([marked])
+    desk.claims.mark_repair(desk.edition, [document_id])
+    assert desk.claims.mark_repair(desk.edition, [document_id]) == 0  # it is already
+    assert distrusted(desk.edition, ["same", "other"]) == [marked]
+    assert distrusted(desk.edition, ["other"]) == []
+    assert desk.ledger.audits.count_marked(desk.edition) == 1
+    desk.publish(desk.claim(document_id), ["same"])
+    assert desk.ledger.audits.count_marked(desk.edition) == 0
+    assert distrusted(desk.edition, ["same"]) == [marked]
+    desk.publications.forget(desk.known())
+    assert distrusted(desk.edition, ["same"]) == []
+
+
+def test_what_audits_found_is_kept_and_the_oldest_forgotten(desk: Desk) -> None:
+    audits = desk.ledger.audits
+    assert audits.latest(desk.edition) is None
+    drift = {Drift.CHUNK_MISSING: 3}
+    for number in range(KEPT + 2):
+        found = Audit(desk.edition.name, number, number + 1.5, 7, False, True, "c", drift, drift, ("away",))
+        audits.record(found)
+        assert audits.latest(desk.edition) == found
+    with desk.ledger.database.read() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM audits").scalar() == KEPT
+    assert not found.clean
+    assert audits.latest(replace(desk.edition, name="another")) is None
 
 
 # generations, sweep, history, views ------------------------------------------------------------------------

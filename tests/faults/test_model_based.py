@@ -40,7 +40,6 @@ from retrieval.index.port import Index, IndexedChunk
 from tests.faults.fuse import Died, Fuse, Fused, FusedDatabase, FusedEmbedder, Moment
 from tests.rig import SOURCE, CountingEmbedder, Rig, ShiftedClock, attempt, fresh_database, from_scratch
 from tests.servers.postgres import Postgres
-from workers.audit import audit
 
 QUESTIONS = ("common words", "word3 word5", "Heading")
 FOLDERS = ("", "sub/", "sub/deep/", "other/")
@@ -286,7 +285,7 @@ class Histories(RuleBasedStateMachine):
 
     def mend(self) -> None:
         if self.damaged:
-            audit(self.rig.ledger, self.rig.index, self.rig.edition)
+            self.rig.audit()
             self.rig.settle()
             self.damaged = False
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from ingestion.chunking import CHUNKER_VERSION, MIN_TOKENS, chunk
+from ingestion.chunking import CHUNKER_VERSION, MIN_TOKENS, chunk, embedded_text_of
 from ingestion.parsing.code import parse_code
 from ingestion.parsing.markdown import parse_markdown
 from ingestion.parsing.plain import parse_plain
@@ -57,6 +57,8 @@ def assert_sound(parsed: Parsed, chunks: Sequence[Chunk]) -> None:
         assert made.text.strip()
         assert made.embedded_text.endswith(made.text)
         assert made.digest == hashlib.sha256(made.embedded_text.encode()).hexdigest()
+        assert embedded_text_of(made.text, made.heading_path, made.digest) == made.embedded_text
+        assert embedded_text_of(made.text + "!", made.heading_path, made.digest) is None
         done = made.end
     assert not _in_blocks(parsed, done, len(parsed.text))
 

@@ -1,50 +1,441 @@
-"""What differs between ledger and index is found and mended through the ordinary flow."""
+"""Sources, ledger and index are compared; what differs is found, and mended through the ordinary flow.
+
+Another index is one more line in INDEXES.
+"""
 
 from __future__ import annotations
 
+import itertools
+import shutil
+import threading
 import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ingestion.clock import SystemClock
+from ingestion.buckets import bucket_of
 from ingestion.database import Database
-from ingestion.sources.memory import MemorySource
-from retrieval.index.port import IndexedChunk
-from tests.rig import DIMENSIONS, SOURCE, Rig
-from workers.audit import Audited, audit
+from ingestion.errors import IndexUnavailable
+from ingestion.ledger.values import Placed, Staging
+from ingestion.records import Drift
+from ingestion.sources.files import FilesSource
+from retrieval.index.embedded import EmbeddedIndex
+from retrieval.index.memory import MemoryIndex
+from retrieval.index.port import Index, IndexedChunk
+from tests.rig import DIMENSIONS, SOURCE, Rig, ShiftedClock
+from workers.audit import Auditor
+from workers.upkeep import AUDIT_EVERY_S
+
+INDEXES: dict[str, Callable[[Path], Index]] = {
+    "embedded": lambda folder: EmbeddedIndex(Database.file(folder / "index.sqlite")),
+    "memory": lambda folder: MemoryIndex(),
+}
+TEXTS = {
+    "leave.md": "# Leave\n\nYou have thirty days.\n\n## Sick leave\n\nCall before nine.\n",
+    "travel.md": "# Travel\n\nGo by train.\n",
+    "pay.md": "# Pay\n\nWages arrive on the 25th.\n",
+    "sub/copy.md": "# Travel\n\nGo by train.\n",
+}
 
 
 @pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    source = MemorySource(SOURCE, clock=SystemClock())
-    source.put("a.md", b"# Leave\n\nTwenty-seven days.\n")
-    source.put("b.md", b"# Travel\n\nBy train.\n")
-    rig = Rig(Database.file(tmp_path / "data.sqlite"), [source])
+def folder(tmp_path: Path) -> Path:
+    """A source of real files."""
+    place = tmp_path / "notes"
+    for uri, text in TEXTS.items():
+        (place / uri).parent.mkdir(parents=True, exist_ok=True)
+        (place / uri).write_text(text)
+    return place
+
+
+@pytest.fixture(params=sorted(INDEXES))
+def index(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Index]:
+    made = INDEXES[request.param](tmp_path)
+    yield made
+    made.close()
+
+
+def opened(folder: Path, ledger: Path, index: Index, clock: ShiftedClock | None = None) -> Rig:
+    """A process on these stores."""
+    clock = clock or ShiftedClock()
+    rig = Rig(Database.file(ledger), [FilesSource(SOURCE, folder, clock=clock)], clock=clock, index=index)
     rig.recover()
-    rig.scan()
-    rig.settle()
     return rig
 
 
-def test_nothing_to_mend(rig: Rig) -> None:
-    assert audit(rig.ledger, rig.index, rig.edition) == Audited()
+@pytest.fixture
+def rig(folder: Path, tmp_path: Path, index: Index) -> Iterator[Rig]:
+    rig = opened(folder, tmp_path / "ledger.sqlite", index)
+    rig.sync()
+    rig.advance(60.0)
+    rig.sync()  # no look is racy any more
+    rig.forget_outcomes()
+    yield rig
+    rig.ledger.database.close()
+
+
+def found(rig: Rig, *, deep: bool = False) -> dict[Drift, int]:
+    """What an audit that changes nothing finds."""
+    before = held(rig), known(rig), rig.states()
+    embed = rig.embedder.inner.embed_documents if deep else None
+    audit, findings = rig.audit(repair=False, embed=embed)
+    assert (held(rig), known(rig), rig.states()) == before
+    assert not audit.mended and not findings.documents
+    return dict(audit.found)
+
+
+def mend(rig: Rig, *, deep: bool = False) -> None:
+    """Mended, nothing differs any more, and to mend again does nothing."""
+    embed = rig.embedder.inner.embed_documents if deep else None
+    audit, _ = rig.audit(embed=embed)
+    assert audit.mended == audit.found != {}
+    rig.settle()
+    rig.sweep()
+    assert found(rig, deep=True) == {}
+    before = held(rig), known(rig)
+    again, findings = rig.audit(embed=embed)
+    assert again.clean and not findings.documents
+    assert (held(rig), known(rig)) == before
+    rig.consistent()
+
+
+def held(rig: Rig) -> list[tuple[str, str, str]]:
+    try:
+        listed = sorted(rig.index.ids(rig.edition.name))
+    except IndexUnavailable:
+        return []
+    texts = rig.index.texts(rig.edition.name, [chunk_id for chunk_id, _ in listed])
+    return [(chunk_id, digest, texts[chunk_id]) for chunk_id, digest in listed]
+
+
+def known(rig: Rig) -> list[object]:
+    with rig.ledger.database.read() as connection:
+        return [
+            row
+            for table in ("chunks", "publications", "documents")
+            for row in connection.exec_driver_sql(f"SELECT * FROM {table}").all()
+        ]
+
+
+def ids(rig: Rig, uri: str) -> list[str]:
+    return [row.chunk_id for row in rig.ledger.views.chunks_of(rig.document_ids()[uri])]
+
+
+def overwrite(rig: Rig, chunk_id: str, **changed: object) -> None:
+    """Hold a chunk with something else in it."""
+    name = rig.edition.name
+    (digest,) = [digest for key, digest in rig.index.ids(name) if key == chunk_id]
+    text, vector = rig.index.texts(name, [chunk_id])[chunk_id], rig.index.vectors(name, [chunk_id])[chunk_id]
+    held_now = IndexedChunk(chunk_id, SOURCE, digest, "", text, vector)
+    rig.index.upsert(name, [replace(held_now, **changed)])  # type: ignore[arg-type]
+
+
+def stray(chunk_id: str | None = None) -> IndexedChunk:
+    vector = np.eye(DIMENSIONS, dtype=np.float32)[0]
+    return IndexedChunk(chunk_id or str(uuid.uuid4()), SOURCE, "d", "", "stray", vector)
+
+
+def test_where_nothing_differs_nothing_is_found_or_done(rig: Rig) -> None:
+    assert found(rig, deep=True) == {}
+    audit, _ = rig.audit()
+    assert audit.clean
+    assert audit.chunks == len(held(rig)) == 5
+    assert rig.ledger.audits.latest(rig.edition) == audit
 
 
 def test_a_chunk_nobody_knows_is_deleted(rig: Rig) -> None:
-    stray = IndexedChunk(str(uuid.uuid4()), SOURCE, "d", "", "stray", np.eye(DIMENSIONS, dtype=np.float32)[0])
-    rig.index.upsert(rig.edition.name, [stray])
-    assert audit(rig.ledger, rig.index, rig.edition) == Audited(unknown=1)
-    assert rig.index.present(rig.edition.name, [stray.chunk_id]) == set()
+    unknown = stray()
+    rig.index.upsert(rig.edition.name, [unknown])
+    assert found(rig) == {Drift.CHUNK_UNKNOWN: 1}
+    mend(rig)
+    assert rig.index.present(rig.edition.name, [unknown.chunk_id]) == set()
+    assert rig.embedder.texts == []
 
 
-def test_a_missing_chunk_is_made_again_under_a_new_id(rig: Rig) -> None:
-    before = rig.passages()
-    lost = next(iter(rig.ledger.publications.live_chunks(rig.edition)))
+def test_a_missing_chunk_is_made_again_under_a_new_id_and_alone(rig: Rig) -> None:
+    before, lost = rig.passages(), ids(rig, "leave.md")[1]
     rig.index.delete(rig.edition.name, [lost])
-    assert audit(rig.ledger, rig.index, rig.edition) == Audited(missing=1, documents=1)
-    rig.settle()
+    assert found(rig) == {Drift.CHUNK_MISSING: 1}
+    mend(rig)
     assert rig.passages() == before
-    assert lost not in rig.ledger.publications.live_chunks(rig.edition)
-    assert audit(rig.ledger, rig.index, rig.edition) == Audited()
+    assert lost not in ids(rig, "leave.md")
+    assert len(rig.embedder.texts) == 1
+
+
+def test_another_text_under_the_right_id_is_found_and_replaced(rig: Rig) -> None:
+    before, wrong = rig.passages(), ids(rig, "leave.md")[1]
+    overwrite(rig, wrong, text="You have ninety days.")
+    assert found(rig) == {Drift.CHUNK_TEXT: 1}
+    assert rig.passages() != before
+    mend(rig)
+    assert rig.passages() == before
+    assert wrong not in ids(rig, "leave.md")
+
+
+def test_another_digest_under_the_right_id_counts_once(rig: Rig) -> None:
+    before, wrong = rig.passages(), ids(rig, "pay.md")[0]
+    overwrite(rig, wrong, digest="another", text="Another passage altogether.")
+    assert found(rig) == {Drift.CHUNK_TEXT: 1}
+    mend(rig)
+    assert rig.passages() == before
+
+
+@pytest.mark.parametrize(
+    ("make", "deep"),
+    [(lambda vector: vector * 2, False), (lambda vector: np.roll(vector, 1), True)],
+    ids=["not of length one", "of another text"],
+)
+def test_a_wrong_vector_is_found_and_not_used_again(
+    rig: Rig, make: Callable[[np.ndarray], np.ndarray], deep: bool
+) -> None:
+    """Both documents that hold the text get a vector that is right, though each might lend its own."""
+    wrong = [*ids(rig, "travel.md"), *ids(rig, "sub/copy.md")]
+    right = rig.index.vectors(rig.edition.name, wrong)[wrong[0]]
+    for chunk_id in wrong:
+        overwrite(rig, chunk_id, vector=make(right).astype(np.float32))
+    assert found(rig, deep=deep) == {Drift.CHUNK_VECTOR: 2}
+    mend(rig, deep=deep)
+    now = [*ids(rig, "travel.md"), *ids(rig, "sub/copy.md")]
+    assert not set(now) & set(wrong)
+    for vector in rig.index.vectors(rig.edition.name, now).values():
+        np.testing.assert_allclose(vector, right, atol=1e-6)
+
+
+def test_texts_and_vectors_are_gone_through_part_by_part(rig: Rig) -> None:
+    (wrong,) = ids(rig, "pay.md")
+    overwrite(rig, wrong, text="Another text.")
+    auditor = rig.upkeep.auditor(rig.reconciler, rig.sources, rig.work.list_source, settle_s=0.0)
+    auditor = replace(auditor, contents_at_once=1)
+    rounds = [auditor.audit(rig.edition, repair=False)[0] for _ in range(6)]
+    assert sum(audit.found.get(Drift.CHUNK_TEXT, 0) for audit in rounds) == 1
+    assert [audit.contents_to for audit in rounds[:5]] == sorted(row[0] for row in held(rig))
+    assert rounds[5].contents_to == ""
+
+
+def test_documents_the_ledger_forgot_and_those_that_are_gone(rig: Rig, folder: Path) -> None:
+    (folder / "new.md").write_text("# New\n\nNobody told of it.\n")
+    (folder / "pay.md").write_text("# Pay\n\nWages arrive on the 27th.\n")
+    (folder / "travel.md").unlink()
+    with rig.ledger.database.write() as connection:
+        forgotten = rig.document_ids()["leave.md"]
+        for table, column in (
+            ("attempts", "document_id"),
+            ("chunks", "document_id"),
+            ("publications", "document_id"),
+            ("documents", "id"),
+        ):
+            connection.exec_driver_sql(f"DELETE FROM {table} WHERE {column} = {forgotten}")
+    assert found(rig) == {
+        Drift.DOCUMENT_UNSEEN: 2,
+        Drift.DOCUMENT_CHANGED: 1,
+        Drift.DOCUMENT_GONE: 1,
+        Drift.CHUNK_UNKNOWN: 2,
+    }
+    mend(rig)
+    texts = {uri: text for uri, *_, text in rig.passages()}
+    assert sorted(texts) == ["leave.md", "new.md", "pay.md", "sub/copy.md"]
+    assert "27th" in texts["pay.md"]
+
+
+def test_a_renamed_document_and_a_file_that_is_skipped(rig: Rig, folder: Path) -> None:
+    (folder / "pay.md").rename(folder / "wages.md")
+    (folder / "image.bin").write_bytes(bytes(range(256)))
+    assert found(rig) == {Drift.DOCUMENT_CHANGED: 1, Drift.DOCUMENT_UNSEEN: 1}
+    mend(rig)
+    assert rig.embedder.texts == []
+    assert rig.states()["image.bin"] == "skipped"
+
+
+def test_what_is_held_is_known_and_no_drift(rig: Rig, folder: Path) -> None:
+    shutil.rmtree(folder)
+    audit, _ = rig.audit(repair=False)
+    assert (audit.found, len(audit.faults), audit.clean) == ({}, 1, False)
+    folder.mkdir()
+    assert found(rig) == {Drift.DOCUMENT_GONE: 4}
+    rig.audit()
+    assert set(rig.states().values()) == {"held"}
+    assert found(rig) == {}
+    assert len(rig.passages()) == 5
+
+
+def edits(folder: Path, rig: Rig) -> None:
+    """Some more history: one edited, one new, one deleted, all swept."""
+    (folder / "pay.md").write_text("# Pay\n\nWages arrive on the 28th.\n")
+    (folder / "new.md").write_text("# New\n\nSomething else.\n")
+    (folder / "travel.md").unlink()
+    rig.sync()
+    rig.sweep()
+    rig.sync()
+
+
+def test_a_ledger_older_than_its_index(rig: Rig, folder: Path, tmp_path: Path, index: Index) -> None:
+    rig.ledger.database.close()
+    backup = shutil.copy(tmp_path / "ledger.sqlite", tmp_path / "backup.sqlite")
+    newer = opened(folder, tmp_path / "ledger.sqlite", index, rig.clock)  # type: ignore[arg-type]
+    edits(folder, newer)
+    expected = newer.passages()
+    newer.ledger.database.close()
+
+    restored = opened(folder, Path(backup), index, rig.clock)  # type: ignore[arg-type]
+    assert found(restored) == {
+        Drift.CHUNK_UNKNOWN: 2,
+        Drift.CHUNK_MISSING: 2,
+        Drift.DOCUMENT_UNSEEN: 1,
+        Drift.DOCUMENT_CHANGED: 1,
+        Drift.DOCUMENT_GONE: 1,
+    }
+    mend(restored)
+    assert restored.passages() == expected
+    restored.ledger.database.close()
+
+
+def test_an_index_older_than_its_ledger(folder: Path, tmp_path: Path) -> None:
+    """The index lies in a file of its own, so that it can be put back without the ledger."""
+    database = Database.file(tmp_path / "index.sqlite")
+    rig = opened(folder, tmp_path / "ledger.sqlite", EmbeddedIndex(database))
+    rig.sync()
+    database.close()  # what is in the log goes into the file
+    shutil.copy(tmp_path / "index.sqlite", tmp_path / "backup.sqlite")
+    rig.advance(60.0)
+    edits(folder, rig)
+    expected = rig.passages()
+    rig.ledger.database.close()
+
+    old = EmbeddedIndex(Database.file(tmp_path / "backup.sqlite"))
+    restored = opened(folder, tmp_path / "ledger.sqlite", old, rig.clock)  # type: ignore[arg-type]
+    assert found(restored) == {Drift.CHUNK_MISSING: 2, Drift.CHUNK_UNKNOWN: 2}
+    mend(restored)
+    assert restored.passages() == expected
+    restored.ledger.database.close()
+
+
+def test_an_emptied_index_is_filled_again_each_text_embedded_once(rig: Rig) -> None:
+    before = rig.passages()
+    rig.index.delete(rig.edition.name, [chunk_id for chunk_id, _ in rig.index.ids(rig.edition.name)])
+    assert found(rig) == {Drift.CHUNK_MISSING: 5}
+    mend(rig)
+    assert rig.passages() == before
+    assert len(rig.embedder.texts) == 4  # one text is in two documents
+
+
+def test_an_edition_dropped_from_the_index_is_made_again(rig: Rig) -> None:
+    before = rig.passages()
+    rig.index.drop(rig.edition.name)
+    assert found(rig) == {Drift.EDITION_MISSING: 1, Drift.CHUNK_MISSING: 5}
+    mend(rig)
+    assert rig.passages() == before
+
+
+class Away:
+    """An index that cannot be reached."""
+
+    def __init__(self, inner: Index) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        def refuse(*_: object, **__: object) -> object:
+            raise IndexUnavailable("away")
+
+        return refuse
+
+
+def test_an_index_that_is_away_is_no_emptied_one(rig: Rig) -> None:
+    before = known(rig)
+    auditor = Auditor(
+        rig.ledger,
+        Away(rig.index),  # type: ignore[arg-type]
+        rig.reconciler,
+        rig.sources,
+        rig.clock,
+        rig.work.list_source,
+        settle_s=0.0,
+    )
+    with pytest.raises(IndexUnavailable):
+        auditor.audit(rig.edition, repair=True)
+    assert known(rig) == before
+    assert rig.ledger.audits.latest(rig.edition) is None
+
+
+def test_what_is_staged_or_dead_is_no_drift(rig: Rig, folder: Path) -> None:
+    """Intents that the index has not heard of yet, chunks that no attempt has published, and the dead."""
+    (folder / "pay.md").write_text("# Pay\n\nWages arrive on the 28th.\n")
+    rig.sync()  # the old one is dead, and not swept
+    assert found(rig) == {}
+    (folder / "new.md").write_text("# New\n\nSomething else.\n\n## More\n\nAnd more.\n")
+    rig.scan()
+    claims = rig.ledger.claims.claim(rig.edition, [rig.document_ids()["new.md"]])
+    places = [Placed(str(uuid.uuid4()), n, 0, 1, ()) for n in range(2)]
+    rig.ledger.publications.stage([Staging(claims[0], place, "d") for place in places])
+    rig.index.upsert(rig.edition.name, [stray(places[0].chunk_id)])
+    assert found(rig) == {}
+    assert rig.audit()[0].clean
+    assert rig.index.present(rig.edition.name, [places[0].chunk_id])
+
+
+class SweptMeanwhile:
+    """Lets the sweep and an edit happen between two looks of the audit."""
+
+    def __init__(self, inner: Index, then: Callable[[], None]) -> None:
+        self._inner = inner
+        self._then = then
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._inner, name)
+
+    def ids(self, edition: str) -> Iterator[tuple[str, str]]:
+        listed = list(self._inner.ids(edition))
+        self._then()
+        return iter(listed)
+
+
+def test_what_is_replaced_and_swept_during_an_audit_is_no_drift(rig: Rig, folder: Path) -> None:
+    (old,) = ids(rig, "pay.md")
+    bucket = bucket_of(old)
+    beside = next(key for key in map(str, itertools.count()) if bucket_of(key) == bucket)
+    rig.index.upsert(rig.edition.name, [stray(beside)])  # so that single chunks of this bucket are looked at
+
+    def edit_and_sweep() -> None:
+        (folder / "pay.md").write_text("# Pay\n\nWages arrive on the 29th.\n")
+        rig.sync()
+        rig.sweep()
+
+    auditor = rig.upkeep.auditor(rig.reconciler, rig.sources, rig.work.list_source, settle_s=0.0)
+    auditor = replace(auditor, index=SweptMeanwhile(rig.index, edit_and_sweep))  # type: ignore[arg-type]
+    audit, _ = auditor.audit(rig.edition, repair=True)
+    assert audit.found == {Drift.CHUNK_UNKNOWN: 1}
+    assert found(rig, deep=True) == {}
+
+
+def test_the_schedule_audits_when_it_is_due_and_keeps_what_it_found(rig: Rig) -> None:
+    rig.index.upsert(rig.edition.name, [stray()])
+    rig.work.audit()
+    first = rig.ledger.audits.latest(rig.edition)
+    assert first is not None and first.repair
+    assert first.found == first.mended == {Drift.CHUNK_UNKNOWN: 1}
+    rig.work.audit()
+    assert rig.ledger.audits.latest(rig.edition) == first
+    rig.advance(AUDIT_EVERY_S)
+    rig.work.audit()
+    second = rig.ledger.audits.latest(rig.edition)
+    assert second is not None and second != first and second.clean
+
+
+def test_drift_that_a_command_left_is_due_at_once(rig: Rig) -> None:
+    rig.work.audit()
+    rig.index.upsert(rig.edition.name, [stray()])
+    assert found(rig) == {Drift.CHUNK_UNKNOWN: 1}
+    rig.work.audit()
+    assert found(rig) == {}
+
+
+def test_a_document_that_the_watcher_is_about_to_tell_of_is_no_drift(rig: Rig, folder: Path) -> None:
+    (folder / "pay.md").write_text("# Pay\n\nWages arrive on the 26th.\n")
+    soon = threading.Timer(0.3, lambda: rig.look("pay.md"))
+    soon.start()
+    auditor = rig.upkeep.auditor(rig.reconciler, rig.sources, rig.work.list_source, settle_s=30.0)
+    audit, _ = auditor.audit(rig.edition, repair=False)
+    soon.join()
+    assert audit.clean

@@ -37,7 +37,7 @@ def added(found: Diff) -> list[tuple[str, str | None]]:
 
 
 def test_an_unchanged_document_keeps_everything_in_place() -> None:
-    assert diff(manifest("abc"), chunks("abc")) == Diff(["a0", "b1", "c2"], [], [], [])
+    assert diff(manifest("abc"), chunks("abc")) == Diff(["a0", "b1", "c2"], [], [])
 
 
 def test_text_inserted_above_moves_what_is_below() -> None:
@@ -65,16 +65,15 @@ def test_a_staged_row_is_adopted_after_the_live_ones() -> None:
     assert added(found) == [("a", "staged"), ("a", None)]
 
 
-def test_a_row_marked_for_repair_counts_as_absent_and_is_distrusted() -> None:
+def test_a_row_marked_for_repair_counts_as_absent() -> None:
     found = diff([row("bad", "a", repair=True), row("good", "b", 1)], chunks("ab"))
     assert found.kept == ["good"]
     assert added(found) == [("a", None)]
-    assert found.distrusted == ["bad"]
 
 
 def test_a_first_revision_and_an_emptied_document() -> None:
     assert added(diff([], chunks("ab"))) == [("a", None), ("b", None)]
-    assert diff(manifest("ab"), []) == Diff([], [], [], [])
+    assert diff(manifest("ab"), []) == Diff([], [], [])
 
 
 _digests = st.text("abcd", max_size=12)
@@ -101,7 +100,6 @@ def test_kept_and_added_are_the_chunks_and_no_row_is_used_twice(
     assert all(one.born is not None and not one.repair for one in kept)
     assert all(one.born is None and not one.repair for one in adopted)
     assert {one.chunk_id for one in found.moved} <= set(found.kept)
-    assert set(found.distrusted) == {one.chunk_id for one in rows if one.repair}
 
 
 @given(_rows, _digests)
