@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ingestion.lag import combined, index_lag, proof_of_sight, watermark
+from ingestion.ledger.audits import Audit
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.values import SourceLag, SourceState
 from ingestion.ledger.views import STATES, LaneView
@@ -34,10 +35,11 @@ class SourceBacklog:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """Every source by name, those that left the settings too, and both lanes."""
+    """Every source by name, those that left the settings too, both lanes, and the last audit."""
 
     sources: Sequence[SourceBacklog]
     lanes: Sequence[LaneView]
+    audit: Audit | None = None
 
     @property
     def active(self) -> list[SourceBacklog]:
@@ -55,7 +57,9 @@ def look(ledger: Ledger) -> Backlog:
     sources = [
         SourceBacklog(state, lags.get(state.name) or _nothing(state.name)) for state in ledger.sources.all()
     ]
-    return Backlog(sources, ledger.views.lanes())
+    edition = ledger.sources.live_edition()
+    audit = None if edition is None else ledger.audits.latest(edition)
+    return Backlog(sources, ledger.views.lanes(), audit)
 
 
 def _nothing(source: str) -> SourceLag:

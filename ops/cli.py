@@ -23,6 +23,7 @@ COMMANDS = (
     "explain",
     "dead",
     "approve",
+    "audit",
     "export",
     "doctor",
     "hash-key",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from ingestion.records import Drift
 from ops import backlog
 from ops.backlog import Backlog, SourceBacklog
 
@@ -112,6 +113,12 @@ def _families() -> dict[str, GaugeMetricFamily]:
     families["headwater_documents"] = GaugeMetricFamily(
         "headwater_documents", "Documents by state.", labels=["source", "state"]
     )
+    families["headwater_audit_drift"] = GaugeMetricFamily(
+        "headwater_audit_drift", "What the last audit found to differ; absent before it.", labels=["kind"]
+    )
+    families["headwater_last_audit_timestamp_seconds"] = GaugeMetricFamily(
+        "headwater_last_audit_timestamp_seconds", "End of the last audit; absent before it.", labels=[]
+    )
     return families
 
 
@@ -127,6 +134,10 @@ def _filled(found: Backlog, now: float) -> dict[str, GaugeMetricFamily]:
         age = 0.0 if lane.oldest is None else max(0.0, now - lane.oldest)
         families["headwater_pending"].add_metric([lane.lane], lane.pending)
         families["headwater_pending_oldest_age_seconds"].add_metric([lane.lane], age)
+    if found.audit is not None:
+        for kind in Drift:
+            families["headwater_audit_drift"].add_metric([kind], found.audit.found.get(kind, 0))
+        families["headwater_last_audit_timestamp_seconds"].add_metric([], found.audit.finished_at)
     return families
 
 

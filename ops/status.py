@@ -16,6 +16,7 @@ from ingestion.errors import HeadwaterError
 from ingestion.ledger.ledger import Ledger
 from ops import backlog
 from ops.backlog import SourceBacklog
+from ops.drift import audit_json
 from ops.lock import DaemonNote, running_daemon
 from ops.measured import last_measured
 from ops.opening import data_file, size_bytes
@@ -49,6 +50,7 @@ def status_report(settings: Settings, ledger: Ledger, clock: Clock) -> Json:
             }
             for lane in found.lanes
         ],
+        "audit": None if found.audit is None else audit_json(found.audit),
         "dead_letters": sum(source.lag.failed for source in found.active),
         "chunks": ledger.views.live_chunk_count(),
         "data": _data(settings),

@@ -134,14 +134,19 @@ def _opened_beside(settings: Settings) -> Ledger:
     return ledger
 
 
-def _listed_for_daemon(ledger: Ledger, settings: Settings, names: Sequence[str]) -> list[Listed]:
+def require_kept(ledger: Ledger, settings: Settings, names: Sequence[str]) -> None:
+    """Raises WrongSettings for a source that the running daemon does not keep."""
     kept = {state.name: state.location for state in ledger.sources.all() if state.active}
     for source in settings.sources:
         if source.name in names and kept.get(source.name) != str(source.root):
             raise WrongSettings(
                 f"The running daemon does not keep {source.name} ({source.root}); nothing was looked at.",
-                hint="Start it again with these settings, or sync with its own (--config).",
+                hint="Start it again with these settings, or use its own (--config).",
             )
+
+
+def _listed_for_daemon(ledger: Ledger, settings: Settings, names: Sequence[str]) -> list[Listed]:
+    require_kept(ledger, settings, names)
     clock = SystemClock()
     reconciler = Reconciler(
         ledger, clock, listener=ignore, send=lambda ids: None, missed=lambda source, number: None

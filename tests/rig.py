@@ -106,7 +106,6 @@ class Rig:
         clock: Clock | None = None,
         embedder: CountingEmbedder | None = None,
         embed: Embed | None = None,
-        index: Index | None = None,
         wrap_index: Callable[[Index], Index] = lambda index: index,
         wrap_source: Callable[[SourcePort], SourcePort] = lambda source: source,
         drafter: Drafter | None = None,

@@ -48,6 +48,7 @@ def shown(report: Json, now: float) -> Iterator[str]:
         yield f"{lane['lane']} lane: {lane['pending']:,} waiting{age}"
     if report["dead_letters"]:
         yield f"{counted(report['dead_letters'], 'dead letter')}: see headwater dead"
+    yield from _audit(report["audit"], now)
     yield ""
     yield from _data(report)
     yield from _model(report["model"])
@@ -92,6 +93,24 @@ def _source(source: Json, now: float) -> Iterator[str]:
         if held["documents"] > len(held["first"]):
             yield "                 ..."
         yield f"                 They stay searchable. If they are really gone: {held['to_do']}"
+
+
+def _audit(audit: Json | None, now: float) -> Iterator[str]:
+    """What the last audit found; whether it still differs is for the next one to say."""
+    from ingestion.records import Drift
+    from ops.drift import phrases
+
+    if audit is None:
+        yield "audit:  none yet"
+        return
+    what = f"audit:  {ago(now - seconds_of(audit['at']))}, {counted(audit['chunks'], 'chunk')}"
+    drift = {Drift(kind): number for kind, number in audit["drift"].items()}
+    found = [phrase for _, phrase in phrases(drift)]
+    yield f"{what}: {', '.join(found) or 'no drift'}"
+    if found:
+        to_do = "it was mended" if audit["repair"] else "to have it mended: headwater audit --repair"
+        yield f"        {to_do}"
+    yield from (f"        {plain(fault)}" for fault in audit["faults"])
 
 
 def _at(time_of: str | None, now: float) -> str:

@@ -39,7 +39,7 @@ def command(source: str | None, dry_run: bool, as_json: bool, config: Path | Non
     if dry_run:
         _dry_run(settings, names, as_json)
         return
-    synced = _synced(settings, names, quiet=as_json)
+    synced = carried_out(settings, names, quiet=as_json)
     if as_json:
         click.echo(json.dumps(_as_json(synced), indent=2))
     else:
@@ -92,7 +92,9 @@ def _names(settings: Settings, source: str | None) -> list[str]:
     return [source] if source is not None else names
 
 
-def _synced(settings: Settings, names: Sequence[str], *, quiet: bool) -> Synced:
+def carried_out(settings: Settings, names: Sequence[str], *, quiet: bool) -> Synced:
+    """Look at these sources, and wait until what was found is searchable; told on the terminal unless
+    ``quiet``."""
     from ingestion.clock import SystemClock
     from ops.printing import Printing
     from ops.progress import PlainMeter, meter_for

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ingestion.clock import SystemClock
 from ingestion.errors import IndexUnavailable
-from ingestion.records import Lane, Seen
+from ingestion.ledger.audits import Audit
+from ingestion.records import Drift, Lane, Seen
 from ops.exporting import export
 from ops.settings import load
 from ops.status import status_report
@@ -75,6 +77,30 @@ def test_status_json_is_the_report(filed: Books, run: Run, data: Path) -> None:
     assert source["documents"]["live"] == 1
     assert source["held"] is None
     assert report["settings"]["embedding.model"]["from"] == "HEADWATER_EMBEDDING__MODEL"
+
+
+def test_status_tells_the_last_audit(filed: Books, run: Run, clock: SetClock) -> None:
+    assert "audit:  none yet" in run("status").output
+    assert json.loads(run("status --json").stdout)["audit"] is None
+    found = {Drift.CHUNK_MISSING: 3, Drift.DOCUMENT_GONE: 1}
+    audit = Audit(filed.edition.name, clock.at, clock.at + 2.5, 9, False, False, "", found, {}, ("gone\x1b",))
+    filed.ledger.audits.record(audit)
+    lines = run("status").output.splitlines()
+    (line,) = [number for number, one in enumerate(lines) if one.startswith("audit:  ")]
+    assert lines[line].endswith(
+        ", 9 chunks: 1 document no longer at the source, 3 chunks missing from the index"
+    )
+    assert lines[line + 1 : line + 3] == [
+        "        to have it mended: headwater audit --repair",
+        "        gone\\x1b",
+    ]
+    shown = json.loads(run("status --json").stdout)["audit"]
+    assert (shown["at"], shown["took_s"], shown["chunks"]) == ("2023-11-14T22:13:22.500000Z", 2.5, 9)
+    assert shown["drift"] == dict.fromkeys(Drift, 0) | {"chunk_missing": 3, "document_gone": 1}
+    filed.ledger.audits.record(replace(audit, repair=True, mended=found, faults=()))
+    assert "        it was mended" in run("status").output.splitlines()
+    filed.ledger.audits.record(replace(audit, found={}, faults=()))
+    assert ", 9 chunks: no drift" in run("status").output
 
 
 def test_a_model_that_is_missing_is_part_of_the_report(filed: Books, data: Path) -> None:

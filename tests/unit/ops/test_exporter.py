@@ -12,7 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families as classic
 from ingestion.clock import SystemClock
 from ingestion.database import Database
 from ingestion.errors import LedgerUnavailable
-from ingestion.records import Lane
+from ingestion.ledger.audits import Audit
+from ingestion.records import Drift, Lane
 from ops import backlog, ledger_gauges
 from ops.exporter import Metrics
 from ops.ledger_gauges import LedgerGauges
@@ -73,6 +74,20 @@ def test_states_come_from_the_ledger(books: Books, metrics: Metrics, clock: SetC
     assert value(metrics, "headwater_pending_oldest_age_seconds", lane="bulk") == 40
     assert value(metrics, "headwater_pending_oldest_age_seconds", lane="fresh") == 0
     assert value(metrics, "headwater_source_fault", source="handbook") == 0
+
+
+def test_the_last_audit_is_shown_by_kind_and_absent_before_one(
+    books: Books, metrics: Metrics, clock: SetClock
+) -> None:
+    assert value(metrics, "headwater_last_audit_timestamp_seconds") is None
+    assert value(metrics, "headwater_audit_drift", kind="chunk_missing") is None
+    clock.at += ledger_gauges.CACHE_S
+    found = {Drift.CHUNK_MISSING: 3}
+    books.ledger.audits.record(Audit(books.edition.name, START, START + 2, 9, False, False, "", found))
+    assert value(metrics, "headwater_last_audit_timestamp_seconds") == START + 2
+    assert value(metrics, "headwater_audit_drift", kind="chunk_missing") == 3
+    for kind in set(Drift) - {Drift.CHUNK_MISSING}:
+        assert value(metrics, "headwater_audit_drift", kind=kind) == 0
 
 
 def test_lag_grows_between_looks_at_the_ledger(books: Books, metrics: Metrics, clock: SetClock) -> None:
