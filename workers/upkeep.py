@@ -10,13 +10,14 @@ from ingestion.ledger.values import Edition
 from ingestion.sources.port import SourcePort
 from retrieval.index.port import Index
 from workers.audit import SETTLE_S, Auditor
-from workers.reconcile import Reconciler
+from workers.reconcile import BURST, Reconciler
 
 log = logging.getLogger("headwater.upkeep")
 
 SWEEP_AFTER_S = 60.0  # longer than any search may take
 TOMBSTONES_S = 30 * 86_400.0  # so long a document that comes back keeps its id
 AUDIT_EVERY_S = 6 * 3600.0
+MUCH_TO_INDEX = BURST  # documents; a few that cannot be published put no audit off
 
 
 class Upkeep:
@@ -55,8 +56,12 @@ class Upkeep:
     def audit_is_due(self, edition: Edition) -> bool:
         """Whether the last audit is some hours ago, or left something as it was.
 
-        Asked of the ledger: a process that is started every morning would never come to its first one.
+        Asked of the ledger: a process that is started every morning would never come to its first one. Not
+        while much is to be indexed: a ledger that begins anew beside a full index can use its vectors again,
+        and an audit would delete them, as nobody knows them yet.
         """
+        if any(lane.pending > MUCH_TO_INDEX for lane in self._ledger.views.lanes()):
+            return False
         latest = self._ledger.audits.latest(edition)
         if latest is None or not (latest.repair or latest.clean):
             return True

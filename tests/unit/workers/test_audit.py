@@ -27,7 +27,7 @@ from retrieval.index.memory import MemoryIndex
 from retrieval.index.port import Index, IndexedChunk
 from tests.rig import DIMENSIONS, SOURCE, Rig, ShiftedClock
 from workers.audit import Auditor
-from workers.upkeep import AUDIT_EVERY_S
+from workers.upkeep import AUDIT_EVERY_S, MUCH_TO_INDEX
 
 INDEXES: dict[str, Callable[[Path], Index]] = {
     "embedded": lambda folder: EmbeddedIndex(Database.file(folder / "index.sqlite")),
@@ -421,6 +421,30 @@ def test_the_schedule_audits_when_it_is_due_and_keeps_what_it_found(rig: Rig) ->
     rig.work.audit()
     second = rig.ledger.audits.latest(rig.edition)
     assert second is not None and second != first and second.clean
+
+
+def test_a_full_index_is_used_by_a_ledger_that_begins_anew(
+    folder: Path, tmp_path: Path, index: Index
+) -> None:
+    """Nobody knows its chunks yet, but their vectors serve."""
+    for number in range(MUCH_TO_INDEX):
+        (folder / f"{number}.md").write_text(f"# Number {number}\n\nSome words.\n")
+    first = opened(folder, tmp_path / "ledger.sqlite", index)
+    first.sync()
+    expected = first.passages()
+    first.ledger.database.close()
+
+    anew = opened(folder, tmp_path / "anew.sqlite", index, ShiftedClock())
+    anew.scan()
+    anew.work.audit()
+    assert anew.ledger.audits.latest(anew.edition) is None
+    anew.settle()
+    assert anew.embedder.texts == []
+    anew.work.audit()
+    assert found(anew) == {}
+    assert anew.passages() == expected
+    assert len(held(anew)) == len(expected)
+    anew.ledger.database.close()
 
 
 def test_drift_that_a_command_left_is_due_at_once(rig: Rig) -> None:
