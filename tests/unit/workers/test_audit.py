@@ -363,6 +363,9 @@ def test_what_is_staged_or_dead_is_no_drift(rig: Rig, folder: Path) -> None:
     """Intents that the index has not heard of yet, chunks that no attempt has published, and the dead."""
     (folder / "pay.md").write_text("# Pay\n\nWages arrive on the 28th.\n")
     rig.sync()  # the old one is dead, and not swept
+    live = {one.chunk_id for one in rig.ledger.audits.live(rig.edition)}
+    (dead,) = {chunk_id for chunk_id, *_ in held(rig)} - live
+    overwrite(rig, dead, digest="another")
     assert found(rig) == {}
     (folder / "new.md").write_text("# New\n\nSomething else.\n\n## More\n\nAnd more.\n")
     rig.scan()
