@@ -20,11 +20,11 @@ from ingestion.records import Drift
 from ops.lock import running_daemon
 from ops.opening import open_ledger
 from ops.settings import Settings
+from ops.stores import make_index
 from ops.syncing import require_kept
 from ops.wiring import embedder_of, make_source
 from retrieval.embedding.port import Embedder, Vectors
 from retrieval.embedding.remote.embedder import RemoteEmbedder
-from retrieval.index.embedded import EmbeddedIndex
 from workers.audit import SETTLE_S, Auditor
 from workers.comparing import EmbedTexts
 from workers.findings import Findings
@@ -88,8 +88,8 @@ def _auditor(settings: Settings, ledger: Ledger, names: Sequence[str], *, settle
         ledger, clock, listener=ignore, send=lambda ids: None, missed=lambda source, number: None
     )
     sources = {one.name: make_source(one, clock) for one in settings.sources if one.name in names}
-    index = EmbeddedIndex(ledger.database)
-    return Auditor(ledger, index, reconciler, sources, clock, look=lambda name: None, settle_s=settle_s)
+    index = make_index(settings, ledger.database)
+    return Auditor(ledger, index, reconciler, sources, look=lambda name: None, settle_s=settle_s)
 
 
 def _embed(settings: Settings, ledger: Ledger, opened: contextlib.ExitStack) -> EmbedTexts:

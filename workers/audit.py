@@ -11,7 +11,6 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ingestion.clock import Clock
 from ingestion.errors import SourceUnavailable
 from ingestion.ledger.audits import Audit
 from ingestion.ledger.ledger import Ledger
@@ -39,7 +38,6 @@ class Auditor:
     index: Index
     reconciler: Reconciler
     sources: Mapping[str, SourcePort]
-    clock: Clock
     look: Callable[[str], None]
     settle_s: float = SETTLE_S
     contents_at_once: int = CONTENTS_AT_ONCE
@@ -60,7 +58,7 @@ class Auditor:
         stays so, and nothing is recorded.
         """
         findings = Findings()
-        started_at = self.clock.now()
+        started_at = self.ledger.now()
         comparison = Comparison(
             self.ledger, self.index, edition, findings, repair=repair, embed=embed if deep else None
         )
@@ -75,7 +73,7 @@ class Auditor:
         audit = Audit(
             edition=edition.name,
             started_at=started_at,
-            finished_at=self.clock.now(),
+            finished_at=self.ledger.now(),
             chunks=self.ledger.audits.count_live(edition),
             deep=deep,
             repair=repair,

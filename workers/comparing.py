@@ -140,6 +140,8 @@ class Comparison:
         self._note_wrong(Drift.CHUNK_TEXT, [chunk_id for chunk_id, text in embedded.items() if text is None])
         right = {chunk_id: text for chunk_id, text in embedded.items() if text is not None}
         self._note_wrong(Drift.CHUNK_VECTOR, self._with_wrong_vectors(right, vectors))
+        # Some that are held no search finds: a store that died may have lost the vector of an object it kept.
+        self._note_wrong(Drift.CHUNK_VECTOR, sorted(right.keys() - self._index.present(name, list(right))))
 
     def _with_wrong_vectors(
         self, texts: Mapping[str, str], vectors: Mapping[str, NDArray[np.float32]]

@@ -65,7 +65,7 @@ class Upkeep:
         latest = self._ledger.audits.latest(edition)
         if latest is None or not (latest.repair or latest.clean):
             return True
-        return not 0 <= self._clock.now() - latest.finished_at < AUDIT_EVERY_S
+        return not 0 <= self._ledger.now() - latest.finished_at < AUDIT_EVERY_S
 
     def auditor(
         self,
@@ -76,4 +76,4 @@ class Upkeep:
         settle_s: float = SETTLE_S,
     ) -> Auditor:
         """What compares sources, ledger and index; ``look`` lists a source and carries out what it finds."""
-        return Auditor(self._ledger, self._index, reconciler, sources, self._clock, look, settle_s)
+        return Auditor(self._ledger, self._index, reconciler, sources, look, settle_s)

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ingestion.buckets import Tally, tallied
 from ingestion.errors import IndexUnavailable, Misconfigured, WrongEdition
 from retrieval.index.checked import checked_question
 from retrieval.index.port import IndexedChunk, IndexHit, IndexQuery
@@ -141,6 +142,15 @@ class WeaviateIndex:
                 return
             last = page[-1].metadata.id
 
+    def buckets(self, edition: str) -> Mapping[int, Tally]:
+        return tallied(self.ids(edition))
+
+    def vectors(self, edition: str, chunk_ids: Sequence[str]) -> Mapping[str, NDArray[np.float32]]:
+        from retrieval.index.weaviate_messages import read_vector
+
+        found = self._by_id(edition, chunk_ids, (), with_vectors=True)
+        return {result.metadata.id: read_vector(result) for result in found}
+
     def count(self, edition: str) -> int:
         return count(self._required(edition))
 
@@ -191,14 +201,17 @@ class WeaviateIndex:
             self._dimensions[edition] = held.dimensions()
         return self._dimensions[edition]
 
-    def _by_id(self, edition: str, chunk_ids: Sequence[str], read: Sequence[str]) -> Iterator[Any]:
+    def _by_id(
+        self, edition: str, chunk_ids: Sequence[str], read: Sequence[str], *, with_vectors: bool = False
+    ) -> Iterator[Any]:
         from retrieval.index import weaviate_messages as messages
 
         held = self._required(edition)
         distinct = [one for one in dict.fromkeys(chunk_ids) if is_id(one)]
         for start in range(0, len(distinct), SLICE):
             some = distinct[start : start + SLICE]
-            request = messages.matching(held.name, len(some), messages.any_of("_id", some), read=read)
+            wanted = messages.any_of("_id", some)
+            request = messages.matching(held.name, len(some), wanted, read=read, with_vectors=with_vectors)
             yield from held.ask("Search", request).results
 
     def _check_server(self) -> None:

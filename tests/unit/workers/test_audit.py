@@ -25,13 +25,16 @@ from ingestion.sources.files import FilesSource
 from retrieval.index.embedded import EmbeddedIndex
 from retrieval.index.memory import MemoryIndex
 from retrieval.index.port import Index, IndexedChunk
+from retrieval.index.weaviate import WeaviateIndex
 from tests.rig import DIMENSIONS, SOURCE, Rig, ShiftedClock
+from tests.servers.weaviate import Weaviate
 from workers.audit import Auditor
 from workers.upkeep import AUDIT_EVERY_S, MUCH_TO_INDEX
 
-INDEXES: dict[str, Callable[[Path], Index]] = {
-    "embedded": lambda folder: EmbeddedIndex(Database.file(folder / "index.sqlite")),
-    "memory": lambda folder: MemoryIndex(),
+INDEXES: dict[str, Callable[[pytest.FixtureRequest, Path], Index]] = {
+    "embedded": lambda request, folder: EmbeddedIndex(Database.file(folder / "index.sqlite")),
+    "memory": lambda request, folder: MemoryIndex(),
+    "weaviate": lambda request, folder: _weaviate(request),
 }
 TEXTS = {
     "leave.md": "# Leave\n\nYou have thirty days.\n\n## Sick leave\n\nCall before nine.\n",
@@ -53,9 +56,15 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture(params=sorted(INDEXES))
 def index(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Index]:
-    made = INDEXES[request.param](tmp_path)
+    made = INDEXES[request.param](request, tmp_path)
     yield made
     made.close()
+
+
+def _weaviate(request: pytest.FixtureRequest) -> Index:
+    server: Weaviate = request.getfixturevalue("weaviate")
+    prefix: str = request.getfixturevalue("weaviate_prefix")
+    return WeaviateIndex(server.url, grpc_port=server.grpc_port, api_key=server.api_key, prefix=prefix)
 
 
 def opened(folder: Path, ledger: Path, index: Index, clock: ShiftedClock | None = None) -> Rig:
@@ -349,7 +358,6 @@ def test_an_index_that_is_away_is_no_emptied_one(rig: Rig) -> None:
         Away(rig.index),  # type: ignore[arg-type]
         rig.reconciler,
         rig.sources,
-        rig.clock,
         rig.work.list_source,
         settle_s=0.0,
     )
@@ -397,7 +405,11 @@ class SweptMeanwhile:
 def test_what_is_replaced_and_swept_during_an_audit_is_no_drift(rig: Rig, folder: Path) -> None:
     (old,) = ids(rig, "pay.md")
     bucket = bucket_of(old)
-    beside = next(key for key in map(str, itertools.count()) if bucket_of(key) == bucket)
+    beside = next(
+        key
+        for key in (str(uuid.UUID(int=number)) for number in itertools.count(1))
+        if bucket_of(key) == bucket
+    )
     rig.index.upsert(rig.edition.name, [stray(beside)])  # so that single chunks of this bucket are looked at
 
     def edit_and_sweep() -> None:
