@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import psycopg
@@ -140,11 +140,19 @@ def running() -> Iterator[Postgres]:
         finally:
             given.close()
         return
+    with own() as server:
+        yield server
+
+
+@contextlib.contextmanager
+def own(**settings: str) -> Iterator[Postgres]:
+    """A cluster of its own, which may be stopped; ``settings`` instead of those for speed. Raises
+    NotInstalled."""
     binaries = find_binaries()
     place = Path(tempfile.mkdtemp(prefix="headwater-postgres-"))
     try:
-        with _own(binaries, place) as own:
-            yield own
+        with _cluster(binaries, place, {**_SETTINGS, **settings}) as made:
+            yield made
     finally:
         shutil.rmtree(place, ignore_errors=True)
 
@@ -161,7 +169,7 @@ def find_binaries() -> Path:
 
 
 @contextlib.contextmanager
-def _own(binaries: Path, place: Path) -> Iterator[Postgres]:
+def _cluster(binaries: Path, place: Path, given: Mapping[str, str]) -> Iterator[Postgres]:
     user = _other_user()
     if user is not None:
         os.chown(place, user, -1)
@@ -171,7 +179,7 @@ def _own(binaries: Path, place: Path) -> Iterator[Postgres]:
     _initialise(binaries, data, secret, user)
     port = free_port()
     url = sa.URL.create("postgresql", USER, PASSWORD, "127.0.0.1", port, "postgres")
-    settings = [word for name, value in _SETTINGS.items() for word in ("-c", f"{name}={value}")]
+    settings = [word for name, value in given.items() for word in ("-c", f"{name}={value}")]
     server = Server(
         [binaries / "postgres", "-D", data, "-p", str(port), *settings],
         log=place / "postgres.log",

@@ -1,0 +1,184 @@
+"""Nothing is lost on the production stack, whatever dies, stops, forgets or refuses.
+
+A writer changes files and a reader asks without pause while one injury follows another. The judge knows
+every revision ever written. The short form is a choice of them; ``make faults`` runs all, and then
+more at random. A run is repeated with its seed: HEADWATER_FAULTS_SEED.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.faults import injuries
+from tests.faults.deployment import Deployment, servers
+from tests.faults.history import History, Known, Writer, shown_by
+from tests.faults.injuries import EVERY, Injury
+from tests.servers.process import NotInstalled, missing
+
+SEED = int(os.environ.get("HEADWATER_FAULTS_SEED", "20261127"))
+FIRST_DOCUMENTS = 40
+SETTLED_S = 60.0  # after the last injury everything is searchable
+BETWEEN_S = 2.0
+BATCH_TEXTS = 32
+SHORT: tuple[Injury, ...] = (
+    injuries.kill("fresh"),
+    injuries.kill("redis"),
+    injuries.kill("postgres"),
+    injuries.kill("weaviate"),
+    injuries.pause("fresh"),
+    Injury("Redis flushed", injuries.flush),
+    Injury("messages twice, late and out of order", injuries.double_messages),
+    Injury("Weaviate fails some items of a batch", injuries.failing_objects),
+    Injury("PostgreSQL drops connections", injuries.drop_connections),
+    injuries.kill("watch"),
+)
+
+
+@dataclass
+class Totals:
+    """What a run came to; its line goes into the README."""
+
+    injuries: int = 0
+    kills: int = 0
+    edits: int = 0
+    queries: int = 0
+    unanswered: int = 0
+    violations: list[str] = field(default_factory=list)
+
+    def line(self) -> str:
+        return (
+            f"{self.injuries} faults, {self.edits} edits, {self.queries} queries"
+            f" ({self.unanswered} unanswered), {len(self.violations)} violations"
+        )
+
+
+class Run:
+    """A deployment with its writer and its reader."""
+
+    def __init__(self, deployment: Deployment, seed: int) -> None:
+        self.deployment = deployment
+        self.history = History()
+        self.writer = Writer(deployment.folder, self.history, seed)
+        self.totals = Totals()
+        self._dice = random.Random(seed)
+        self._stop = threading.Event()
+        self._writing = threading.Event()
+        self._busy = threading.Lock()  # held for a change, and while the folder is away
+
+    def begin(self) -> None:
+        for _ in range(FIRST_DOCUMENTS):
+            self.writer.step()
+        self.deployment.start()
+        for work in (self._write, self._read):
+            threading.Thread(target=work, daemon=True).start()
+
+    def inflict(self, injury: Injury) -> None:
+        print(f"{time.strftime('%H:%M:%S')}  {injury.name}", flush=True)
+        with self._busy if injury.inflict is injuries.unmount else threading.Lock():
+            injury.inflict(self.deployment, self._dice)
+        self.totals.injuries += 1
+        self.totals.kills += injury.kills
+        time.sleep(BETWEEN_S)
+
+    def settle(self) -> None:
+        """The writer stops; all that it wrote must be searchable in time."""
+        with self._busy:
+            self._writing.set()
+        ends = time.monotonic() + SETTLED_S
+        while missing := list(self._not_searchable()):
+            assert time.monotonic() < ends, f"not searchable after {SETTLED_S:.0f} s: {missing[:5]}"
+            time.sleep(0.5)
+        self._stop.set()
+        self.totals.edits = self.writer.changes
+
+    def _write(self) -> None:
+        while not self._writing.is_set():
+            with self._busy:
+                if not self._writing.is_set():
+                    self.writer.step()
+            time.sleep(self._dice.uniform(0.0, 0.3))
+
+    def _read(self) -> None:
+        known: dict[str, Known] = {}
+        while not self._stop.is_set():
+            document = self._dice.choice(self.writer.documents)
+            try:
+                hits = self.deployment.search(document)
+            except Exception:  # noqa: BLE001 - a server that is dead answers nothing: no answer is no wrong one
+                self.totals.unanswered += 1
+                time.sleep(0.2)
+                continue
+            self.totals.queries += 1
+            self.totals.violations += self.history.judge(document, hits, known)
+
+    def _not_searchable(self) -> Iterator[str]:
+        for document, (path, content) in self.history.current().items():
+            try:
+                found = shown_by(self.deployment.search(document), document)
+            except Exception as error:  # noqa: BLE001 - still starting again
+                yield f"{document}: {type(error).__name__}"
+                return
+            wanted = {path: list(content)} if content else {}
+            if found != wanted:
+                yield f"{document}: {found}, not {wanted}"
+
+
+@pytest.fixture
+def deployment(tmp_path: Path) -> Iterator[Deployment]:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    try:
+        with servers(tmp_path, SEED) as running:
+            made = Deployment(tmp_path, folder, running)
+            try:
+                yield made
+            finally:
+                made.stop()
+    except NotInstalled as fault:
+        missing(fault)
+
+
+def check(run: Run) -> None:
+    """What must hold in the end."""
+    totals, deployment = run.totals, run.deployment
+    print(totals.line(), *totals.violations, sep="\n")
+    assert totals.violations == []
+    audited = deployment.run("audit", "--json")
+    assert audited.returncode == 0, audited.stdout + audited.stderr
+    assert not any(json.loads(audited.stdout)["drift"].values()), audited.stdout
+    again = len(deployment.servers.endpoint.texts()) - len(set(deployment.servers.endpoint.texts()))
+    assert again <= totals.kills * BATCH_TEXTS + run.writer.restored, f"{again} texts embedded twice"
+    assert deployment.repeated_warnings() == {}
+
+
+@pytest.mark.timeout(600)
+def test_every_kind_of_fault(deployment: Deployment) -> None:
+    run = Run(deployment, SEED)
+    run.begin()
+    for injury in SHORT:
+        run.inflict(injury)
+    run.settle()
+    check(run)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(4 * 3600)
+def test_everything_and_then_at_random(deployment: Deployment) -> None:
+    dice = random.Random(SEED)
+    run = Run(deployment, SEED)
+    run.begin()
+    for injury in EVERY:
+        run.inflict(injury)
+    for injury in dice.choices(EVERY, k=int(os.environ.get("HEADWATER_FAULTS_MORE", "40"))):
+        run.inflict(injury)
+    run.settle()
+    check(run)
