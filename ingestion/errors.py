@@ -16,6 +16,7 @@
     │   ├── DocumentUnparsable  it was read, but no text could be made of it
     │   ├── IndexRejected       the index refuses these chunks
     │   └── EmbedderRejected    the embedder refuses these texts
+    ├── IndexRefused         the index refused these chunks and took others: a few attempts, then dead letter
     ├── Superseded           a newer claim won, or there is nothing left to do; not a failure
     ├── DocumentGone         nothing lives at the URI any more: its source must judge
     ├── NotIndexable         there, readable, and not text (binary, too large): skipped with a reason
@@ -120,6 +121,14 @@ class DocumentUnparsable(Terminal):
 
 class IndexRejected(Terminal):
     """The index refuses chunks for what they are. ``chunk_ids`` names them."""
+
+    def __init__(self, message: str, *, chunk_ids: tuple[str, ...] = (), hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.chunk_ids = chunk_ids
+
+
+class IndexRefused(HeadwaterError):
+    """The index refused chunks while it took others, and does not say whether it will again."""
 
     def __init__(self, message: str, *, chunk_ids: tuple[str, ...] = (), hint: str = "") -> None:
         super().__init__(message, hint=hint)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ingestion.errors import EmbedderRejected, HeadwaterError, IndexRejected, Superseded
+from ingestion.errors import EmbedderRejected, HeadwaterError, IndexRefused, IndexRejected, Superseded
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.values import Claim, Edition, Placed, Publishing, Staging, Work
 from ingestion.records import Chunk, Lane
@@ -170,7 +170,7 @@ class Stager:
             return
         try:
             self._index.upsert(edition.name, [_indexed(piece, vectors) for piece in pieces])
-        except IndexRejected as refusal:
+        except (IndexRejected, IndexRefused) as refusal:
             revisions = _revisions(pieces)
             named = _revisions([piece for piece in pieces if piece.chunk_id in refusal.chunk_ids])
             for revision in named or (revisions if len(revisions) == 1 else []):

@@ -57,7 +57,8 @@ class Index(Protocol):
     """Holds chunks by edition. Safe to call from several threads and processes.
 
     Every call either has taken effect when it returns, durably and for every later search, or raises
-    IndexUnavailable (it may or may not have taken effect: repeat it) or IndexRejected (it never will).
+    IndexUnavailable (it may or may not have taken effect: repeat it), IndexRejected (it never will), or
+    IndexRefused (it may yet, for chunks that the error names; others it took).
     An edition that was never made, or was dropped, is unavailable, not empty: only ``delete`` and
     ``drop`` have nothing to do there.
     """

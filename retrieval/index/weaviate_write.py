@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Sequence
 
-from ingestion.errors import IndexRejected, IndexUnavailable
+from ingestion.errors import IndexRefused, IndexRejected, IndexUnavailable
 from retrieval.embedding.port import Vectors
 from retrieval.index.checked import checked_vectors, some_of
 from retrieval.index.port import IndexedChunk
@@ -103,16 +103,17 @@ def _insert(held: Held, pieces: list[tuple[IndexedChunk, str]]) -> None:
     raise _refusal(held, tuple(chunk.chunk_id for chunk, _ in pieces), taken)
 
 
-def _refusal(held: Held, chunk_ids: tuple[str, ...], taken: int) -> IndexRejected | IndexUnavailable:
+def _refusal(held: Held, chunk_ids: tuple[str, ...], taken: int) -> IndexRefused | IndexUnavailable:
     """What a refusal that lasts means. The server's words are not repeated: they can hold whole vectors.
 
-    Where it took other chunks of the same slice all the while, it is these that it will not have.
+    Where it took other chunks of the same slice all the while, it may be these that it will not have: their
+    documents get a few attempts, and nobody else has to wait.
     """
     if held.is_read_only():
         return held.read_only()
     told = f"Weaviate refused {len(chunk_ids)} chunks, {TRIES} times: {some_of(chunk_ids)}."
     if taken:
-        return IndexRejected(told, chunk_ids=chunk_ids, hint="Its log says why.")
+        return IndexRefused(told, chunk_ids=chunk_ids, hint="Its log says why.")
     return IndexUnavailable(told, hint="Its log says why.")
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from weaviate.proto.v1 import batch_delete_pb2, batch_pb2, search_get_pb2
 
-from ingestion.errors import IndexRejected, IndexUnavailable
+from ingestion.errors import IndexRefused, IndexUnavailable
 from retrieval.index import weaviate_write
 from retrieval.index.port import IndexedChunk
 from retrieval.index.weaviate_held import Held
@@ -81,7 +81,7 @@ def test_what_was_refused_in_passing_is_sent_again_alone() -> None:
 
 def test_what_is_refused_while_others_are_taken_is_named() -> None:
     server = IllServer(lambda one, request: one == NAMES[2])
-    with pytest.raises(IndexRejected) as caught:
+    with pytest.raises(IndexRefused) as caught:
         upsert(server)
     assert caught.value.chunk_ids == (NAMES[2],)
     assert "secret" not in str(caught.value)
