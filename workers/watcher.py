@@ -40,6 +40,7 @@ class _Watched:
     settling: Settling = field(default_factory=Settling)
     overflows: int = 0
     told: str | None = None  # the last complaint, so that it is not repeated
+    fault: str | None = None  # why the last look failed, likewise
     unlisted: bool = False  # a look failed: list as soon as possible
     asked_at: float = 0.0  # when a listing was last asked for: only one begun later proves sight
 
@@ -150,13 +151,16 @@ class Watcher:
                 looked = self._reconciler.look(watched.source, batch, self._clock.now() - waited_s)
                 if looked.doubts:
                     self.doubt(watched.source.name, looked.doubts)
+            watched.fault = None
         except SourceUnavailable:
             self._list(watched)
         except Exception as error:
             # What the hints named is not lost: a listing looks at everything once the cause is gone.
             watched.unlisted = True
             expected = isinstance(error, HeadwaterError)
-            log.warning("%s: %s", watched.source.name, error, exc_info=None if expected else error)
+            if not expected or str(error) != watched.fault:  # a burst of edits fails file by file: told once
+                log.warning("%s: %s", watched.source.name, error, exc_info=None if expected else error)
+            watched.fault = str(error)
 
     def _list(self, watched: _Watched) -> None:
         watched.unlisted = False
