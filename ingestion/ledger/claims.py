@@ -19,7 +19,7 @@ from ingestion.database import Database
 from ingestion.ledger import leases
 from ingestion.ledger.reopening import MAX_ATTEMPTS, Reopening
 from ingestion.ledger.sql import among, live_edition, next_token, record_attempts, slices, workable
-from ingestion.ledger.tables import NO_TOKEN, documents, is_pending, publications
+from ingestion.ledger.tables import NO_TOKEN, documents, editions, is_pending, publications
 from ingestion.ledger.values import Claim, Edition
 from ingestion.records import Lane, PublicationState
 
@@ -49,6 +49,7 @@ _DUE = (
     .limit(sa.bindparam("at_most"))
 )
 _TAKE_DUE = _DUE.with_for_update(**_take_free_ones)
+_WAITING = _OPEN.where(publications.c.not_before <= sa.bindparam("now")).limit(1)
 _SENT = _OPEN.where(publications.c.sent_at >= sa.bindparam("sent_before")).limit(1)
 _SEND = (
     sa.update(publications)
@@ -66,7 +67,17 @@ _of_ids = (
     publications.c.document_id.in_(among("ids")),
     publications.c.edition_id == sa.bindparam("edition"),
 )
-_TAKE = sa.select(publications.c.document_id).where(*_of_ids, *_claimable).with_for_update(**_take_free_ones)
+# Its own model's: a worker of another one, or of before a removal, gets nothing.
+_of_this_model = sa.exists().where(
+    editions.c.id == publications.c.edition_id,
+    editions.c.fingerprint == sa.bindparam("model"),
+    editions.c.state != "retired",
+)
+_TAKE = (
+    sa.select(publications.c.document_id)
+    .where(*_of_ids, *_claimable, _of_this_model)
+    .with_for_update(**_take_free_ones)
+)
 _TAKE_TOGETHER = _TAKE.where(publications.c.alone.is_(False))
 _CLAIM = (
     sa.update(publications)
@@ -163,6 +174,13 @@ class Claims(Reopening):
             since = self._database.now(connection, self._clock) - resend_s
             return connection.execute(_SENT, _sent(edition, lane, since)).first() is not None
 
+    def has_due(self, edition: Edition, lane: Lane) -> bool:
+        """Whether something is pending, due and unclaimed there, on its way or not."""
+        with self._database.read() as connection:
+            now = self._database.now(connection, self._clock)
+            values = {"edition": edition.edition_id, "in_lane": lane.value, "now": now}
+            return connection.execute(_WAITING, values).first() is not None
+
     def claim(self, edition: Edition, document_ids: Sequence[int]) -> list[Claim]:
         """Claim those of the documents that are pending, due and unclaimed, under one new token.
 
@@ -172,7 +190,8 @@ class Claims(Reopening):
         with self._database.taking() as connection:
             now = self._database.now(connection, self._clock)
             values = {"edition": edition.edition_id, "now": now}
-            free = list(connection.execute(statement, {**values, "ids": document_ids}).scalars())
+            wanted = {**values, "ids": document_ids, "model": edition.fingerprint}
+            free = list(connection.execute(statement, wanted).scalars())
             if not free:
                 return []
             token = next_token(connection)

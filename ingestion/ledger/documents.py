@@ -30,13 +30,15 @@ _OBSERVED_SINCE = sa.select(documents.c.uri).where(
     documents.c.uri.in_(among("uris")),
     documents.c.observed >= sa.bindparam("generation"),
 )
+_is_live = editions.c.state == "live"
 _NOW_PENDING = (
     sa.select(
         documents.c.id,
         editions.c.id,
         sa.literal(PublicationState.PENDING.value),
-        sa.bindparam("in_lane", type_=sa.String),
-        sa.bindparam("sent", type_=sa.Float),
+        # The caller's message is for the live edition; any other is fed in the bulk lane.
+        sa.case((_is_live, sa.bindparam("in_lane", type_=sa.String)), else_=Lane.BULK.value),
+        sa.case((_is_live, sa.bindparam("sent", type_=sa.Float)), else_=0.0),
     )
     .join(editions, editions.c.state != "retired")
     .where(documents.c.wanted.between(sa.bindparam("first"), sa.bindparam("last")))

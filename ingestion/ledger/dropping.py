@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ingestion.database import Database
-from ingestion.ledger.sql import slices
+from ingestion.ledger.sql import live_edition, slices
 from ingestion.ledger.tables import documents, publications
 from ingestion.records import PublicationState, Standing
 
@@ -17,13 +17,16 @@ def drop(database: Database, document_ids: Sequence[int]) -> int:
     """Give up these dead letters; returns how many were given up.
 
     What is live of such a document stays live, and stale. One of which nothing is live counts as
-    skipped. The look is kept, so either is read again when the document changes, and not before.
+    skipped. The look is kept, so either is read again when the document changes, and not before. Those of
+    an edition that is not live are that edition's affair.
     """
     dropped = 0
     with database.write() as connection:
         for some in slices(document_ids):
             failed = sa.and_(
-                publications.c.document_id.in_(some), publications.c.state == PublicationState.FAILED
+                publications.c.document_id.in_(some),
+                publications.c.edition_id == live_edition,
+                publications.c.state == PublicationState.FAILED,
             )
             rows = connection.execute(
                 sa.select(

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from ingestion.clock import Clock
 from ingestion.database import Database
-from ingestion.ledger.sql import among, slices
+from ingestion.ledger.sql import among, live_edition, slices
 from ingestion.ledger.tables import documents, publications
 from ingestion.ledger.values import Entry
 from ingestion.records import PublicationState, Standing
@@ -36,6 +36,7 @@ _WITH_IDENTITY = _OF_SOURCE.where(
 )
 _DIGESTS = sa.select(publications.c.document_id, publications.c.digest).where(
     publications.c.document_id.in_(among("ids")),
+    publications.c.edition_id == live_edition,
     publications.c.state == PublicationState.LIVE,
     publications.c.digest.is_not(None),
 )

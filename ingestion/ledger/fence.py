@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ingestion.database import Database
+from ingestion.ledger.edition_rows import as_edition
 from ingestion.ledger.sql import configured, read_counter, slices
 from ingestion.ledger.tables import chunks, documents, editions, is_pending, publications, sources
 from ingestion.ledger.values import Admitted, Edition, Horizon
@@ -74,16 +75,18 @@ class Fence:
             return _horizon(connection)
 
     def horizon_with(
-        self, document_ids: Collection[int], chunk_ids: Collection[str]
+        self, document_ids: Collection[int], chunk_ids: Collection[str], *, within: Edition | None = None
     ) -> tuple[Horizon, dict[str, Admitted]]:
         """A horizon, and as of exactly that moment: these chunks and all chunks of these documents.
+
+        ``within`` another edition than the live one, to try what it would answer.
 
         For a search whose documents are published again while it runs: their places and times are
         overwritten then, and here they were read before.
         """
         admitted: dict[str, Admitted] = {}
         with self._database.read() as connection:
-            horizon = _horizon(connection)
+            horizon = _horizon(connection, within)
             for some_documents in slices(list(document_ids)):
                 admitted |= _admit(connection, horizon, _BY_DOCUMENT, some_documents)
             for some_chunks in slices(list(chunk_ids)):
@@ -155,12 +158,10 @@ class Fence:
             return read_counter(connection, "generation")
 
 
-def _horizon(connection: sa.Connection) -> Horizon:
-    row = connection.execute(sa.select(editions).where(editions.c.state == "live")).one()
-    return Horizon(
-        read_counter(connection, "tick"),
-        Edition(row.id, row.name, row.fingerprint, row.dimensions, row.description),
-    )
+def _horizon(connection: sa.Connection, within: Edition | None = None) -> Horizon:
+    if within is None:
+        within = as_edition(connection.execute(sa.select(editions).where(editions.c.state == "live")).one())
+    return Horizon(read_counter(connection, "tick"), within)
 
 
 def _admit(

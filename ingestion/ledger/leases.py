@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from ingestion.ledger.sql import among, slices
+from ingestion.ledger.sql import among, fed_editions, live_edition, slices
 from ingestion.ledger.tables import documents, publications
 from ingestion.ledger.values import Claim, Edition
 from ingestion.records import Lane
@@ -24,6 +24,7 @@ _CURRENT = (
     .where(
         publications.c.document_id.in_(among("ids")),
         publications.c.edition_id == sa.bindparam("edition"),
+        publications.c.edition_id.in_(fed_editions),
     )
     # On a server claims take no turn: from here to the commit none may change these tokens.
     .with_for_update(of=publications, key_share=True)
@@ -44,7 +45,10 @@ _CLAIMED = (
         documents.c.source,
         documents.c.uri,
         documents.c.wanted,
-        documents.c.pending_since,
+        # What waits for other editions was published in the live one: no change waits there.
+        sa.case((publications.c.edition_id == live_edition, documents.c.pending_since)).label(
+            "pending_since"
+        ),
         documents.c.observed_at,
         documents.c.changed_at.label("noticed_change"),
     )

@@ -8,6 +8,7 @@ from ingestion.ledger import schema
 from ingestion.ledger.audits import Audits
 from ingestion.ledger.claims import Claims
 from ingestion.ledger.documents import Documents
+from ingestion.ledger.editions import Editions
 from ingestion.ledger.fence import Fence
 from ingestion.ledger.publishing import Publications
 from ingestion.ledger.sources import Sources
@@ -24,6 +25,7 @@ class Ledger:
         self.database = database
         self._clock = clock
         self.sources = Sources(database, clock)
+        self.editions = Editions(database, clock)
         self.documents = Documents(database, clock)
         self.claims = Claims(database, clock, lease_s=lease_s)
         self.publications = Publications(database, clock, lease_s=lease_s)

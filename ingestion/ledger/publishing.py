@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from ingestion.clock import Clock
 from ingestion.database import Database
 from ingestion.ledger import leases
+from ingestion.ledger.peers import agree, beside
 from ingestion.ledger.sql import advance, among, record_attempts, slices
 from ingestion.ledger.switch import history, settle_documents, switch_chunks, switch_publications
 from ingestion.ledger.tables import attempts, chunks, editions, is_marked
@@ -140,9 +141,12 @@ class Publications:
             dropped: Mapping[int, int] = {}
             if winners:
                 tick = advance(connection, "tick")
+                around = beside(connection, winners[0].claim.edition_id)
                 dropped = switch_chunks(connection, winners, tick, now)
                 switch_publications(connection, winners, found, tick, now)
-                settle_documents(connection, winners, found)
+                agree(connection, winners, around, now)
+                if around.live:  # the documents' columns speak of the live edition alone
+                    settle_documents(connection, winners, found)
                 record_attempts(connection, [history(revision, now) for revision in winners])
         return [_published(revision.claim, found, dropped, now) for revision in revisions]
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
 from ingestion.clock import Clock
 from ingestion.database import Database
 from ingestion.errors import WrongEdition
+from ingestion.ledger.edition_rows import as_edition
 from ingestion.ledger.sql import advance, inserting
 from ingestion.ledger.tables import editions, sources
 from ingestion.ledger.values import Edition, SourceState
+
+_LIVE_EDITION = sa.select(editions).where(editions.c.state == "live")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +101,15 @@ class Sources:
     def set_fault(self, name: str, fault: str | None) -> None:
         self._update(name, fault=fault)
 
-    def edition(self, fingerprint: str, dimensions: int, description: str) -> Edition:
-        """The live edition, made on first use. Raises WrongEdition for one of another model."""
+    def edition(
+        self, fingerprint: str, dimensions: int, description: str, model: Mapping[str, Any] | None = None
+    ) -> Edition:
+        """The live edition, made on first use. Raises WrongEdition for one of another model.
+
+        ``model``: the settings that make its embedder, kept for when the settings name another one.
+        """
         with self._database.write() as connection:
-            row = connection.execute(sa.select(editions).where(editions.c.state == "live")).one_or_none()
+            row = connection.execute(_LIVE_EDITION).one_or_none()
             if row is None:
                 values = {
                     "name": f"e{fingerprint[:12]}",
@@ -109,27 +118,30 @@ class Sources:
                     "dimensions": dimensions,
                     "state": "live",
                     "created_at": self._clock.now(),
+                    "model": None if model is None else dict(model),
                 }
                 key = connection.execute(
                     sa.insert(editions).values(values).returning(editions.c.id)
                 ).scalar_one()
                 return Edition(key, f"e{fingerprint[:12]}", fingerprint, dimensions, description)
+            if row.fingerprint == fingerprint and model is not None and row.model != dict(model):
+                connection.execute(
+                    sa.update(editions).where(editions.c.id == row.id).values(model=dict(model))
+                )
         if row.fingerprint != fingerprint:
             raise WrongEdition(
                 f"The index was made with another embedding model ({row.description}), and the settings "
                 f"name {description}. Vectors of two models cannot be compared; nothing was changed.",
-                hint="Set embedding.model back, or rebuild: start with another data folder "
-                "(--data), or move this one away; it is made again from the sources.",
+                hint="Set embedding.model back; headwater rebuild --model then makes one beside it. "
+                "Or start with another data folder (--data).",
             )
-        return Edition(row.id, row.name, row.fingerprint, row.dimensions, row.description)
+        return as_edition(row)
 
     def live_edition(self) -> Edition | None:
         """The live edition, if there is one yet."""
         with self._database.read() as connection:
-            row = connection.execute(sa.select(editions).where(editions.c.state == "live")).one_or_none()
-        if row is None:
-            return None
-        return Edition(row.id, row.name, row.fingerprint, row.dimensions, row.description)
+            row = connection.execute(_LIVE_EDITION).one_or_none()
+        return None if row is None else as_edition(row)
 
     def _update(self, name: str, **values: object) -> None:
         with self._database.write() as connection:

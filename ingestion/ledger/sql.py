@@ -35,6 +35,9 @@ _RECORD = sa.insert(attempts)
 
 live_edition = sa.select(editions.c.id).where(editions.c.state == "live").scalar_subquery()
 
+# Those that receive edits and tombstones; of any other nothing is claimed, staged or published.
+fed_editions = sa.select(editions.c.id).where(editions.c.state != "retired")
+
 # A source that is no longer in the settings keeps its documents, but nobody can read or serve them.
 configured = documents.c.source.not_in(sa.select(sources.c.name).where(sources.c.active.is_(False)))
 # A held document is not there as far as anybody knows: reading it would fail until a person decides.

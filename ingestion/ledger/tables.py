@@ -90,6 +90,27 @@ editions = sa.Table(
     sa.Column("dimensions", sa.Integer, nullable=False),
     sa.Column("state", sa.String, nullable=False),
     sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("model", sa.JSON(none_as_null=True)),  # the settings of its embedder, without secrets
+    sa.Column("since", sa.Float),  # when it came into its state; empty: when it was created
+    sa.Column("keep_s", sa.Float, nullable=False, server_default="0"),  # the one before it, once it is live
+    sa.Column("kept_until", sa.Float),  # of a retiring one
+    # Of a building one
+    sa.Column("paused", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("worked_s", sa.Float, nullable=False, server_default="0"),  # before ``working_since``
+    sa.Column("working_since", sa.Float),
+    sa.Column("fault", sa.Text),
+    sa.Column("gate", sa.JSON(none_as_null=True)),
+    sa.Column("accept_failed", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("removed_at", sa.Float),  # of a retired one: nothing of it is left
+)
+# One of each: what two processes begin at once, one of them begins.
+_one_of_each = sa.text("state != 'retired'")
+sa.Index(
+    "ix_editions_state",
+    editions.c.state,
+    unique=True,
+    sqlite_where=_one_of_each,
+    postgresql_where=_one_of_each,
 )
 
 publications = sa.Table(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import enum
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from ingestion.records import Lane, PublicationState, Standing
 
@@ -34,6 +36,67 @@ class Edition:
     fingerprint: str
     dimensions: int
     description: str
+
+
+class EditionState(enum.StrEnum):
+    """What becomes of an edition; see ``ingestion.ledger.editions``."""
+
+    BUILDING = "building"
+    LIVE = "live"
+    RETIRING = "retiring"  # was live, and is still fed
+    RETIRED = "retired"  # fed no more; to be removed, or removed
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What a new edition must reach before it may be searched.
+
+    ``questions``: (question, documents that its answer should hold, as ``source/uri`` or ``uri``).
+    """
+
+    min_recall: float
+    questions: Sequence[tuple[str, Sequence[str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class EditionView:
+    """An edition and what becomes of it.
+
+    ``model`` are the settings of its embedder, None where they were not kept. ``working_s`` is how long a
+    building one has been worked on. ``fault`` says why it does not go on.
+    """
+
+    edition: Edition
+    state: EditionState
+    model: Mapping[str, Any] | None
+    created_at: float
+    since: float
+    keep_s: float
+    kept_until: float | None
+    paused: bool
+    working_s: float
+    fault: str | None
+    gate: Gate | None
+    accept_failed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Building:
+    """How far an edition is, in documents that are there and whose sources are configured.
+
+    ``lacking``: those that searches would find in the live edition, and not as new here. ``unknown``: those
+    that it was not told of yet.
+    """
+
+    total: int
+    done: int
+    failed: int
+    lacking: int
+    unknown: int
+
+    @property
+    def waiting(self) -> int:
+        return max(0, self.total - self.done - self.failed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ import sqlalchemy as sa
 
 from ingestion.ledger.backlog import STATES, Backlog, LaneView, shown_state, with_publication
 from ingestion.ledger.sql import configured, live_edition
-from ingestion.ledger.tables import attempts, chunks, documents, publications
+from ingestion.ledger.tables import attempts, chunks, documents, editions, publications
 from ingestion.records import Standing
 
-__all__ = ["STATES", "AttemptView", "DocumentView", "ExportRow", "LaneView", "Views"]
+__all__ = ["STATES", "AttemptView", "DocumentView", "ElsewhereView", "ExportRow", "LaneView", "Views"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,20 @@ class AttemptView:
     embedded: int
     reused: int
     detail: str
+    edition: str | None = None  # name of the edition it was tried in
+
+
+@dataclass(frozen=True, slots=True)
+class ElsewhereView:
+    """A document in an edition that is not live: one that is being built, or kept for going back."""
+
+    edition: str
+    description: str
+    edition_state: str
+    state: str
+    generation: int | None
+    attempts: int
+    error: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +98,18 @@ _BY_ID = _DOCUMENT.where(documents.c.id == sa.bindparam("key"))
 _BY_NAME = _DOCUMENT.where(
     documents.c.source == sa.bindparam("in_source"), documents.c.uri == sa.bindparam("at")
 )
-_HISTORY = sa.select(attempts).where(attempts.c.document_id == sa.bindparam("key")).order_by(attempts.c.id)
+_HISTORY = (
+    sa.select(attempts, editions.c.name.label("edition"))
+    .outerjoin(editions, editions.c.id == attempts.c.edition_id)
+    .where(attempts.c.document_id == sa.bindparam("key"))
+    .order_by(attempts.c.id)
+)
+_ELSEWHERE = (
+    sa.select(editions.c.name, editions.c.description, editions.c.state.label("edition_state"), publications)
+    .join(editions, editions.c.id == publications.c.edition_id)
+    .where(publications.c.document_id == sa.bindparam("key"), editions.c.state.in_(("building", "retiring")))
+    .order_by(editions.c.id)
+)
 
 _alive = (chunks.c.edition_id == live_edition, chunks.c.born.is_not(None), chunks.c.died.is_(None))
 # In the order of ExportRow's fields.
@@ -148,8 +173,25 @@ class Views(Backlog):
                     row.embedded,
                     row.reused,
                     row.detail,
+                    row.edition,
                 )
                 for row in connection.execute(_HISTORY, {"key": document_id})
+            ]
+
+    def elsewhere(self, document_id: int) -> list[ElsewhereView]:
+        """What became of a document in the editions beside the live one."""
+        with self._database.read() as connection:
+            return [
+                ElsewhereView(
+                    row.name,
+                    row.description,
+                    row.edition_state,
+                    row.state,
+                    row.live_generation,
+                    row.attempts,
+                    row.error,
+                )
+                for row in connection.execute(_ELSEWHERE, {"key": document_id})
             ]
 
     def chunks_of(self, document_id: int) -> list[ExportRow]:

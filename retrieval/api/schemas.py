@@ -159,6 +159,7 @@ class AttemptOut(BaseModel):
     embedded: int
     reused: int
     detail: str
+    edition: str | None
 
 
 class DocumentHistoryOut(DocumentOut):

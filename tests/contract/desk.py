@@ -9,9 +9,20 @@ from collections.abc import Sequence
 
 from ingestion.database import Database
 from ingestion.ledger.documents import Change
+from ingestion.ledger.editions import NewEdition
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.sources import SourceRow
-from ingestion.ledger.values import Claim, Horizon, Look, Placed, Published, Publishing, Staging
+from ingestion.ledger.values import (
+    Claim,
+    Edition,
+    EditionView,
+    Horizon,
+    Look,
+    Placed,
+    Published,
+    Publishing,
+    Staging,
+)
 from ingestion.records import Lane, Seen, Skipped
 from tests.servers.postgres import clock_of
 
@@ -57,6 +68,7 @@ class Desk:
         self.publications = self.ledger.publications
         self.fence = self.ledger.fence
         self.views = self.ledger.views
+        self.editions = self.ledger.editions
         self.ledger.sources.configure([SourceRow(name, "files", f"/{name}") for name in (SOURCE, OTHER)])
         self.edition = self.ledger.sources.edition("f" * 64, 8, "a model")
         self._looks = itertools.count(1)
@@ -76,9 +88,16 @@ class Desk:
         at = self.clock.at if changed_at is None else changed_at
         return self.documents.want(source, [Change(self.seen(uri), at) for uri in uris], lane, sent=sent)
 
-    def claim(self, document_id: int) -> Claim:
-        (claim,) = self.claims.claim(self.edition, [document_id])
+    def claim(self, document_id: int, edition: Edition | None = None) -> Claim:
+        (claim,) = self.claims.claim(edition or self.edition, [document_id])
         return claim
+
+    def build(self, *, fingerprint: str = "a" * 64, keep_s: float = 3600.0) -> EditionView:
+        """A second edition, with everything that is there pending in it."""
+        new = NewEdition(fingerprint, 16, "another model", {"model": "another"}, keep_s=keep_s)
+        made = self.editions.start(new)
+        self.editions.fill(made.edition)
+        return made
 
     def stage(self, claim: Claim, texts: Sequence[str]) -> list[Placed]:
         placed = [Placed(uuid.uuid4().hex, n, 10 * n, 10 * n + 9, ("Top",)) for n in range(len(texts))]
@@ -149,6 +168,9 @@ class Desk:
         admitted = self.fence.admit(list(known), horizon or self.fence.horizon()).values()
         in_order = sorted(admitted, key=lambda one: (one.source, one.uri, one.ordinal))
         return [known[one.chunk_id] for one in in_order if uri is None or one.uri == uri]
+
+    def document_ids(self) -> list[int]:
+        return [view.document_id for view in self.views.documents()]
 
     def known(self) -> list[str]:
         """Ids of every chunk that has a row, dead ones too."""
