@@ -17,14 +17,14 @@ from ingestion.errors import Misconfigured
 from ingestion.ledger.audits import Audit
 from ingestion.ledger.ledger import Ledger
 from ingestion.records import Drift
+from ops.equipping import close_embedder, embedder_of, embedder_of_live
 from ops.lock import running_daemon
 from ops.opening import open_ledger
 from ops.settings import Settings
 from ops.stores import make_index
 from ops.syncing import require_kept
-from ops.wiring import embedder_of, make_source
+from ops.wiring import make_source
 from retrieval.embedding.port import Embedder, Vectors
-from retrieval.embedding.remote.embedder import RemoteEmbedder
 from workers.audit import SETTLE_S, Auditor
 from workers.comparing import EmbedTexts
 from workers.findings import Findings
@@ -52,7 +52,7 @@ def audit(settings: Settings, names: Sequence[str], *, repair: bool, deep: bool)
     """Compare now. Sources that differ are left to the sync that follows a repair.
 
     Raises Misconfigured where there is no data yet, WrongSettings beside a daemon that keeps other sources,
-    and with ``deep`` WrongEdition where the settings name another model.
+    and with ``deep`` WrongEdition where the model of the index cannot be had.
     """
     with contextlib.ExitStack() as opened:
         ledger = open_ledger(settings)
@@ -93,9 +93,8 @@ def _auditor(settings: Settings, ledger: Ledger, names: Sequence[str], *, settle
 
 
 def _embed(settings: Settings, ledger: Ledger, opened: contextlib.ExitStack) -> EmbedTexts:
-    embedder = embedder_of(settings.embedding)
-    if isinstance(embedder, RemoteEmbedder):
-        opened.callback(embedder.close)
+    embedder, _ = embedder_of_live(settings.embedding, embedder_of(settings.embedding), ledger)
+    opened.callback(close_embedder, embedder)
     ledger.sources.edition(embedder.fingerprint, embedder.dimensions, embedder.description)
     return lambda texts: _embedded(embedder, texts)
 

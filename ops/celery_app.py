@@ -78,8 +78,8 @@ class _LateWork:
         if shop is not None:
             shop.close()
 
-    def refresh(self, document_ids: Sequence[int], lane: Lane) -> None:
-        self._shop(load_model=True).pipeline.work.refresh(document_ids, lane)
+    def refresh(self, document_ids: Sequence[int], lane: Lane, edition_id: int | None = None) -> None:
+        self._shop(load_model=True).pipeline.work.refresh(document_ids, lane, edition_id)
 
     def dispatch(self) -> None:
         self._shop().pipeline.work.dispatch()

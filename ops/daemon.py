@@ -30,7 +30,6 @@ from ops.wiring import SWITCH_S, Pipeline, configure_sources, make_pipeline, ope
 from ops.work_side import make_work_side
 from retrieval.api.app import Readiness, Service, make_api
 from retrieval.api.server import Server
-from retrieval.embedding.port import Vectors
 from retrieval.embedding.remote.embedder import RemoteEmbedder
 from retrieval.search import Searcher
 from workers.outcomes import Listener, Outcome
@@ -101,6 +100,13 @@ class Daemon:
             ledger.claims.reap(all_leases=True)
             ledger.claims.forget_messages()
         configure_sources(ledger, self.parts.sources)
+        if self.parts.differs:
+            log.warning(
+                "the settings name the model %s, and the index was made with %s, which goes on serving; "
+                "headwater rebuild makes one with the settings' model beside it",
+                self.parts.differs,
+                edition.description,
+            )
         again = ledger.claims.reindex(edition, self.parts.drafter.pipeline)
         if again:
             log.info("%s documents are indexed again: the parser or the chunker has changed", again)
@@ -112,7 +118,7 @@ class Daemon:
 
         return make_pipeline(
             self.parts,
-            send_message=lambda lane, ids: self._work_side.send(lane, ids),
+            send_message=self._send,
             listener=listener,
             missed=self.metrics.scan_missed,
             stopping=self._raise_if_stopping,
@@ -120,6 +126,9 @@ class Daemon:
             waiting=lambda lane: self._work_side.waiting(lane),
             lost_messages=lambda: self._work_side.lost_messages(),
         )
+
+    def _send(self, lane: Lane, document_ids: Sequence[int], edition_id: int | None = None, /) -> None:
+        self._work_side.send(lane, document_ids, edition_id)
 
     def _begin(self, undo: contextlib.ExitStack) -> None:
         parts = self.parts
@@ -129,6 +138,8 @@ class Daemon:
         if isinstance(parts.embedder, RemoteEmbedder):
             parts.embedder.on_billed = self._billed
         parts.batcher.start_loading()
+        hearing = parts.fitter.hearing
+        hearing.embedded, hearing.billed, hearing.load = self.metrics.embedded, self._billed, True
         self._watcher = Watcher(
             parts.ledger,
             self._pipeline.reconciler,
@@ -142,14 +153,14 @@ class Daemon:
         self._watcher.start()
         undo.callback(self._watcher.stop)
         # Callers that wait for a vector must be let go before the workers are waited for.
-        undo.callback(parts.batcher.close)
+        undo.callback(parts.equipment.close)
 
     def _make_server(self) -> Server:
         parts = self.parts
         self._searcher = Searcher(
             parts.ledger,
             parts.index,
-            self._embed_query,
+            parts.equipment.embed_query,
             self._clock,
             on_demand=self._on_demand,
             observe=self.metrics,
@@ -165,9 +176,6 @@ class Daemon:
             metrics=self._metrics,
         )
         return Server(make_api(service), self._settings.daemon.host, self._settings.daemon.port)
-
-    def _embed_query(self, text: str) -> Vectors | None:
-        return self.parts.batcher.embed_query(text) if self.parts.batcher.ready else None
 
     def _embedded(self, lane: Lane, texts: int, tokens: int, seconds: float) -> None:
         self.metrics.embedded(lane, texts, tokens, seconds)

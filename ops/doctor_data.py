@@ -136,27 +136,36 @@ def _readable_key(settings: Settings) -> Iterator[Finding]:
 
 
 def _edition(settings: Settings, ledger: Ledger) -> Iterator[Finding]:
-    from ops.wiring import embedder_of
-    from retrieval.embedding.remote.embedder import RemoteEmbedder
+    from ops.equipping import close_embedder, embedder_of, embedder_of_live
 
     live = ledger.sources.live_edition()
     if live is None:
         return
     try:
         embedder = embedder_of(settings.embedding)
-        fingerprint, description = embedder.fingerprint, embedder.description
+        description = embedder.description
     except HeadwaterError:
         return  # told by the check of the model
-    if isinstance(embedder, RemoteEmbedder):
-        embedder.close()
-    if fingerprint == live.fingerprint:
+    if embedder.fingerprint == live.fingerprint:
+        close_embedder(embedder)
         yield ok("index", f"made with this model ({live.description})")
-    else:
-        yield wrong(
+        return
+    made_with = f"it was made with {live.description}, and the settings name {description}"
+    try:
+        own, _ = embedder_of_live(settings.embedding, embedder, ledger)
+    except HeadwaterError as error:
+        close_embedder(embedder)
+        yield wrong("index", plain(error.message), plain(error.hint))
+        return
+    close_embedder(own)
+    if own.fingerprint == live.fingerprint:
+        yield note(
             "index",
-            f"it was made with {live.description}, and the settings name {description}.",
-            "Set embedding.model back, or rebuild: start with another data folder (--data).",
+            f"{made_with}; its own model goes on serving.",
+            "Set embedding.model back, or make an index with the other one: headwater rebuild",
         )
+    else:  # made before its settings were kept
+        yield wrong("index", f"{made_with}.", "Set embedding.model back; then: headwater rebuild --model")
 
 
 def _source(source: SourceBacklog, now: float) -> Iterator[Finding]:

@@ -152,8 +152,8 @@ class InProcess:
             worker.start()
         self._beat.start()
 
-    def send_refresh(self, lane: Lane, document_ids: Sequence[int]) -> None:
-        send_refresh(self._sender, lane, document_ids)
+    def send_refresh(self, lane: Lane, document_ids: Sequence[int], edition_id: int | None = None, /) -> None:
+        send_refresh(self._sender, lane, document_ids, edition_id)
 
     def dispatch(self) -> None:
         """Now, not only when it is due next."""

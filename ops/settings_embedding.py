@@ -44,7 +44,7 @@ def faults_within(embedding: Any) -> Iterator[tuple[Place, str]]:
     if precision == "int8" and runtime in ("sentence-transformers", *REMOTE):
         yield _at("precision"), f"is for openvino; remove it, or embedding.runtime, which is {runtime}."
     if runtime not in REMOTE:
-        if embedding.get("model") == "hashing":
+        if str(embedding.get("model", "")).split("-")[0] == "hashing":
             for key, usual in (("runtime", "auto"), ("precision", "float")):
                 if embedding.get(key, usual) != usual:
                     yield _at(key), "is for a model, and hashing is none; remove it, or set embedding.model."

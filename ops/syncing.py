@@ -51,8 +51,8 @@ NO_PROGRESS_S = 60.0  # without a daemon: longer than a store or a disk is usual
 # With an endpoint: texts are tried for a minute, and then wait for as long again.
 NO_PROGRESS_AT_ENDPOINT_S = 180.0
 
-Queue = deque[tuple[Lane, Sequence[int]]]
-Refresh = Callable[[Sequence[int], Lane], None]
+Queue = deque[tuple[Lane, Sequence[int], int | None]]
+Refresh = Callable[[Sequence[int], Lane, int | None], None]
 WorkOff = Callable[[Queue, Refresh, Callable[[], bool]], Iterator[None]]
 Remaining = Callable[[int], None]
 """Told every now and then how many documents are still to be published."""
@@ -199,13 +199,16 @@ def _carried_out_here(
     ledger = parts.ledger
     queue: Queue = deque()
 
+    def send(lane: Lane, document_ids: Sequence[int], edition_id: int | None = None, /) -> None:
+        queue.append((lane, document_ids, edition_id))
+
     def stop_early() -> None:
         if stopping():
             raise Interrupted("It was interrupted.")
 
     pipeline = make_pipeline(
         parts,
-        send_message=lambda lane, ids: queue.append((lane, ids)),
+        send_message=send,
         listener=listener,
         missed=lambda source, number: None,
         stopping=stop_early,
@@ -241,8 +244,8 @@ def _carried_out_here(
 def _one_by_one(queue: Queue, refresh: Refresh, stopping: Callable[[], bool]) -> Iterator[None]:
     """Empty the queue, also of what is added meanwhile; yields after each of it."""
     while queue and not stopping():
-        lane, document_ids = queue.popleft()
-        refresh(document_ids, lane)
+        lane, document_ids, edition_id = queue.popleft()
+        refresh(document_ids, lane, edition_id)
         yield
 
 
@@ -257,8 +260,8 @@ def _together(threads: int) -> WorkOff:
         with ThreadPoolExecutor(threads, thread_name_prefix="refresh") as pool:
             while (queue or under_way) and not stopping():
                 while queue and len(under_way) < threads:
-                    lane, document_ids = queue.popleft()
-                    under_way.add(pool.submit(refresh, document_ids, lane))
+                    lane, document_ids, edition_id = queue.popleft()
+                    under_way.add(pool.submit(refresh, document_ids, lane, edition_id))
                 done, under_way = wait(under_way, timeout=POLL_S, return_when=FIRST_COMPLETED)
                 for one in done:
                     one.result()

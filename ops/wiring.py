@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from ingestion.clock import Clock, SystemClock
 from ingestion.errors import EmbedderUnavailable, Misconfigured
@@ -13,22 +14,22 @@ from ingestion.ledger.sources import SourceRow
 from ingestion.ledger.values import Edition
 from ingestion.records import Lane
 from ingestion.sources.files import FilesSource
+from ops.equipping import Fitted, Fitter, close_embedder, embedder_of, embedder_of_live, kept
 from ops.lock import writing_to
 from ops.opening import make_ledger
-from ops.remote import remote_embedder
-from ops.settings import EmbeddingSettings, Settings, SourceSettings
+from ops.settings import Settings, SourceSettings
 from ops.stores import make_index, refuse_network_mount
 from retrieval.embedding.batching import MicroBatcher
-from retrieval.embedding.models import make_embedder
 from retrieval.embedding.port import Embedder, Vectors
-from retrieval.embedding.remote.embedder import RemoteEmbedder
 from retrieval.index.port import Index
+from workers.building import Builder, telling
 from workers.dispatch import Dispatcher, SendMessage, Waiting
 from workers.drafting import Drafter
+from workers.equipment import Equipment, Equipped
 from workers.outcomes import Listener
 from workers.reconcile import Missed, Reconciler
 from workers.refresh import Absent, Refresher
-from workers.staging import SLICE_TEXTS
+from workers.staging import Embed
 from workers.upkeep import Upkeep
 from workers.work import Able, PipelineWork
 
@@ -46,42 +47,70 @@ class Parts:
     clock: Clock
     ledger: Ledger
     index: Index
-    embedder: Embedder
-    batcher: MicroBatcher
     sources: dict[str, FilesSource]
-    edition: Edition
-    drafter: Drafter
+    equipment: Equipment
+    fitter: Fitter
+    differs: str | None  # what the settings name instead of what the index was made with
+
+    @property
+    def live(self) -> Fitted:
+        one = self.equipment.live
+        assert isinstance(one, Fitted)
+        return one
+
+    @property
+    def edition(self) -> Edition:
+        """The live one."""
+        return self.live.edition
+
+    @property
+    def embedder(self) -> Embedder:
+        return self.live.embedder
+
+    @property
+    def batcher(self) -> MicroBatcher:
+        return self.live.batcher
+
+    @property
+    def drafter(self) -> Drafter:
+        return self.live.drafter
 
     def close(self) -> None:
-        self.batcher.close()
-        _close_embedder(self.embedder)
+        self.equipment.close()
         self.index.close()
         self.ledger.database.close()
 
 
-def open_parts(settings: Settings, *, clock: Clock | None = None) -> Parts:
-    """Open or make the knowledge base. Raises Misconfigured and its kind; loads no model."""
+def open_parts(settings: Settings, *, clock: Clock | None = None, loads: bool = True) -> Parts:
+    """Open or make the knowledge base. Raises Misconfigured and its kind; loads no model.
+
+    ``loads``: whether this process will load models to embed with.
+    """
     clock = clock or SystemClock()
-    embedder = embedder_of(settings.embedding, clock=clock)
     with contextlib.ExitStack() as undo:
-        undo.callback(_close_embedder, embedder)
+        wanted = embedder_of(settings.embedding, clock=clock)
+        undo.callback(close_embedder, wanted)
         ledger = open_or_make_ledger(settings, clock)
         undo.callback(ledger.database.close)
-        edition = ledger.sources.edition(embedder.fingerprint, embedder.dimensions, embedder.description)
+        embedder, own = embedder_of_live(settings.embedding, wanted, ledger, clock=clock)
+        undo.callback(close_embedder, embedder)
+        edition = ledger.sources.edition(
+            embedder.fingerprint, embedder.dimensions, embedder.description, kept(own)
+        )
         index = make_index(settings, ledger.database)
         undo.callback(index.close)
         index.create(edition.name, edition.dimensions)
         undo.pop_all()
+    fitter = Fitter(settings.embedding, clock)
     return Parts(
         settings=settings,
         clock=clock,
         ledger=ledger,
         index=index,
-        embedder=embedder,
-        batcher=MicroBatcher(embedder),
         sources=make_sources(settings, clock),
-        edition=edition,
-        drafter=Drafter(embedder.max_tokens, embedder.count_tokens, clock),
+        equipment=Equipment(ledger, index, fitter.fit(edition, embedder), fitter.equip, clock, loads=loads),
+        fitter=fitter,
+        differs=None if own is settings.embedding else settings.embedding.model,
     )
 
 
@@ -99,19 +128,10 @@ def ensure_edition(settings: Settings, ledger: Ledger, clock: Clock) -> None:
     """What is observed is pending in an edition: there must be one before the first look."""
     if ledger.sources.live_edition() is None:
         embedder = embedder_of(settings.embedding, clock=clock)
-        ledger.sources.edition(embedder.fingerprint, embedder.dimensions, embedder.description)
-        _close_embedder(embedder)
-
-
-def _close_embedder(embedder: Embedder) -> None:
-    if isinstance(embedder, RemoteEmbedder):
-        embedder.close()
-
-
-def embedder_of(settings: EmbeddingSettings, *, clock: Clock | None = None) -> Embedder:
-    """The endpoint, or what computes here. Raises Misconfigured and its kind; loads no model."""
-    remote = remote_embedder(settings, clock=clock)
-    return remote or make_embedder(settings.model, settings.runtime, precision=settings.precision)
+        ledger.sources.edition(
+            embedder.fingerprint, embedder.dimensions, embedder.description, kept(settings.embedding)
+        )
+        close_embedder(embedder)
 
 
 def make_source(settings: SourceSettings, clock: Clock) -> FilesSource:
@@ -132,12 +152,6 @@ def make_sources(settings: Settings, clock: Clock) -> dict[str, FilesSource]:
 def configure_sources(ledger: Ledger, sources: Mapping[str, FilesSource]) -> None:
     """Tell the ledger what the settings name: only these sources are served."""
     ledger.sources.configure([SourceRow(one.name, one.kind, one.location) for one in sources.values()])
-
-
-def slice_texts(embedder: Embedder) -> int:
-    """Texts embedded between two commits: with an endpoint, a call, so that a crash costs no more."""
-    limits = embedder.call_limits
-    return SLICE_TEXTS if limits is None else limits.texts
 
 
 def bulk_threads(embedder: Embedder) -> int:
@@ -167,13 +181,13 @@ def make_pipeline(
     threads: int | None = None,
     waiting: Waiting = lambda lane: 0,
     lost_messages: Callable[[], bool] = lambda: False,
-    able: Able | None = None,
+    able: Able = lambda: True,
 ) -> Pipeline:
     """``stopping`` is called before each slice that is embedded, and raises to end an attempt early.
 
     ``absent`` is told what workers did not find; without one it is judged at once. ``threads``: those of the
     bulk lane, in all processes together. What is known of the broker comes from ``waiting`` and
-    ``lost_messages``. ``able``: whether anything may be claimed; None: once the model is loaded.
+    ``lost_messages``. ``able``: whether anything may be claimed, once the model is loaded.
     """
     dispatcher = Dispatcher(
         parts.ledger,
@@ -183,34 +197,46 @@ def make_pipeline(
     )
     reconciler = Reconciler(parts.ledger, parts.clock, listener=listener, send=dispatcher.send, missed=missed)
 
-    def embed(texts: Sequence[str], lane: Lane, tokens: Sequence[int]) -> Vectors:
-        stopping()
-        try:
-            return parts.batcher.embed(texts, lane, tokens)
-        except Misconfigured as error:  # the model went away: no document is to blame
-            raise EmbedderUnavailable(error.message, hint=error.hint) from error
+    builder = Builder(parts.ledger, parts.index, parts.equipment, dispatcher, parts.clock)
 
-    refresher = Refresher(
-        parts.ledger,
-        parts.index,
-        embed,
-        parts.drafter,
-        parts.sources,
-        parts.clock,
-        listener=listener,
-        absent=absent or (lambda source, uris: reconciler.absent(parts.sources[source], uris)),
-        slice_texts=slice_texts(parts.embedder),
-    )
-    upkeep = Upkeep(parts.ledger, parts.index)
+    def make_refresher(one: Equipped) -> Refresher:
+        return Refresher(
+            parts.ledger,
+            parts.index,
+            _embedding(one, (stopping, partial(builder.may_go_on, one.edition))),
+            one.drafter,
+            parts.sources,
+            parts.clock,
+            listener=telling(one, parts.equipment, listener),
+            absent=absent or (lambda source, uris: reconciler.absent(parts.sources[source], uris)),
+            slice_texts=one.slice_texts,
+        )
+
     work = PipelineWork(
         parts.ledger,
-        parts.edition,
-        refresher,
+        parts.equipment,
+        make_refresher,
         dispatcher,
-        upkeep,
+        builder,
+        Upkeep(parts.ledger, parts.index),
         reconciler,
         parts.sources,
-        able=able or (lambda: parts.batcher.ready),
+        parts.clock,
+        able=able,
         lost_messages=lost_messages,
     )
     return Pipeline(work, reconciler, dispatcher)
+
+
+def _embedding(one: Equipped, checks: Sequence[Callable[[], None]]) -> Embed:
+    """``checks`` are called before each slice, and raise to end an attempt early."""
+
+    def embed(texts: Sequence[str], lane: Lane, tokens: Sequence[int]) -> Vectors:
+        for check in checks:
+            check()
+        try:
+            return one.embed(texts, lane, tokens)
+        except Misconfigured as error:  # the model went away: no document is to blame
+            raise EmbedderUnavailable(error.message, hint=error.hint) from error
+
+    return embed

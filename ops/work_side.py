@@ -24,7 +24,7 @@ class WorkSide(Protocol):
 
     def stop(self) -> None: ...
 
-    def send(self, lane: Lane, document_ids: Sequence[int]) -> None:
+    def send(self, lane: Lane, document_ids: Sequence[int], edition_id: int | None = None, /) -> None:
         """One message to a lane's workers."""
 
     def list_source(self, name: str) -> None:

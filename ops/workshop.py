@@ -53,7 +53,7 @@ class Messenger:
         self._app = app
         self._sender = Sender(
             self.broker,
-            lambda lane, ids: send_refresh(app, lane, ids),
+            lambda lane, ids, edition_id: send_refresh(app, lane, ids, edition_id),
             clock,
             forget_messages=ledger.claims.forget_messages,
         )
@@ -87,16 +87,19 @@ class Messenger:
 
 
 class Workshop:
-    """The parts, the pipeline and the messenger of one process. Raises as ``open_parts`` does."""
+    """The parts, the pipeline and the messenger of one process. Raises as ``open_parts`` does.
 
-    def __init__(self, settings: Settings, clock: Clock, *, listener: Listener) -> None:
+    ``loads``: whether it will load models.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock, *, listener: Listener, loads: bool = True) -> None:
         self._settings = settings
         self._listener = listener
         self._stopping = threading.Event()
         self._closed = threading.Event()
         self._absences = Absences(self._judge)
         make_broker(settings).close()
-        self.parts: Parts = open_parts(settings, clock=clock)
+        self.parts: Parts = open_parts(settings, clock=clock, loads=loads)
         self.metrics = Metrics(
             self.parts.ledger, clock, version=version(), sources=list(self.parts.sources), states=False
         )
@@ -117,6 +120,7 @@ class Workshop:
 
     def loaded(self) -> None:
         """Raises EmbedderUnavailable until there is a model to embed with, and what keeps it from loading."""
+        self.parts.fitter.hearing.load = True
         self.parts.batcher.start_loading()
         if self.parts.batcher.ready:
             return
@@ -127,7 +131,7 @@ class Workshop:
     def end_attempts(self) -> None:
         """What is claimed is handed back at the next slice, and nothing more is claimed."""
         self._stopping.set()
-        self.parts.batcher.close()
+        self.parts.equipment.close()
 
     def close(self) -> None:
         """To be called once nothing is consumed any more. Idempotent."""
@@ -145,7 +149,7 @@ class Workshop:
     def _make_pipeline(self) -> Pipeline:
         return make_pipeline(
             self.parts,
-            send_message=lambda lane, ids: self.messenger.send(lane, ids),
+            send_message=self._send,
             listener=self._outcome,
             missed=self.metrics.scan_missed,
             stopping=self._raise_if_stopping,
@@ -153,13 +157,18 @@ class Workshop:
             threads=max(SHARED_THREADS, bulk_threads(self.parts.embedder)),
             waiting=lambda lane: self.messenger.waiting(lane),
             lost_messages=lambda: self.messenger.lost_messages(),
-            able=lambda: self.parts.batcher.ready and not self._stopping.is_set(),
+            able=lambda: not self._stopping.is_set(),
         )
+
+    def _send(self, lane: Lane, document_ids: Sequence[int], edition_id: int | None = None, /) -> None:
+        self.messenger.send(lane, document_ids, edition_id)
 
     def _hear(self) -> None:
         self.parts.batcher.on_embedded = self._embedded
         if isinstance(self.parts.embedder, RemoteEmbedder):
             self.parts.embedder.on_billed = self._billed
+        hearing = self.parts.fitter.hearing
+        hearing.embedded, hearing.billed = self.metrics.embedded, self._billed
 
     def _outcome(self, outcome: Outcome) -> None:
         self.metrics.outcome(outcome)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from ingestion.errors import LedgerUnavailable
 from ingestion.ledger.ledger import Ledger
-from ingestion.ledger.values import Admitted, Horizon
+from ingestion.ledger.values import Admitted, Edition, Horizon
 from retrieval.embedding.port import Vectors
 from retrieval.index.port import Index, IndexHit, IndexQuery
 from retrieval.stopwatch import Stopwatch
@@ -29,10 +29,13 @@ MOST_PASSES = 20
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What to look for. ``sources`` None: the index holds nothing outside those to be searched."""
+    """What to look for. ``sources`` None: the index holds nothing outside those to be searched.
+
+    ``vector``: that of the question for an edition, by its own model; None where words must do.
+    """
 
     text: str
-    vector: Vectors | None
+    vector: Callable[[Edition], Vectors | None]
     top_k: int
     sources: tuple[str, ...] | None
 
@@ -51,6 +54,7 @@ class Found:
     passages: Sequence[Passage]
     candidates: int
     fenced_out: int
+    by_words: bool  # alone
 
 
 def find(
@@ -59,22 +63,26 @@ def find(
     asked: Asked,
     keep: Callable[[Admitted], bool],
     watch: Stopwatch,
+    *,
+    within: Edition | None = None,
 ) -> Found:
     """The best passages that were live when this was called and that ``keep`` accepts.
 
     A document that is published again meanwhile overwrites its places and times, so the answer would
     mix two revisions: then the search begins again, and reads that document together with its new
-    horizon. Raises IndexUnavailable, LedgerUnavailable.
+    horizon. Each pass asks the edition of its horizon, with a vector of that edition's model: an answer
+    comes from one edition. ``within`` another one than the live, to try it. Raises IndexUnavailable,
+    LedgerUnavailable.
     """
     torn: set[int] = set()
     known: set[str] = set()
     for _ in range(MOST_PASSES):
         with watch.during("fence"):
-            horizon, before = ledger.fence.horizon_with(torn, known)
+            horizon, before = ledger.fence.horizon_with(torn, known, within=within)
         one = _Pass(ledger, index, asked, keep, watch, horizon, before)
         passages = one.run()
         if passages is not None:
-            return Found(passages, len(one.hits), len(one.hits) - one.live)
+            return Found(passages, len(one.hits), len(one.hits) - one.live, one.vector is None)
         torn |= one.torn
         known |= one.now.keys()
     raise LedgerUnavailable(
@@ -95,6 +103,7 @@ class _Pass:
     watch: Stopwatch
     horizon: Horizon
     before: Mapping[str, Admitted]
+    vector: Vectors | None = None
     hits: list[IndexHit] = field(default_factory=list)
     now: dict[str, Admitted] = field(default_factory=dict)
     torn: set[int] = field(default_factory=set)
@@ -108,6 +117,7 @@ class _Pass:
 
     def run(self) -> list[Passage] | None:
         """The passages, or None when a document was ``torn``."""
+        self.vector = self.asked.vector(self.horizon.edition)
         limit = min(max(OVERFETCH * self.asked.top_k, FEWEST_CANDIDATES), MOST_CANDIDATES)
         while True:
             self._round(limit)
@@ -120,7 +130,7 @@ class _Pass:
             limit = min(GROWTH * limit, MOST_CANDIDATES)
 
     def _round(self, limit: int) -> None:
-        query = IndexQuery(self.asked.text, self.asked.vector, limit, self.asked.sources)
+        query = IndexQuery(self.asked.text, self.vector, limit, self.asked.sources)
         with self.watch.during("index"):
             self.hits = self.index.search(self.horizon.edition.name, query)
         new = [hit.chunk_id for hit in self.hits if hit.chunk_id not in self._judged]

@@ -6,7 +6,6 @@ stale in ``retrieval.freshness``; what changes a lane, in ``retrieval.demand``.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -14,7 +13,7 @@ from functools import partial
 from ingestion.clock import Clock
 from ingestion.errors import BadQuery
 from ingestion.ledger.ledger import Ledger
-from ingestion.ledger.values import Admitted
+from ingestion.ledger.values import Admitted, Edition
 from retrieval.answers import (
     Hit,
     NotAwaited,
@@ -29,11 +28,10 @@ from retrieval.embedding.port import Vectors
 from retrieval.fenced import Asked, Found, Passage, find
 from retrieval.freshness import Freshness, age, fresh_as_of, is_awaited, is_stale
 from retrieval.index.port import Index
+from retrieval.question import EmbedQuestion, Question
 from retrieval.stopwatch import Stopwatch
 
 __all__ = ["Hit", "SearchObserver", "SearchRequest", "SearchResponse", "Searcher"]
-
-log = logging.getLogger(__name__)
 
 POLL_S = 0.015  # a look costs the ledger 0.3 ms
 # Each waiting search holds a thread of the server; those beyond are answered at once, marked as they are.
@@ -44,8 +42,9 @@ MOST_NAMED = 100  # documents not awaited that an answer names
 class Searcher:
     """Searches what one ledger calls live in one index. Safe to call from several threads.
 
-    ``embed_query`` gives None while its model is still being loaded; the answer then comes from words
-    alone, as it does when it raises: in the first seconds an answer by words is worth more than an error.
+    ``embed_query`` embeds with the model of an edition, and gives None while that is still being loaded;
+    the answer then comes from words alone, as it does when it raises: in the first seconds an answer by
+    words is worth more than an error.
     ``on_demand`` sends documents that a search wants now to the workers.
     """
 
@@ -53,7 +52,7 @@ class Searcher:
         self,
         ledger: Ledger,
         index: Index,
-        embed_query: Callable[[str], Vectors | None],
+        embed_query: EmbedQuestion,
         clock: Clock,
         *,
         on_demand: Callable[[list[int]], None],
@@ -68,6 +67,7 @@ class Searcher:
         self._places = threading.Lock()
         self.waiting = 0  # searches that wait now
         self._closing = threading.Event()
+        self._asked_last: Edition | None = None
 
     def search(self, request: SearchRequest) -> SearchResponse:
         """The best passages that are live as of now, with their ages.
@@ -80,15 +80,16 @@ class Searcher:
         self._check_generation(request)
         deadline = self._clock.monotonic() + request.timeout_s
         met = self._wait_for_generation(request, deadline, watch)
-        with watch.during("embed"):
-            vector = self._embedded(cleaned(request.query))
-        found, as_of = self._find(request, vector, watch)
+        question = Question(cleaned(request.query), self._embed_query, watch)
+        # Before any horizon is taken, so that it is young when the index is asked.
+        question.vector(self._asked_last or self._ledger.fence.horizon().edition)
+        found, as_of = self._find(request, question, watch)
         if request.freshness is Freshness.WAIT:
-            found, as_of = self._find_awaited(request, vector, (found, as_of), deadline, watch)
+            found, as_of = self._find_awaited(request, question, (found, as_of), deadline, watch)
         response = SearchResponse(
             hits=tuple(_hit(passage, self._clock.now()) for passage in found.passages),
             fresh_as_of=as_of,
-            mode="text" if vector is None else "hybrid",
+            mode="text" if found.by_words else "hybrid",
             min_generation_met=met,
             not_awaited=self._not_awaited(request),
             timings=watch.timings(),
@@ -123,15 +124,8 @@ class Searcher:
                 f"There are: {', '.join(active) or 'none'}.",
             )
 
-    def _embedded(self, text: str) -> Vectors | None:
-        try:
-            return self._embed_query(text)
-        except Exception as error:  # noqa: BLE001 - whatever the model does, words still find something
-            log.warning("a question could not be embedded, words alone are searched: %s", error)
-            return None
-
     def _find(
-        self, request: SearchRequest, vector: Vectors | None, watch: Stopwatch
+        self, request: SearchRequest, question: Question, watch: Stopwatch
     ) -> tuple[Found, float | None]:
         """One search, and the watermark of what it searched."""
         with watch.during("fence"):  # the order is fresh_as_of's: sight, pending, horizon
@@ -144,8 +138,8 @@ class Searcher:
         ]
         everywhere = len(searched) == len(states)
         asked = Asked(
-            cleaned(request.query),
-            vector,
+            question.text,
+            partial(self._vector, question),
             request.top_k,
             None if everywhere else tuple(state.name for state in searched),
         )
@@ -165,7 +159,7 @@ class Searcher:
     def _find_awaited(
         self,
         request: SearchRequest,
-        vector: Vectors | None,
+        question: Question,
         first: tuple[Found, float | None],
         deadline: float,
         watch: Stopwatch,
@@ -185,8 +179,12 @@ class Searcher:
             if not self._wait(partial(self._are_published, goals), deadline, watch):
                 break
             waited_for |= goals.keys()
-            found, as_of = self._find(request, vector, watch)
+            found, as_of = self._find(request, question, watch)
         return found, as_of
+
+    def _vector(self, question: Question, edition: Edition) -> Vectors | None:
+        self._asked_last = edition
+        return question.vector(edition)
 
     def _are_published(self, goals: dict[int, int]) -> bool:
         """Whether each document's revision of that generation is live, or never will be by itself."""

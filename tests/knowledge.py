@@ -16,9 +16,10 @@ from ingestion.database import Database
 from ingestion.ledger.documents import Change
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.sources import SourceRow
-from ingestion.ledger.values import Claim, Look, ManifestChunk, Placed, Publishing, Staging
+from ingestion.ledger.values import Claim, Edition, Look, ManifestChunk, Placed, Publishing, Staging
 from ingestion.records import Lane, Seen
 from retrieval.embedding.hashing import HashingEmbedder
+from retrieval.embedding.port import Vectors
 from retrieval.index.memory import MemoryIndex
 from retrieval.index.port import Index, IndexedChunk
 
@@ -79,6 +80,11 @@ class Knowledge:
         when = now if changed_at is None else changed_at
         seen = Seen(uri, f"look {next(self._looks)}", None, 1, when, now)
         return self.ledger.documents.want(source, [Change(seen, when)], lane, sent=sent)[0]
+
+    def embed_query(self, text: str, edition: Edition) -> Vectors:
+        """As a Searcher asks for it."""
+        assert edition == self.edition
+        return self.embedder.embed_query(text)
 
     def claim(self, document_id: int) -> Claim:
         (claim,) = self.ledger.claims.claim(self.edition, [document_id])

@@ -13,13 +13,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 from ingestion.clock import Clock, SystemClock
 from ingestion.database import Database
 from ingestion.errors import HeadwaterError, SourceUnavailable
 from ingestion.ledger.audits import Audit
+from ingestion.ledger.editions import NewEdition
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.sources import SourceRow
+from ingestion.ledger.values import Edition, EditionView
 from ingestion.records import Lane
 from ingestion.sources.port import SourcePort
 from ingestion.sources.settling import Batch
@@ -29,9 +32,11 @@ from retrieval.index.embedded import EmbeddedIndex
 from retrieval.index.port import Index
 from retrieval.search import Searcher, SearchRequest
 from tests.servers.postgres import clock_of
+from workers.building import Builder, telling
 from workers.comparing import EmbedTexts
 from workers.dispatch import Dispatcher
 from workers.drafting import Drafter
+from workers.equipment import Equipment, Equipped
 from workers.findings import Findings
 from workers.outcomes import Outcome, Result
 from workers.reconcile import Listed, Reconciler
@@ -42,6 +47,7 @@ from workers.work import PipelineWork
 
 SOURCE = "notes"
 DIMENSIONS = 32
+OTHER_DIMENSIONS = 48  # of a second model
 
 Passage = tuple[str, int, int, tuple[str, ...], str]
 """(URI, start, end, heading path, text) of one live chunk."""
@@ -82,8 +88,8 @@ class ShiftedClock:
 class CountingEmbedder:
     """The hashing embedder, and a list of what it was asked to embed."""
 
-    def __init__(self) -> None:
-        self.inner = HashingEmbedder(dimensions=DIMENSIONS)
+    def __init__(self, dimensions: int = DIMENSIONS) -> None:
+        self.inner = HashingEmbedder(dimensions=dimensions)
         self.texts: list[str] = []
         self.lanes: list[Lane] = []
 
@@ -105,6 +111,7 @@ class Rig:
         *,
         clock: Clock | None = None,
         embedder: CountingEmbedder | None = None,
+        other: CountingEmbedder | None = None,
         embed: Embed | None = None,
         wrap_index: Callable[[Index], Index] = lambda index: index,
         wrap_source: Callable[[SourcePort], SourcePort] = lambda source: source,
@@ -116,17 +123,22 @@ class Rig:
         if isinstance(self.clock, ShiftedClock):
             self.clock.lead(database)
         self.embedder = embedder or CountingEmbedder()
+        self.other = other or CountingEmbedder(OTHER_DIMENSIONS)
+        self.ready = True  # whether the models are loaded
         self.sources = {source.name: wrap_source(source) for source in sources}
         self.outcomes: list[Outcome] = []
         self.missed: list[tuple[str, int]] = []
         self.queue: deque[tuple[Lane, tuple[int, ...]]] = deque()
-        inner = self.embedder.inner
+        self.beside: deque[tuple[int, tuple[int, ...]]] = deque()  # messages for other editions
+        self._embed = embed or self.embedder.embed
+        self._given_drafter = drafter
         self.ledger = Ledger(database, self.clock)
-        self.edition = self.ledger.sources.edition(inner.fingerprint, DIMENSIONS, inner.description)
+        live = self._live()
         self.index = wrap_index(index or EmbeddedIndex(database))
-        self.index.create(self.edition.name, DIMENSIONS)
-        self.drafter = drafter or Drafter(inner.max_tokens, inner.count_tokens, self.clock)
-        self.dispatcher = Dispatcher(self.ledger, lambda lane, ids: self.queue.append((lane, tuple(ids))))
+        self.index.create(live.edition.name, live.edition.dimensions)
+        self.equipment = Equipment(self.ledger, self.index, live, self._equip, self.clock)
+        self.drafter = live.drafter
+        self.dispatcher = Dispatcher(self.ledger, self._send)
         self.reconciler = Reconciler(
             self.ledger,
             self.clock,
@@ -134,29 +146,109 @@ class Rig:
             send=self.dispatcher.send,
             missed=lambda source, number: self.missed.append((source, number)),
         )
-        self.refresher = Refresher(
-            self.ledger,
-            self.index,
-            embed or self.embedder.embed,
-            self.drafter,
-            self.sources,
-            self.clock,
-            listener=self.outcomes.append,
-            absent=lambda source, uris: self.reconciler.absent(self.sources[source], uris),
-        )
+        self.builder = Builder(self.ledger, self.index, self.equipment, self.dispatcher, self.clock)
         self.upkeep = Upkeep(self.ledger, self.index)
         self.work = PipelineWork(
             self.ledger,
-            self.edition,
-            self.refresher,
+            self.equipment,
+            self._refresher,
             self.dispatcher,
+            self.builder,
             self.upkeep,
             self.reconciler,
             self.sources,
+            self.clock,
         )
         self.searcher = Searcher(
-            self.ledger, self.index, inner.embed_query, self.clock, on_demand=self.dispatcher.send
+            self.ledger,
+            self.index,
+            self.equipment.embed_query,
+            self.clock,
+            on_demand=self.dispatcher.send,
         )
+
+    @property
+    def edition(self) -> Edition:
+        """The live one."""
+        return self.equipment.live.edition
+
+    @property
+    def refresher(self) -> Refresher:
+        """That of the live edition."""
+        return self.work._refresher(self.equipment.live)
+
+    def _live(self) -> Equipped:
+        known = self.ledger.sources.live_edition()
+        inner = self.embedder.inner
+        if known is not None and known.fingerprint == self.other.inner.fingerprint:
+            inner = self.other.inner
+        edition = self.ledger.sources.edition(inner.fingerprint, inner.dimensions, inner.description)
+        return self._equipped(edition)
+
+    def _equip(self, view: EditionView) -> Equipped:
+        return self._equipped(view.edition)
+
+    def _equipped(self, edition: Edition) -> Equipped:
+        others = edition.fingerprint == self.other.inner.fingerprint
+        inner = (self.other if others else self.embedder).inner
+
+        def embed(texts: Sequence[str], lane: Lane, tokens: Sequence[int]) -> Vectors:
+            self.builder.may_go_on(edition)
+            return (self.other.embed if others else self._embed)(texts, lane, tokens)
+
+        return Equipped(
+            edition,
+            inner.fingerprint,
+            self._given_drafter or Drafter(inner.max_tokens, inner.count_tokens, self.clock),
+            embed,
+            inner.embed_query,
+            ready=lambda: self.ready,
+            close=lambda: None,
+        )
+
+    def _refresher(self, one: Equipped) -> Refresher:
+        return Refresher(
+            self.ledger,
+            self.index,
+            one.embed,
+            one.drafter,
+            self.sources,
+            self.clock,
+            listener=telling(one, self.equipment, self.outcomes.append),
+            absent=lambda source, uris: self.reconciler.absent(self.sources[source], uris),
+        )
+
+    def _send(self, lane: Lane, document_ids: Sequence[int], edition_id: int | None = None, /) -> None:
+        if edition_id is None:
+            self.queue.append((lane, tuple(document_ids)))
+        else:
+            self.beside.append((edition_id, tuple(document_ids)))
+
+    def rebuild(self, **options: Any) -> EditionView:
+        """The wish for a second edition, of the other model, or of the live one's."""
+        live = self.edition.fingerprint
+        inner = (self.embedder if live == self.other.inner.fingerprint else self.other).inner
+        return self.ledger.editions.start(
+            NewEdition(inner.fingerprint, inner.dimensions, inner.description, {}, **options)
+        )
+
+    def build(self, *, rounds: int = 40) -> None:
+        """Work on what lies beside the live edition until nothing of it waits, as often as it takes."""
+        for _ in range(rounds):
+            attempt(self.work.dispatch)
+            self.work_off()
+            if not self.beside:
+                return
+            self.build_off()
+            self.advance(3.0)
+        raise AssertionError("the build did not end")
+
+    def build_off(self) -> None:
+        while self.beside:
+            edition_id, document_ids = self.beside.popleft()
+            attempt(
+                lambda key=edition_id, ids=document_ids: self.work.refresh(ids, Lane.BULK, key)  # type: ignore[misc]
+            )
 
     def recover(self) -> None:
         """What a daemon does first: whoever held a lease, or had messages under way, is dead."""
@@ -166,6 +258,7 @@ class Rig:
             [SourceRow(source.name, source.kind, source.location) for source in self.sources.values()]
         )
         self.ledger.claims.reindex(self.edition, self.drafter.pipeline)
+        self.equipment.look()
 
     def scan(self, source: str = SOURCE) -> Listed:
         """A complete listing, as the schedule asks for it."""
@@ -247,9 +340,10 @@ class Rig:
 
     def consistent(self) -> None:
         """The index holds every live chunk, and nothing that the ledger does not know."""
-        held = {chunk_id for chunk_id, _ in self.index.ids(self.edition.name)}
-        assert held >= set(self.ledger.publications.live_chunks(self.edition))
-        assert held == self.ledger.publications.known_chunks(self.edition, sorted(held))
+        for edition in [view.edition for view in self.ledger.editions.fed()]:
+            held = {chunk_id for chunk_id, _ in self.index.ids(edition.name)}
+            assert held >= set(self.ledger.publications.live_chunks(edition))
+            assert held == self.ledger.publications.known_chunks(edition, sorted(held))
 
 
 def attempt(task: Callable[[], object]) -> None:

@@ -36,8 +36,8 @@ RECONNECTING = "workers.reconnecting:AMQP"
 class Work(Protocol):
     """What the tasks call. Every method may be called twice, late or never."""
 
-    def refresh(self, document_ids: Sequence[int], lane: Lane) -> None:
-        """Bring these documents up to date."""
+    def refresh(self, document_ids: Sequence[int], lane: Lane, edition_id: int | None = None) -> None:
+        """Bring these documents up to date, in this edition or in the live one."""
 
     def dispatch(self) -> None:
         """Send what is due and not on its way."""
@@ -101,11 +101,12 @@ def _redis_options(prefix: str) -> dict[str, object]:
     }
 
 
-def send_refresh(app: Celery, lane: Lane, document_ids: Sequence[int]) -> None:
+def send_refresh(app: Celery, lane: Lane, document_ids: Sequence[int], edition_id: int | None = None) -> None:
     """One message for these documents, to their lane's queue."""
+    edition = () if edition_id is None else (edition_id,)
     app.send_task(
         "headwater.refresh",
-        (list(document_ids), lane.value),
+        (list(document_ids), lane.value, *edition),
         queue=lane.value,
         expires=None if app.conf.broker_transport == IN_PROCESS_TRANSPORT else REFRESH_EXPIRES_S,
     )
@@ -127,8 +128,8 @@ def _schedule(scans: Mapping[str, float]) -> dict[str, dict[str, object]]:
 
 def _register(app: Celery, work: Work) -> None:
     @app.task(name="headwater.refresh", throws=(HeadwaterError,), shared=False)
-    def refresh(document_ids: list[int], lane: str) -> None:
-        work.refresh(document_ids, Lane(lane))
+    def refresh(document_ids: list[int], lane: str, edition_id: int | None = None) -> None:
+        work.refresh(document_ids, Lane(lane), edition_id)
 
     @app.task(name="headwater.dispatch", throws=(HeadwaterError,), shared=False)
     def dispatch() -> None:

@@ -7,6 +7,7 @@ decides what is really to be done.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.values import Edition
@@ -19,8 +20,16 @@ WINDOW = 8
 FRESH_LIMIT = 1024
 FULL = 256  # messages that nobody has taken yet: more would only say the same again
 
-SendMessage = Callable[[Lane, Sequence[int]], None]
+# A thread that works on an edition beside the live one is to be free again soon.
+BATCH_BESIDE = 16
+
 Waiting = Callable[[Lane], int]
+
+
+class SendMessage(Protocol):
+    """How a message is sent. Without an edition it means the one that is live when it is carried out."""
+
+    def __call__(self, lane: Lane, document_ids: Sequence[int], edition_id: int | None = None, /) -> None: ...
 
 
 class Dispatcher:
@@ -49,6 +58,29 @@ class Dispatcher:
         """Send fresh work at once."""
         for some in _slices(document_ids, BATCH[Lane.FRESH]):
             self._send_message(Lane.FRESH, some)
+
+    def dispatch_beside(self, edition: Edition) -> int:
+        """The same for an edition beside the live one, which has the bulk lane alone."""
+        if self._ledger.claims.on_their_way(edition, Lane.BULK, resend_s=RESEND_S):
+            return 0
+        if self._waiting(Lane.BULK) >= FULL:
+            return 0
+        sent = 0
+        for batch in self._ledger.claims.take_due(
+            edition,
+            Lane.BULK,
+            limit=self._window * BATCH_BESIDE,
+            batch=BATCH_BESIDE,
+            resend_s=RESEND_S,
+            spread=self._window,
+        ):
+            self._send_message(Lane.BULK, batch.document_ids, edition.edition_id)
+            sent += len(batch.document_ids)
+        return sent
+
+    def ask_to_switch(self, edition: Edition) -> None:
+        """A message about no document: whoever carries it out looks whether it is time for the switch."""
+        self._send_message(Lane.BULK, (), edition.edition_id)
 
     def dispatch(self, edition: Edition, lane: Lane) -> int:
         """Send what is pending, due, unclaimed and not on its way; returns the number of documents."""

@@ -10,7 +10,7 @@ from ingestion.records import Lane
 class NoWork:
     """Implements ``workers.app.Work`` for a process that consumes nothing."""
 
-    def refresh(self, document_ids: Sequence[int], lane: Lane) -> None:
+    def refresh(self, document_ids: Sequence[int], lane: Lane, edition_id: int | None = None) -> None:
         raise AssertionError("this process only sends")
 
     def dispatch(self) -> None:

@@ -29,7 +29,8 @@ class Checked(Protocol):
         """Raises BrokerUnavailable if it does not answer."""
 
 
-Deliver = Callable[[Lane, Sequence[int]], None]
+Message = tuple[Lane, tuple[int, ...], int | None]
+Deliver = Callable[[Lane, Sequence[int], int | None], None]
 
 
 class Sender:
@@ -46,7 +47,7 @@ class Sender:
         self._clock = clock
         self._forget_messages = forget_messages
         self._changed = threading.Condition()
-        self._waiting: deque[tuple[Lane, tuple[int, ...]]] = deque()
+        self._waiting: deque[Message] = deque()
         self._dropped = False
         self._closing = False
         self._away: str | None = None
@@ -60,13 +61,13 @@ class Sender:
     def start(self) -> None:
         self._thread.start()
 
-    def send(self, lane: Lane, document_ids: Sequence[int]) -> None:
+    def send(self, lane: Lane, document_ids: Sequence[int], edition_id: int | None = None, /) -> None:
         """Returns at once and raises nothing."""
         with self._changed:
             if self._away is not None or len(self._waiting) >= MOST_WAITING:
                 self._dropped = True
                 return
-            self._waiting.append((lane, tuple(document_ids)))
+            self._waiting.append((lane, tuple(document_ids), edition_id))
             self._changed.notify()
 
     def close(self, timeout_s: float = 1.0) -> None:
@@ -92,7 +93,7 @@ class Sender:
                 self._look()
                 looked_at = self._clock.monotonic()
 
-    def _attempt(self, message: tuple[Lane, tuple[int, ...]]) -> None:
+    def _attempt(self, message: Message) -> None:
         try:
             self._deliver(*message)
         except Exception as error:  # noqa: BLE001 - of Celery, kombu, redis or the network: all mean not sent

@@ -38,6 +38,15 @@ class Upkeep:
                 swept += len(chunk_ids)
         return swept
 
+    def remove_ended(self) -> int:
+        """Remove editions that are given up, once no search can be reading them: from the index first."""
+        ended = self._ledger.editions.ended(self._ledger.now() - self._sweep_after_s)
+        for edition in ended:
+            self._index.drop(edition.name)
+            self._ledger.editions.remove(edition)
+            log.info("the edition %s (%s) is removed", edition.name, edition.description)
+        return len(ended)
+
     def reap(self) -> int:
         """End the leases of workers that fell silent."""
         reaped = self._ledger.claims.reap()

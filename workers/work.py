@@ -6,19 +6,22 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
+from ingestion.clock import Clock
 from ingestion.errors import HeadwaterError, Transient
 from ingestion.ledger.ledger import Ledger
-from ingestion.ledger.values import Edition
 from ingestion.records import Lane
 from ingestion.sources.port import SourcePort
 from workers.audit import tell
+from workers.building import NEARLY, Builder, MakeRefresher
 from workers.dispatch import Dispatcher
+from workers.equipment import Equipment, Equipped
 from workers.reconcile import Listed, Reconciler
 from workers.refresh import Refresher
 from workers.upkeep import Upkeep
 
 log = logging.getLogger("headwater.work")
 
+LOOK_EVERY_S = 2.0  # in a process that carries out messages and is never asked to dispatch
 
 Able = Callable[[], bool]
 
@@ -26,31 +29,37 @@ Able = Callable[[], bool]
 class PipelineWork:
     """Implements ``workers.app.Work``. Safe to call from several threads.
 
-    ``able`` says whether the embedder would answer at once. Until then nothing is claimed: a lease must
-    not run out, nor a thread be taken, while a model is being loaded. ``lost_messages`` says whether the
-    broker has lost what it was sent.
+    While the embedder of an edition would not answer at once, nothing is claimed in it: a lease must not
+    run out, nor a thread be taken, while a model is being loaded. ``able``: whether anything may be claimed
+    at all. ``lost_messages`` says whether the broker has lost what it was sent.
     """
 
     def __init__(
         self,
         ledger: Ledger,
-        edition: Edition,
-        refresher: Refresher,
+        equipment: Equipment,
+        make_refresher: MakeRefresher,
         dispatcher: Dispatcher,
+        builder: Builder,
         upkeep: Upkeep,
         reconciler: Reconciler,
         sources: Mapping[str, SourcePort],
+        clock: Clock,
         *,
         able: Able = lambda: True,
         lost_messages: Callable[[], bool] = lambda: False,
     ) -> None:
         self._ledger = ledger
-        self._edition = edition
-        self._refresher = refresher
+        self._equipment = equipment
+        self._make_refresher = make_refresher
         self._dispatcher = dispatcher
+        self._builder = builder
         self._upkeep = upkeep
         self._reconciler = reconciler
         self._sources = sources
+        self._clock = clock
+        self._refreshers: dict[int, tuple[Equipped, Refresher]] = {}
+        self._looked_at = clock.monotonic()
         self._able = able
         self._lost_messages = lost_messages
         self._postponed = False
@@ -61,25 +70,38 @@ class PipelineWork:
         self._unlisted: set[str] = set()
         self.listed: dict[str, Listed] = {}  # the last listing of each source by this process
 
-    def refresh(self, document_ids: Sequence[int], lane: Lane) -> None:
-        if not self._able():
+    def refresh(self, document_ids: Sequence[int], lane: Lane, edition_id: int | None = None) -> None:
+        one = self._wanted(edition_id)
+        if one is None:  # it has ended, or its model is not here: what is left is sent again
+            return
+        if not (one.ready() and self._able()):
             self._postponed = True
             return
         try:
-            leftover = self._refresher.refresh(self._edition, document_ids, lane)
+            leftover = self._refresher(one).refresh(one.edition, document_ids, lane)
         except Transient:  # nothing could be claimed, and the message is used up
             self._postponed = True
             raise
+        if one is not self._equipment.live:
+            self._builder.went_on(one.edition)
+            return
         self._dispatcher.send(leftover.fresh)
         if leftover.bulk or lane is Lane.BULK:
-            self._dispatcher.dispatch(self._edition, Lane.BULK)
+            self._dispatcher.dispatch(one.edition, Lane.BULK)
+        if lane is Lane.FRESH:
+            self._follow(document_ids)
 
     def tend(self) -> None:
-        """What concerns this process alone, every few seconds: its claims, and what it could not do earlier
-        because the ledger or the embedder was away."""
-        self._refresher.hand_back_again()
-        self._refresher.keep_claims()
-        if self._postponed and self._able():
+        """What concerns this process alone, every few seconds: its editions, its claims, and what it could
+        not do earlier because the ledger or the embedder was away."""
+        for _, refresher in list(self._refreshers.values()):
+            refresher.hand_back_again()
+            refresher.keep_claims()
+        self._equipment.look()
+        for key, (one, _) in list(self._refreshers.items()):
+            if self._equipment.of(key) is not one:
+                del self._refreshers[key]  # and its model with it
+        if self._postponed and self._equipment.live.ready() and self._able():
             self.pass_on()
 
     def pass_on(self) -> None:
@@ -101,22 +123,28 @@ class PipelineWork:
         if self._lost:
             self._ledger.claims.forget_messages()
             self._lost = False
+        live = self._equipment.live
         for lane in Lane:
-            self._dispatcher.dispatch(self._edition, lane)
+            self._dispatcher.dispatch(live.edition, lane)
         for name in list(self._unlisted):
             self.list_source(name)
+        self._builder.step()
+        if self._equipment.live is not live:  # what waits was moved to the fresh lane of the new one
+            self._dispatcher.dispatch(self._equipment.live.edition, Lane.FRESH)
 
     def sweep(self) -> None:
         self._upkeep.sweep()
+        self._upkeep.remove_ended()
 
     def trim(self) -> None:
         self._upkeep.trim()
 
     def audit(self) -> None:
         """Compare sources, ledger and index, and have mended what differs; not more often than is due."""
-        if self._upkeep.audit_is_due(self._edition):
-            auditor = self._upkeep.auditor(self._reconciler, self._sources, self.list_source)
-            tell(*auditor.audit(self._edition, repair=True))
+        for one in [self._equipment.live, *self._equipment.others]:
+            if self._upkeep.audit_is_due(one.edition):
+                auditor = self._upkeep.auditor(self._reconciler, self._sources, self.list_source)
+                tell(*auditor.audit(one.edition, repair=True))
 
     def list_source(self, name: str) -> None:
         """Look at a whole source; if the ledger cannot be written now, at the next dispatch.
@@ -139,6 +167,31 @@ class PipelineWork:
                 self._unlisted |= {name} & self._asked  # somebody else's ask is not lost
             raise
 
+    def _wanted(self, edition_id: int | None) -> Equipped | None:
+        now = self._clock.monotonic()
+        if now - self._looked_at >= LOOK_EVERY_S:
+            self._looked_at = now
+            self._equipment.look()
+        return self._equipment.of(edition_id)
+
+    def _refresher(self, one: Equipped) -> Refresher:
+        key = one.edition.edition_id
+        with self._lock:
+            if self._refreshers.get(key, (None, None))[0] is not one:
+                self._refreshers[key] = one, self._make_refresher(one)
+            return self._refreshers[key][1]
+
+    def _follow(self, document_ids: Sequence[int]) -> None:
+        """Near the end of a build, have edits published there at once: see ``workers.building``."""
+        one = self._builder.following()
+        if one is None or not one.ready() or len(document_ids) > NEARLY:
+            return
+        try:
+            self._refresher(one).refresh(one.edition, document_ids, Lane.BULK)
+            self._builder.followed()
+        except Transient as fault:  # it is sent again with the rest of the build
+            log.info("an edit was not followed in the edition %s: %s", one.edition.name, fault)
+
     def _is_asked(self, name: str) -> bool:
         with self._lock:
             asked = name in self._asked
@@ -156,4 +209,4 @@ class PipelineWork:
             log.warning("%s could not be listed and will be: %s", name, error, exc_info=unexpected)
         else:
             self._unlisted.discard(name)
-            self._dispatcher.dispatch(self._edition, Lane.BULK)
+            self._dispatcher.dispatch(self._equipment.live.edition, Lane.BULK)

@@ -141,7 +141,7 @@ def _searched_here(settings: Settings, body: Json) -> Json:
         searcher = Searcher(
             parts.ledger,
             parts.index,
-            parts.embedder.embed_query,
+            lambda text, _: parts.embedder.embed_query(text),
             parts.clock,
             on_demand=lambda document_ids: None,
         )

@@ -12,6 +12,7 @@ from typing import Any
 from ingestion.clock import Clock
 from ingestion.errors import HeadwaterError
 from ops.exporter import Metrics
+from ops.looking import Looking
 from ops.roles.health import Health
 from ops.roles.process import Waiting
 from ops.settings import Settings
@@ -20,7 +21,6 @@ from ops.version import version
 from ops.wiring import Parts, open_parts
 from ops.workshop import Messenger, make_shared_app
 from retrieval.api.app import Readiness, Service, make_api
-from retrieval.embedding.port import Vectors
 from retrieval.search import Searcher
 from workers.dispatch import Dispatcher
 from workers.no_work import NoWork
@@ -48,6 +48,10 @@ class ApiRole:
         undo.callback(messenger.close)
         self._health = health
         parts.batcher.start_loading()
+        parts.fitter.hearing.load = True
+        looking = Looking(parts.equipment)
+        looking.start()
+        undo.callback(looking.close)
         health.replace(make_api(self._service(parts, messenger, undo)))
         return f"broker {messenger.broker.shown}, {parts.embedder.description}"
 
@@ -65,13 +69,10 @@ class ApiRole:
         metrics = Metrics(parts.ledger, self._clock, version=version())
         dispatcher = Dispatcher(parts.ledger, messenger.send)
 
-        def embed_query(text: str) -> Vectors | None:
-            return parts.batcher.embed_query(text) if parts.batcher.ready else None
-
         searcher = self._searcher = Searcher(
             parts.ledger,
             parts.index,
-            embed_query,
+            parts.equipment.embed_query,
             self._clock,
             on_demand=dispatcher.send,
             observe=metrics,

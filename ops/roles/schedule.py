@@ -34,7 +34,7 @@ class ScheduleRole:
         self._beat: Beat | None = None
 
     def open(self, waiting: Waiting, health: Health, undo: contextlib.ExitStack) -> str:
-        shop = waiting.until_made(lambda: Workshop(self._settings, self._clock, listener=self._listener))
+        shop = waiting.until_made(self._workshop)
         undo.callback(shop.close)
         health.serve(lambda: (), lambda accept: shop.metrics.rendered(accept))
         waiting.until_made(shop.broker.check)
@@ -54,6 +54,9 @@ class ScheduleRole:
 
     def alive(self) -> bool:
         return all(one is not None and one.alive for one in (self._worker, self._beat))
+
+    def _workshop(self) -> Workshop:
+        return Workshop(self._settings, self._clock, listener=self._listener, loads=False)
 
     def _prepare(self, shop: Workshop) -> None:
         parts = shop.parts

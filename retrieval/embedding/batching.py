@@ -21,12 +21,14 @@ import copy
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 
 from ingestion.clock import Clock, SystemClock
 from ingestion.errors import EmbedderUnavailable, HeadwaterError
 from ingestion.records import Lane
+from ingestion.turns import Turns
 from retrieval.embedding.loading import Loading
 from retrieval.embedding.pace import Pace
 from retrieval.embedding.port import Embedder, EmbedsFresh, Vectors
@@ -46,13 +48,20 @@ class MicroBatcher:
     ``texts_embedded`` and ``tokens_embedded`` (by lane), ``queries_embedded`` and ``embedding_s`` only
     ever grow; they may be read from any thread. ``on_embedded`` is told of each batch of passages that
     went through the model: lane, texts, tokens, seconds. ``on_loaded`` is told, perhaps more than once,
-    that the model is there now.
+    that the model is there now. ``turns`` is shared by those of several models that compute here: they take
+    the cores batch by batch, in the order of asking.
     """
 
     def __init__(
-        self, embedder: Embedder, *, longest_batch_s: float = 0.08, clock: Clock | None = None
+        self,
+        embedder: Embedder,
+        *,
+        longest_batch_s: float = 0.08,
+        clock: Clock | None = None,
+        turns: Turns | None = None,
     ) -> None:
         self.embedder = embedder
+        self._turns = turns
         self.texts_embedded = dict.fromkeys(Lane, 0)
         self.tokens_embedded = dict.fromkeys(Lane, 0)
         self.queries_embedded = 0
@@ -164,11 +173,16 @@ class MicroBatcher:
             while self._wait_for_work(lanes):
                 batch = self._next_batch(lanes) if self._load() else []
                 if batch:
-                    self._embed_batch(batch)
+                    with self._turn():
+                        self._embed_batch(batch)
         finally:
             with self._changed:
                 self._closed = True
                 self._fail_everyone(_closed())
+
+    def _turn(self) -> AbstractContextManager[None]:
+        here = self.embedder.call_limits is None
+        return self._turns.turn() if here and self._turns is not None else nullcontext()
 
     def _wait_for_work(self, lanes: tuple[Lane, ...]) -> bool:
         """False once closed."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,10 +47,10 @@ def make_embedder(
     ModelMissing as ``find_model`` does, and whatever ``choose`` raises.
     """
     wanted = _precision(runtime, precision)
-    if model == HASHING:
+    if is_hashing(model):
         from retrieval.embedding.hashing import HashingEmbedder
 
-        return HashingEmbedder()
+        return HashingEmbedder(*map(int, model.split("-")[1:]))
     examined = _examine(model, runtime)
     if _choice(examined, runtime, wanted, machine).runtime == "openvino":
         from retrieval.embedding.openvino_embedder import OpenVinoEmbedder
@@ -67,7 +68,12 @@ def choose_runtime(
 ) -> Choice | None:
     """What ``make_embedder`` makes of the same settings, and why; None for ``hashing``. Raises as it does."""
     wanted = _precision(runtime, precision)
-    return None if model == HASHING else _choice(_examine(model, runtime), runtime, wanted, machine)
+    return None if is_hashing(model) else _choice(_examine(model, runtime), runtime, wanted, machine)
+
+
+def is_hashing(model: str) -> bool:
+    """``hashing``, or ``hashing-64`` for vectors of that length: another model, for tests."""
+    return model == HASHING or re.fullmatch(rf"{HASHING}-[1-9][0-9]{{0,3}}", model) is not None
 
 
 def _precision(runtime: str, precision: str) -> PrecisionClass:

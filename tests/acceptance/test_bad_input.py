@@ -220,15 +220,23 @@ def test_data_of_a_newer_version(tmp_path: Path, notes: Path) -> None:
 
 
 def test_data_made_with_another_embedding_model(tmp_path: Path, notes: Path) -> None:
+    """It goes on serving with its own; where that is gone, it says so and leaves everything as it is."""
     fill(notes)
     with Program(tmp_path / "data", notes) as program:
         program.start().ready()
         live = program.export()
         program.stop()
-        program.environment["HEADWATER_EMBEDDING__MODEL"] = "all-MiniLM-L6-v2"
+        program.environment["HEADWATER_EMBEDDING__MODEL"] = "hashing-64"
+        program.start().ready()
+        assert "headwater rebuild" in program.said()
+        assert program.texts_embedded() == 0
+        program.stop()
+        with contextlib.closing(sqlite3.connect(program.data / "headwater.sqlite")) as database, database:
+            database.execute("UPDATE editions SET model = ?", ['{"model": "/no/such/folder"}'])
         said = refusal(program, 2)
-        assert "hashing" in said, "which model it was made with"
-        assert str(program.data) in said or "--data" in said
+        assert "hashing (384" in said, "which model it was made with"
+        assert "/no/such/folder" in said
+        assert "--data" in said
         assert program.export() == live
         program.environment["HEADWATER_EMBEDDING__MODEL"] = "hashing"
         program.start().ready()

@@ -14,8 +14,8 @@ from unittest.mock import patch
 
 from ingestion.clock import Clock
 from ops.cli import main as headwater
+from ops.equipping import embedder_of
 from ops.settings import EmbeddingSettings
-from ops.wiring import embedder_of
 from retrieval.embedding.port import CallLimits, Embedder, Vectors
 
 NOTES = "HEADWATER_BENCH_NOTES"

@@ -67,7 +67,7 @@ class Story:
         ledger.fence = cast("Fence", Stepping(ledger.fence, step))
         index = cast("Index", Stepping(knowledge.index, step))
         self.searcher = Searcher(
-            ledger, index, knowledge.embedder.embed_query, knowledge.clock, on_demand=lambda _: None
+            ledger, index, knowledge.embed_query, knowledge.clock, on_demand=lambda _: None
         )
 
     def publish(self, uri: str) -> None:

@@ -95,7 +95,7 @@ def test_nobody_waits_for_a_redis_that_hangs(own_redis: Redis) -> None:
     with broker_of(own_redis.url, "hangs") as broker:
         sender = Sender(
             broker,
-            lambda lane, ids: send_refresh(app, lane, ids),
+            lambda lane, ids, edition_id: send_refresh(app, lane, ids, edition_id),
             SystemClock(),
             forget_messages=lambda: forgotten.append(time.monotonic()),
         )

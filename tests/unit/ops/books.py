@@ -7,10 +7,12 @@ from pathlib import Path
 
 from ingestion.database import Database
 from ingestion.ledger.documents import Change
+from ingestion.ledger.editions import NewEdition
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.sources import SourceRow
-from ingestion.ledger.values import Claim, Edition, Look, Placed, Publishing, Staging, Work
+from ingestion.ledger.values import Claim, Edition, EditionView, Look, Placed, Publishing, Staging, Work
 from ingestion.records import Lane, Seen
+from retrieval.embedding.hashing import HashingEmbedder
 
 START = 1_700_000_000.0
 
@@ -35,6 +37,15 @@ class Books:
         self.clock = clock
         self.ledger = Ledger(database, clock)
         self.edition: Edition = self.ledger.sources.edition("f" * 64, 4, "hashing (4 dimensions)")
+
+    def switch_to(self, embedder: HashingEmbedder, model: dict[str, str]) -> EditionView:
+        """Another edition becomes live, with nothing in it."""
+        new = NewEdition(
+            embedder.fingerprint, embedder.dimensions, embedder.description, model, keep_s=3600.0
+        )
+        view = self.ledger.editions.start(new)
+        assert self.ledger.editions.switch(view)
+        return view
 
     def configure(self, **locations: Path | str) -> None:
         self.ledger.sources.configure(

@@ -157,6 +157,14 @@ def test_an_index_of_another_model_is_wrong(settings: Settings, filed: Books) ->
     assert verdict(settings, "index") is Verdict.WRONG
 
 
+def test_an_index_of_another_model_that_is_there_goes_on_serving(settings: Settings, filed: Books) -> None:
+    filed.switch_to(HashingEmbedder(dimensions=64), {"model": "hashing-64"})
+    (finding,) = found(settings, "index")
+    assert finding.verdict is Verdict.NOTE
+    assert "goes on serving" in finding.what
+    assert "headwater rebuild" in finding.remedy
+
+
 def test_a_model_that_is_missing(settings: Settings) -> None:
     missing = settings.model_copy(
         update={"embedding": settings.embedding.model_copy(update={"model": "nobody/nothing"})}

@@ -170,7 +170,7 @@ def test_what_is_put_together_for_an_endpoint(ask: Run, one: Endpoint, data: Pat
     sent: list[int] = []
     pipeline = make_pipeline(
         parts,
-        send_message=lambda lane, ids: sent.append(len(ids)),
+        send_message=lambda lane, ids, edition_id=None: sent.append(len(ids)),
         listener=lambda outcome: None,
         missed=lambda source, number: None,
     )

@@ -53,7 +53,7 @@ class Desk:
         self.searcher = Searcher(
             self.knowledge.ledger,
             self.index,
-            self.knowledge.embedder.embed_query,
+            self.knowledge.embed_query,
             SystemClock(),
             on_demand=lambda _: None,
         )

@@ -57,7 +57,7 @@ class Bench:
         self.searcher = Searcher(
             self.knowledge.ledger,
             self.index,
-            lambda text: self.embed(text),
+            lambda text, _: self.embed(text),
             self.knowledge.clock,
             on_demand=self.demanded.extend,
             observe=self.counted,
@@ -244,7 +244,7 @@ def test_sending_that_fails_fails_no_search(bench: Bench) -> None:
     searcher = Searcher(
         bench.knowledge.ledger,
         bench.index,
-        bench.embed,
+        bench.knowledge.embed_query,
         SystemClock(),
         on_demand=refuse,
     )
@@ -278,7 +278,7 @@ def test_an_index_that_is_down_is_an_error() -> None:
             raise IndexUnavailable("The index is down.")
 
     knowledge = Knowledge(index=Down())
-    searcher = Searcher(knowledge.ledger, knowledge.index, lambda _: None, SystemClock(), on_demand=print)
+    searcher = Searcher(knowledge.ledger, knowledge.index, lambda *_: None, SystemClock(), on_demand=print)
     with pytest.raises(IndexUnavailable):
         searcher.search(SearchRequest("leave"))
 

@@ -28,7 +28,7 @@ class Desk:
         self.searcher = Searcher(
             self.knowledge.ledger,
             self.knowledge.index,
-            self.knowledge.embedder.embed_query,
+            self.knowledge.embed_query,
             self.knowledge.clock,
             on_demand=self.demanded,
         )
@@ -196,7 +196,7 @@ def test_min_generation_names_what_it_does_not_await(desk: Desk) -> None:
 def test_min_generation_asks_only_the_sources_that_are_searched() -> None:
     knowledge = Knowledge(sources=("handbook", "wiki"))
     searcher = Searcher(
-        knowledge.ledger, knowledge.index, knowledge.embedder.embed_query, knowledge.clock, on_demand=print
+        knowledge.ledger, knowledge.index, knowledge.embed_query, knowledge.clock, on_demand=print
     )
     knowledge.observe("pending.md", source="wiki")
     request = SearchRequest(

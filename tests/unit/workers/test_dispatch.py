@@ -41,7 +41,7 @@ def test_bulk_work_is_sent_a_window_at_a_time(rig: Rig, source: MemorySource) ->
 
 def spread(rig: Rig, threads: int) -> Dispatcher:
     return Dispatcher(
-        rig.ledger, lambda lane, ids: rig.queue.append((lane, tuple(ids))), bulk_threads=threads
+        rig.ledger, lambda lane, ids, _=None: rig.queue.append((lane, tuple(ids))), bulk_threads=threads
     )
 
 
@@ -134,8 +134,7 @@ def test_what_was_claimed_by_one_that_fell_silent_is_sent_again_alone(
 
 
 def test_nothing_is_claimed_while_the_model_is_being_loaded(rig: Rig, source: MemorySource) -> None:
-    loaded = [False]
-    rig.work._able = lambda: loaded[0]
+    rig.ready = False
     put(source, 3)
     rig.scan()
     rig.work_off()
@@ -144,7 +143,7 @@ def test_nothing_is_claimed_while_the_model_is_being_loaded(rig: Rig, source: Me
     rig.work.dispatch()
     rig.work_off()
     assert set(rig.states().values()) == {"pending"}
-    loaded[0] = True
+    rig.ready = True
     rig.work.dispatch()  # no message has to run out first
     rig.work_off()
     assert set(rig.states().values()) == {"live"}
@@ -175,7 +174,7 @@ def test_a_queue_that_nobody_serves_gets_no_more(rig: Rig, source: MemorySource)
     waiting = {Lane.FRESH: FULL, Lane.BULK: 0}
     dispatcher = Dispatcher(
         rig.ledger,
-        lambda lane, ids: rig.queue.append((lane, tuple(ids))),
+        lambda lane, ids, _=None: rig.queue.append((lane, tuple(ids))),
         waiting=lambda lane: waiting[lane],
     )
     put(source, 3)
@@ -194,12 +193,14 @@ def test_what_a_broker_has_lost_is_sent_again_at_once(rig: Rig, source: MemorySo
     lost = [False]
     work = PipelineWork(
         rig.ledger,
-        rig.edition,
-        rig.refresher,
+        rig.equipment,
+        lambda _: rig.refresher,
         rig.dispatcher,
+        rig.builder,
         rig.upkeep,
         rig.reconciler,
         rig.sources,
+        rig.clock,
         lost_messages=lambda: bool(lost) and lost.pop(),
     )
     put(source, 3)

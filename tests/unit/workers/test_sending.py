@@ -25,16 +25,18 @@ class Broker:
         self.away = False
         self.stale = False  # answers, and does not take the next message
         self.sent: list[tuple[Lane, tuple[int, ...]]] = []
+        self.editions: list[int | None] = []
 
     def check(self) -> None:
         if self.away:
             raise BrokerUnavailable("The broker does not answer.")
 
-    def deliver(self, lane: Lane, document_ids: Sequence[int]) -> None:
+    def deliver(self, lane: Lane, document_ids: Sequence[int], edition_id: int | None) -> None:
         if self.away or self.stale:
             self.stale = False
             raise ConnectionError
         self.sent.append((lane, tuple(document_ids)))
+        self.editions.append(edition_id)
 
 
 class Told:
@@ -127,7 +129,9 @@ def test_more_than_can_wait_is_dropped_and_told(broker: Broker, told: Told) -> N
 def test_what_waits_is_sent_before_the_end(broker: Broker, told: Told) -> None:
     sender = Sender(broker, broker.deliver, SystemClock(), forget_messages=told.forget_messages)
     sender.send(Lane.FRESH, [1])
+    sender.send(Lane.BULK, [2], 7)
     sender.start()
     sender.close()
-    assert broker.sent == [(Lane.FRESH, (1,))]
+    assert broker.sent == [(Lane.FRESH, (1,)), (Lane.BULK, (2,))]
+    assert broker.editions == [None, 7]
     sender.close()

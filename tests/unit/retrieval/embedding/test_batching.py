@@ -12,6 +12,7 @@ import pytest
 
 from ingestion.errors import EmbedderRejected, EmbedderUnavailable, HeadwaterError, ModelMissing
 from ingestion.records import Lane
+from ingestion.turns import Turns
 from retrieval.embedding.batching import MicroBatcher
 from retrieval.embedding.hashing import HashingEmbedder
 from retrieval.embedding.port import Vectors
@@ -393,3 +394,29 @@ def test_it_adds_little_to_an_embedder_that_costs_nothing() -> None:
     through = min(cpu_s(lambda part: batcher.embed(part, Lane.BULK)) for _ in range(3))
     batcher.close()
     assert through - direct < 0.15  # 0.05 measured for 4,000 texts
+
+
+def test_models_that_compute_here_take_turns_batch_by_batch() -> None:
+    """Two at once would make the threads of both wait for one another at every step."""
+    turns, under_way, most = Turns(), [0], [0]
+
+    class Noting(HashingEmbedder):
+        def embed_documents(self, texts: Sequence[str]) -> Vectors:
+            under_way[0] += 1
+            most[0] = max(most[0], under_way[0])
+            time.sleep(0.002)
+            under_way[0] -= 1
+            return super().embed_documents(texts)
+
+    batchers = [MicroBatcher(Noting(dimensions=size), turns=turns) for size in (8, 16)]
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [
+            pool.submit(batcher.embed, [f"text {number}"], Lane.BULK)
+            for number in range(20)
+            for batcher in batchers
+        ]
+        shapes = {job.result(timeout=DEADLINE_S).shape for job in jobs}
+    for batcher in batchers:
+        batcher.close()
+    assert shapes == {(1, 8), (1, 16)}
+    assert most == [1]

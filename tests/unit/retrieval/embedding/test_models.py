@@ -114,6 +114,12 @@ def test_a_path_is_not_looked_up_anywhere_else(name: str) -> None:
 
 def test_settings_name_an_embedder(shipped: Path, tmp_path: Path) -> None:
     assert isinstance(make_embedder("hashing"), HashingEmbedder)
+    other = make_embedder("hashing-96")
+    assert other.dimensions == 96
+    assert other.fingerprint != make_embedder("hashing").fingerprint
+    for wrong in ("hashing-0", "hashing-", "hashing-x"):
+        with pytest.raises(ModelMissing):
+            make_embedder(wrong)
     digests = DigestCache(tmp_path / "digests.json")
     embedder = make_embedder(str(shipped), "sentence-transformers", digests=digests)
     assert isinstance(embedder, SentenceTransformersEmbedder)

@@ -1,0 +1,166 @@
+"""From an edition to what embeds for it: its model's settings, kept in the ledger, and those in force.
+
+The ledger's live edition wins over the settings: what the index was made with is what can be asked. The
+settings say what is wanted; ``headwater rebuild`` makes that so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from ingestion.clock import Clock
+from ingestion.errors import HeadwaterError, Misconfigured, WrongEdition
+from ingestion.ledger.ledger import Ledger
+from ingestion.ledger.values import Edition, EditionState, EditionView
+from ingestion.turns import Turns
+from ops.remote import remote_embedder
+from ops.settings import EmbeddingSettings
+from ops.settings_embedding import is_file
+from retrieval.embedding.batching import MicroBatcher
+from retrieval.embedding.models import make_embedder
+from retrieval.embedding.port import Embedder
+from retrieval.embedding.remote.embedder import RemoteEmbedder
+from workers.drafting import Drafter
+from workers.equipment import Equipped
+from workers.staging import SLICE_TEXTS
+
+NEVER_KEPT = {"api_key", "api_key_file", "price_per_million_tokens"}
+
+
+@dataclass(frozen=True)
+class Fitted(Equipped):
+    """With the embedder itself and its batcher."""
+
+    embedder: Embedder = field(kw_only=True)
+    batcher: MicroBatcher = field(kw_only=True)
+
+
+def embedder_of(settings: EmbeddingSettings, *, clock: Clock | None = None) -> Embedder:
+    """The endpoint, or what computes here. Raises Misconfigured and its kind; loads no model."""
+    remote = remote_embedder(settings, clock=clock)
+    return remote or make_embedder(settings.model, settings.runtime, precision=settings.precision)
+
+
+def close_embedder(embedder: Embedder) -> None:
+    if isinstance(embedder, RemoteEmbedder):
+        embedder.close()
+
+
+def slice_texts(embedder: Embedder) -> int:
+    """Texts embedded between two commits: with an endpoint, a call, so that a crash costs no more."""
+    limits = embedder.call_limits
+    return SLICE_TEXTS if limits is None else limits.texts
+
+
+def kept(settings: EmbeddingSettings) -> dict[str, Any]:
+    """What the ledger keeps of them: enough to make the embedder again, without any secret."""
+    values = settings.model_dump(mode="json", exclude=NEVER_KEPT, exclude_defaults=True)
+    file = settings.api_key_file
+    if file is not None and is_file(file):  # what is no file may be the key itself
+        values["api_key_file"] = str(file)
+    return {**values, "model": settings.model}
+
+
+def as_kept(model: Mapping[str, Any], current: EmbeddingSettings) -> EmbeddingSettings:
+    """Settings that were kept; the key is the current one where the endpoint is the same.
+
+    Raises Misconfigured for what this version does not understand.
+    """
+    secrets: dict[str, Any] = {}
+    if model.get("url") is not None and model.get("url") == current.url:
+        secrets = {"api_key": current.api_key, "api_key_file": current.api_key_file}
+    try:
+        return EmbeddingSettings.model_validate({**model, **secrets})
+    except ValidationError as error:
+        raise Misconfigured(
+            f"The settings of the model {model.get('model')} that the ledger keeps cannot be read: "
+            f"{error.error_count()} of them are not known here.",
+            hint="They are of another version of Headwater: run that one.",
+        ) from None
+
+
+def embedder_of_live(
+    settings: EmbeddingSettings, wanted: Embedder, ledger: Ledger, *, clock: Clock | None = None
+) -> tuple[Embedder, EmbeddingSettings]:
+    """What the live edition was made with, where the settings name another model; else ``wanted``, theirs.
+
+    Raises WrongEdition where the live one's model cannot be had.
+    """
+    view = ledger.editions.in_state(EditionState.LIVE)
+    if view is None or view.edition.fingerprint == wanted.fingerprint or view.model is None:
+        return wanted, settings
+    described = wanted.description
+    try:
+        own = as_kept(view.model, settings)
+        embedder = embedder_of(own, clock=clock)
+    except HeadwaterError as error:
+        raise _without_its_model(view.edition, described, str(error)) from error
+    if embedder.fingerprint != view.edition.fingerprint:
+        close_embedder(embedder)
+        raise _without_its_model(view.edition, described, "its files are not the same any more.")
+    close_embedder(wanted)
+    return embedder, own
+
+
+def _without_its_model(edition: Edition, wanted: str, why: str) -> WrongEdition:
+    return WrongEdition(
+        f"The index was made with {edition.description}, the settings name {wanted}, and the model of the "
+        f"index cannot be had: {why}",
+        hint="Bring it back: then headwater rebuild makes an index with the other one beside it. Or start "
+        "with another data folder (--data).",
+    )
+
+
+@dataclass
+class Hearing:
+    """Who hears of what embedders of editions beside the live one do."""
+
+    embedded: Callable[..., None] | None = None
+    billed: Callable[[int], None] | None = None
+    load: bool = False  # a model is loaded as soon as its edition is there
+
+
+class Fitter:
+    """Fits editions with embedders; those that compute here take turns."""
+
+    def __init__(self, settings: EmbeddingSettings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._turns = Turns()
+        self.hearing = Hearing()
+
+    def fit(self, edition: Edition, embedder: Embedder) -> Fitted:
+        batcher = MicroBatcher(embedder, turns=self._turns)
+
+        def close() -> None:
+            batcher.close()
+            close_embedder(embedder)
+
+        return Fitted(
+            edition,
+            embedder.fingerprint,
+            Drafter(embedder.max_tokens, embedder.count_tokens, self._clock),
+            batcher.embed,
+            batcher.embed_query,
+            lambda: batcher.ready,
+            close,
+            slice_texts(embedder),
+            embedder=embedder,
+            batcher=batcher,
+        )
+
+    def equip(self, view: EditionView) -> Fitted:
+        """For an edition beside the live one. Raises Misconfigured where its model cannot be had."""
+        model = view.model or {"model": self._settings.model}
+        embedder = embedder_of(as_kept(model, self._settings), clock=self._clock)
+        fitted = self.fit(view.edition, embedder)
+        fitted.batcher.on_embedded = self.hearing.embedded
+        if isinstance(embedder, RemoteEmbedder):
+            embedder.on_billed = self.hearing.billed
+        if self.hearing.load:
+            fitted.batcher.start_loading()
+        return fitted
