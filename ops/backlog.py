@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ingestion.lag import combined, index_lag, proof_of_sight, watermark
 from ingestion.ledger.audits import Audit
 from ingestion.ledger.ledger import Ledger
-from ingestion.ledger.values import SourceLag, SourceState
+from ingestion.ledger.values import Building, EditionState, SourceLag, SourceState
 from ingestion.ledger.views import STATES, LaneView
 
 
@@ -35,11 +35,13 @@ class SourceBacklog:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """Every source by name, those that left the settings too, both lanes, and the last audit."""
+    """Every source by name, those that left the settings too, both lanes, the last audit, and how far a second
+    edition is."""
 
     sources: Sequence[SourceBacklog]
     lanes: Sequence[LaneView]
     audit: Audit | None = None
+    building: Building | None = None
 
     @property
     def active(self) -> list[SourceBacklog]:
@@ -59,7 +61,9 @@ def look(ledger: Ledger) -> Backlog:
     ]
     edition = ledger.sources.live_edition()
     audit = None if edition is None else ledger.audits.latest(edition)
-    return Backlog(sources, ledger.views.lanes(), audit)
+    view = ledger.editions.in_state(EditionState.BUILDING)
+    building = None if view is None else ledger.editions.backlog(view)
+    return Backlog(sources, ledger.views.lanes(), audit, building)
 
 
 def _nothing(source: str) -> SourceLag:

@@ -20,6 +20,7 @@ COMMANDS = (
     "search",
     "status",
     "sync",
+    "rebuild",
     "explain",
     "dead",
     "approve",

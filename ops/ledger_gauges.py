@@ -110,6 +110,11 @@ def _up() -> GaugeMetricFamily:
 def _families() -> dict[str, GaugeMetricFamily]:
     families = {name: GaugeMetricFamily(name, text, labels=["source"]) for name, text in _BY_SOURCE}
     families |= {name: GaugeMetricFamily(name, text, labels=["lane"]) for name, text in _BY_LANE}
+    families["headwater_rebuild_documents"] = GaugeMetricFamily(
+        "headwater_rebuild_documents",
+        "Documents of the index that headwater rebuild makes, by state; absent while there is none.",
+        labels=["state"],
+    )
     families["headwater_documents"] = GaugeMetricFamily(
         "headwater_documents", "Documents by state.", labels=["source", "state"]
     )
@@ -130,6 +135,9 @@ def _filled(found: Backlog, now: float) -> dict[str, GaugeMetricFamily]:
                 families[name].add_metric([source.state.name], number)
         for state, number in source.lag.counts.items():
             families["headwater_documents"].add_metric([source.state.name, state], number)
+    if found.building is not None:
+        for state in ("done", "waiting", "failed"):
+            families["headwater_rebuild_documents"].add_metric([state], getattr(found.building, state))
     for lane in found.lanes:
         age = 0.0 if lane.oldest is None else max(0.0, now - lane.oldest)
         families["headwater_pending"].add_metric([lane.lane], lane.pending)

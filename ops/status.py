@@ -17,6 +17,7 @@ from ingestion.ledger.ledger import Ledger
 from ops import backlog
 from ops.backlog import SourceBacklog
 from ops.drift import audit_json
+from ops.editions_report import editions_report
 from ops.lock import DaemonNote, running_daemon
 from ops.measured import last_measured
 from ops.opening import data_file, size_bytes
@@ -56,6 +57,7 @@ def status_report(settings: Settings, ledger: Ledger, clock: Clock) -> Json:
         "data": _data(settings),
         "model": _model(settings, ledger),
         "config": None if settings.config is None else str(settings.config),
+        "editions": editions_report(ledger, clock),
         "settings": settings.in_force(),
     }
 

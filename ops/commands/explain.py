@@ -59,10 +59,16 @@ def explained(view: DocumentView, ledger: Ledger, now: float) -> Iterator[str]:
     else:
         yield "  live: nothing"
     yield from _waiting(view, now)
+    for one in ledger.views.elsewhere(view.document_id):
+        what = "being built" if one.edition_state == "building" else "kept for going back"
+        generation = "nothing yet" if one.generation is None else f"generation {one.generation}"
+        error = f": {plain(one.error)}" if one.error else ""
+        yield f"  in the edition {one.edition} ({what}): {one.state}, {generation}{error}"
     history = ledger.views.history(view.document_id)
     yield f"  history ({counted(len(history), 'step')}, oldest first):"
+    several = len({attempt.edition for attempt in history if attempt.edition}) > 1
     for attempt in history:
-        yield from _attempt(attempt)
+        yield from _attempt(attempt, several=several)
 
 
 def _waiting(view: DocumentView, now: float) -> Iterator[str]:
@@ -81,7 +87,8 @@ def _waiting(view: DocumentView, now: float) -> Iterator[str]:
         yield "  next try: as soon as a worker is free"
 
 
-def _attempt(attempt: AttemptView) -> Iterator[str]:
+def _attempt(attempt: AttemptView, *, several: bool) -> Iterator[str]:
+    """``several``: there are attempts in more than one edition, so each says in which."""
     from ops.stages import stages
 
     split = stages(
@@ -100,6 +107,7 @@ def _attempt(attempt: AttemptView) -> Iterator[str]:
     yield (
         f"    {moment(attempt.finished_at)}  generation {attempt.generation}  {attempt.outcome}"
         f", {attempt.lane} lane{chunks}"
+        + (f", edition {attempt.edition}" if several and attempt.edition else "")
     )
     if times:
         yield f"        {times}"

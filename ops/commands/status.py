@@ -52,6 +52,7 @@ def shown(report: Json, now: float) -> Iterator[str]:
     yield ""
     yield from _data(report)
     yield from _model(report["model"])
+    yield from _editions(report["editions"], report["model"]["name"])
     yield from _settings(report)
 
 
@@ -140,6 +141,15 @@ def _model(model: Json) -> Iterator[str]:
         yield from (f"        not used: {plain(refused)}" for refused in measured["refused"])
     if model["index_made_with"]:
         yield f"        the index was made with: {model['index_made_with']}"
+
+
+def _editions(editions: Json, wanted: str) -> Iterator[str]:
+    from ops.commands.rebuild import shown as shown_editions
+
+    lines = list(shown_editions(editions, wanted))
+    if len(lines) > 1:  # something besides the live one, which is told above
+        yield "index:  " + lines[0]
+        yield from (f"        {line}" for line in lines[1:])
 
 
 def _settings(report: Json) -> Iterator[str]:

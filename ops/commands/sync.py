@@ -100,7 +100,7 @@ def carried_out(settings: Settings, names: Sequence[str], *, quiet: bool) -> Syn
     from ops.progress import PlainMeter, meter_for
     from ops.syncing import sync
 
-    clock, stop = SystemClock(), _Interrupt()
+    clock, stop = SystemClock(), Interrupt()
     meter = (
         PlainMeter(lambda line: None, clock.monotonic)
         if quiet
@@ -120,7 +120,7 @@ def carried_out(settings: Settings, names: Sequence[str], *, quiet: bool) -> Syn
         printing.close()
 
 
-class _Interrupt:
+class Interrupt:
     """The first Ctrl-C asks, so that what is claimed is handed back; the second one breaks off."""
 
     def __init__(self) -> None:

@@ -1,0 +1,175 @@
+"""What `headwater rebuild` reads, writes and refuses, without a daemon and without work."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ingestion.errors import Misconfigured, ModelMissing, WrongEdition
+from ingestion.ledger.values import EditionState, Gate
+from ops.editions_report import editions_report, left_s
+from ops.equipping import as_kept, close_embedder, embedder_of, embedder_of_live, kept
+from ops.ledger_gauges import LedgerGauges
+from ops.rebuilding import Wish, begin, read_gate
+from ops.settings import EmbeddingSettings, Settings, load
+from retrieval.embedding.hashing import HashingEmbedder
+from tests.unit.ops.books import Books
+from tests.unit.ops.conftest import Run
+
+
+@pytest.fixture
+def settings(data: Path, handbook: Path) -> Settings:
+    arguments = {"daemon.data": data, "sources": [handbook], "embedding.model": "hashing"}
+    return load(arguments=arguments, environ={})
+
+
+def test_a_gate_is_read_line_by_line(tmp_path: Path) -> None:
+    file = tmp_path / "queries.jsonl"
+    file.write_text(
+        '{"query": "how long?", "expected": ["a/b.md"]}\n\n{"query": "x", "expected": ["c", "d"]}\n'
+    )
+    assert read_gate(0.5, file) == Gate(0.5, [("how long?", ("a/b.md",)), ("x", ("c", "d"))])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "no JSON",
+        "[]",
+        '{"query": "x"}',
+        '{"query": "", "expected": ["a"]}',
+        '{"query": "x", "expected": "a"}',
+        '{"query": "x", "expected": []}',
+        '{"query": 1, "expected": ["a"]}',
+    ],
+)
+def test_a_line_that_is_no_question_is_named(tmp_path: Path, line: str) -> None:
+    file = tmp_path / "queries.jsonl"
+    file.write_text(line + "\n")
+    with pytest.raises(Misconfigured, match=r"queries.jsonl") as told:
+        read_gate(0.5, file)
+    assert '"expected"' in told.value.hint
+
+
+def test_no_secret_is_kept(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("sk-secret")
+    base = {"runtime": "openai", "url": "http://localhost:1/v1", "model": "m", "dimensions": 8}
+    with_key = EmbeddingSettings.model_validate(
+        {**base, "api_key": "sk-secret", "price_per_million_tokens": 1}
+    )
+    assert kept(with_key) == base
+    assert "secret" not in json.dumps(kept(with_key))
+    with_file = EmbeddingSettings.model_validate({**base, "api_key_file": str(file)})
+    assert kept(with_file) == {**base, "api_key_file": str(file)}
+    no_file = EmbeddingSettings.model_validate({**base, "api_key_file": "/sk-secret"})
+    assert kept(no_file) == base, "what is no file may be the key itself"
+
+
+def test_the_key_in_force_is_used_at_the_same_address_and_at_no_other() -> None:
+    base = {"runtime": "openai", "url": "http://localhost:1/v1", "model": "m", "dimensions": 8}
+    current = EmbeddingSettings.model_validate({**base, "model": "other", "api_key": "sk-secret"})
+    same = as_kept(base, current)
+    assert (same.model, same.api_key) == ("m", current.api_key)
+    assert as_kept({**base, "url": "http://elsewhere:1/v1"}, current).api_key is None
+    with pytest.raises(Misconfigured, match="another version"):
+        as_kept({**base, "of_tomorrow": 1}, current)
+
+
+def test_the_live_edition_wins_over_the_settings(settings: Settings, filed: Books) -> None:
+    other = HashingEmbedder(dimensions=64)
+    view = filed.switch_to(other, {"model": "hashing-64"})
+    embedder, own = embedder_of_live(settings.embedding, embedder_of(settings.embedding), filed.ledger)
+    assert (embedder.fingerprint, own.model) == (view.edition.fingerprint, "hashing-64")
+    close_embedder(embedder)
+
+
+@pytest.mark.parametrize("model", ["/nowhere", "hashing-65"], ids=["gone", "another by now"])
+def test_a_live_edition_whose_model_cannot_be_had(settings: Settings, filed: Books, model: str) -> None:
+    filed.switch_to(HashingEmbedder(dimensions=64), {"model": model})
+    with pytest.raises(WrongEdition, match="cannot be had"):
+        embedder_of_live(settings.embedding, embedder_of(settings.embedding), filed.ledger)
+
+
+def test_a_wish_is_a_row(settings: Settings, filed: Books) -> None:
+    view = begin(settings, filed.ledger, Wish("hashing-64", keep_s=60.0))
+    assert view.state is EditionState.BUILDING
+    assert view.model == {"model": "hashing-64"}
+    assert (view.edition.dimensions, view.keep_s) == (64, 60.0)
+
+
+def test_a_model_that_is_nowhere_is_refused_at_once(settings: Settings, filed: Books) -> None:
+    with pytest.raises(ModelMissing):
+        begin(settings, filed.ledger, Wish("nobody/nothing"))
+    assert filed.ledger.editions.in_state(EditionState.BUILDING) is None
+
+
+def test_what_is_kept_needs_not_be_built_again(settings: Settings, filed: Books) -> None:
+    hashing = HashingEmbedder()
+    filed.switch_to(hashing, {"model": "hashing"})
+    filed.switch_to(HashingEmbedder(dimensions=64), {"model": "hashing-64"})
+    with pytest.raises(Misconfigured, match="is kept") as told:
+        begin(settings, filed.ledger, Wish())
+    assert "--back" in told.value.hint
+    assert begin(settings, filed.ledger, Wish("hashing-64")).edition.name.endswith("_2")
+
+
+def test_progress_and_time_left(settings: Settings, filed: Books) -> None:
+    for number in range(4):
+        filed.publish(filed.want("handbook", f"{number}.md")[0])
+    view = begin(settings, filed.ledger, Wish("hashing-64"))
+    filed.ledger.editions.fill(view.edition)
+    filed.clock.at += 30.0
+    report = editions_report(filed.ledger, filed.clock)["building"]
+    assert (report["documents"], report["done"], report["waiting"]) == (4, 0, 4)
+    assert report["left_s"] is None
+    assert left_s(done=10, waiting=30, working_s=20.0) == 60.0
+    filed.ledger.editions.pause(view.edition, "the gate")
+    report = editions_report(filed.ledger, filed.clock)["building"]
+    assert (report["paused"], report["fault"], report["left_s"]) == (True, "the gate", None)
+
+
+def test_the_gauge_of_progress(settings: Settings, filed: Books) -> None:
+    filed.publish(filed.want("handbook", "a.md")[0])
+    assert _rebuild(filed) == {}
+    begin(settings, filed.ledger, Wish("hashing-64"))
+    assert _rebuild(filed) == {"done": 0, "waiting": 1, "failed": 0}
+
+
+def test_status_and_explain_tell_of_the_build(run: Run, settings: Settings, filed: Books) -> None:
+    filed.publish(filed.want("handbook", "a.md")[0])
+    assert "being built" not in run("status").output
+    view = begin(settings, filed.ledger, Wish("hashing-64"))
+    filed.ledger.editions.fill(view.edition)
+    assert f"being built     {view.edition.name}: hashing (64 dimensions" in run("status").output
+    assert "0 of 1 document (0 %)" in run("rebuild --status").output
+    said = run("explain handbook/a.md").output
+    assert f"in the edition {view.edition.name} (being built): pending, nothing yet" in said
+    assert "fresh lane, edition" not in said, "there is one edition in its history"
+    (claim,) = filed.ledger.claims.claim(view.edition, [1])
+    filed.ledger.claims.fail(claim, "no such token", terminal=True)
+    said = run("explain handbook/a.md").output
+    assert "(being built): failed, nothing yet: no such token" in said
+    assert f"dead, bulk lane, edition {view.edition.name}" in said
+
+
+def test_wrong_usage_says_what_belongs_together(run: Run, filed: Books) -> None:
+    assert "belong together" in run("rebuild --min-recall 0.5", code=2).output
+    assert "Give one of" in run("rebuild --pause --cancel", code=2).output
+    assert "is for a new index" in run("rebuild --cancel --model x", code=2).output
+    assert "are not for --back" in run("rebuild --back --accept-failed", code=2).output
+    assert "No index is being built" in run("rebuild --cancel", code=1).output
+    assert "No edition is kept" in run("rebuild --back", code=1).output
+
+
+def _rebuild(filed: Books) -> dict[str, float]:
+    gauges = LedgerGauges(filed.ledger, filed.clock)
+    return {
+        sample.labels["state"]: sample.value
+        for family in gauges.collect()
+        for sample in family.samples
+        if family.name == "headwater_rebuild_documents"
+    }
