@@ -157,7 +157,6 @@ class Rig:
             self.upkeep,
             self.reconciler,
             self.sources,
-            self.clock,
         )
         self.searcher = Searcher(
             self.ledger,

@@ -86,8 +86,7 @@ class Builder:
 
     def went_on(self, edition: Edition) -> None:
         """A message about this edition was carried out: the next may follow."""
-        view = self._equipment.view(edition)
-        if view is None or view.paused or self._live_bulk_waits():
+        if self._live_bulk_waits() or not self._goes_on(edition):
             return
         sent = self._dispatcher.dispatch_beside(edition)
         if not sent and not self._ledger.claims.has_due(edition, Lane.BULK):

@@ -105,8 +105,14 @@ class Equipment:
         return one.embed_query(text) if one is not None and one.ready() else None
 
     def look(self) -> None:
-        """Equip what the ledger feeds now, and put away what it does not."""
-        with self._looking:
+        """Equip what the ledger feeds now, and put away what it does not.
+
+        One thread at a time: the others go on with what is there, as an endpoint may take its time to say
+        how long its vectors are.
+        """
+        if not self._looking.acquire(blocking=False):
+            return
+        try:
             views = {view.edition.edition_id: view for view in self._ledger.editions.fed()}
             now = self._clock.monotonic()
             for key, view in views.items():
@@ -119,6 +125,8 @@ class Equipment:
             if live is not None and live in self._all:
                 self._live = live
             self._put_away(now)
+        finally:
+            self._looking.release()
 
     def close(self) -> None:
         """Let go of every embedder. Idempotent."""

@@ -6,7 +6,6 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
-from ingestion.clock import Clock
 from ingestion.errors import HeadwaterError, Transient
 from ingestion.ledger.ledger import Ledger
 from ingestion.records import Lane
@@ -20,8 +19,6 @@ from workers.refresh import Refresher
 from workers.upkeep import Upkeep
 
 log = logging.getLogger("headwater.work")
-
-LOOK_EVERY_S = 2.0  # in a process that carries out messages and is never asked to dispatch
 
 Able = Callable[[], bool]
 
@@ -44,7 +41,6 @@ class PipelineWork:
         upkeep: Upkeep,
         reconciler: Reconciler,
         sources: Mapping[str, SourcePort],
-        clock: Clock,
         *,
         able: Able = lambda: True,
         lost_messages: Callable[[], bool] = lambda: False,
@@ -57,9 +53,7 @@ class PipelineWork:
         self._upkeep = upkeep
         self._reconciler = reconciler
         self._sources = sources
-        self._clock = clock
         self._refreshers: dict[int, tuple[Equipped, Refresher]] = {}
-        self._looked_at = clock.monotonic()
         self._able = able
         self._lost_messages = lost_messages
         self._postponed = False
@@ -71,13 +65,13 @@ class PipelineWork:
         self.listed: dict[str, Listed] = {}  # the last listing of each source by this process
 
     def refresh(self, document_ids: Sequence[int], lane: Lane, edition_id: int | None = None) -> None:
-        one = self._wanted(edition_id)
-        if one is None:  # it has ended, or its model is not here: what is left is sent again
-            return
-        if not (one.ready() and self._able()):
-            self._postponed = True
-            return
         try:
+            one = self._wanted(edition_id)
+            if one is None:  # it has ended, or its model is not here: what is left is sent again
+                return
+            if not (one.ready() and self._able()):
+                self._postponed = True
+                return
             leftover = self._refresher(one).refresh(one.edition, document_ids, lane)
         except Transient:  # nothing could be claimed, and the message is used up
             self._postponed = True
@@ -168,11 +162,11 @@ class PipelineWork:
             raise
 
     def _wanted(self, edition_id: int | None) -> Equipped | None:
-        now = self._clock.monotonic()
-        if now - self._looked_at >= LOOK_EVERY_S:
-            self._looked_at = now
+        one = self._equipment.of(edition_id)
+        if one is None:  # begun since this process looked last
             self._equipment.look()
-        return self._equipment.of(edition_id)
+            one = self._equipment.of(edition_id)
+        return one
 
     def _refresher(self, one: Equipped) -> Refresher:
         key = one.edition.edition_id

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ingestion.errors import EmbedderRejected, EmbedderUnavailable
+from ingestion.errors import EmbedderRejected, EmbedderUnavailable, LedgerUnavailable
 from ingestion.ledger.editions import NewEdition
 from ingestion.ledger.values import EditionState, Gate
 from ingestion.records import Lane
@@ -279,6 +279,28 @@ def test_nothing_is_built_while_its_model_is_being_loaded(filled: Rig) -> None:
     filled.ready = True
     filled.build()
     assert states(filled) == ["live", "retiring"]
+
+
+def test_a_message_that_met_no_ledger_is_sent_again(
+    filled: Rig, source: MemorySource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that hears of the edition for the first time looks at the ledger before it claims."""
+    filled.rebuild()
+    filled.work.dispatch()
+    other = Rig(filled.ledger.database, [source], clock=filled.clock)
+    other.beside = filled.beside
+
+    def away() -> None:
+        raise LedgerUnavailable("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(other.ledger.editions, "fed", away)
+        other.build_off()
+    assert not other.beside
+    other.work.dispatch()  # the messages would count as lost only half a minute later
+    assert other.beside
+    other.build()
+    assert states(other) == ["live", "retiring"]
 
 
 # pause, cancel, back ---------------------------------------------------------------------------------------
