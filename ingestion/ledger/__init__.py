@@ -13,7 +13,8 @@ The state machine of a publication (one document in one edition)::
 A PENDING publication is *claimed* while it has a lease; ``claim`` gives a new token. Each arrow that ends
 an attempt is conditional on that token and spends it, so that an attempt ends once; only ``reap`` leaves
 the token, so that a slow worker may still publish until the next claim. An attempt is outdated by a newer
-edit, of which its failure says nothing, and by a repair mark it did not know of. HELD documents, and those
+edit, of which its failure says nothing, and by a repair mark it did not know of. Where two editions read one
+generation differently, the one that is not live goes from LIVE to PENDING. HELD documents, and those
 of sources that are not configured, are neither sent nor claimed.
 
 The standing of a document::
@@ -29,4 +30,6 @@ The state machine of a chunk: *staged* (neither born nor died) ── publish �
 publish, retire, skip ──▶ *dead* (died) ── swept ──▶ no row. A staged chunk that the publishing attempt
 does not want dies with it. ``retire`` and ``skip`` take the birth tick of all of a document's chunks: no
 search, whenever it began, serves them again. A dead id never comes back.
+
+The state machine of an edition, and what two of them mean for all this, is in ``editions``.
 """
