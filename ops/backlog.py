@@ -35,8 +35,8 @@ class SourceBacklog:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """Every source by name, those that left the settings too, both lanes, the last audit, and how far a second
-    edition is."""
+    """Every source by name, those that left the settings too, both lanes, the last audit, and how far a
+    second edition is."""
 
     sources: Sequence[SourceBacklog]
     lanes: Sequence[LaneView]
