@@ -17,7 +17,7 @@ MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help up test check bench soak stack lock clean moved
+.PHONY: help up test check bench soak faults stack lock clean moved
 
 help:
 	@echo 'make up [FOLDER=~/notes]  keep a folder searchable (without FOLDER: a small handbook)'
@@ -25,6 +25,7 @@ help:
 	@echo 'make check                lint, format, types, directions of imports, image, compose file'
 	@echo 'make bench BENCH=name     measure; names: $(patsubst tests/bench/%.py,%,$(wildcard tests/bench/[a-z]*.py))'
 	@echo 'make soak                 the tests that run for minutes'
+	@echo 'make faults               every fault on the production stack, then more at random; half an hour'
 	@echo 'make stack                Redis, PostgreSQL and Weaviate on loopback, to try things by hand'
 	@echo 'make lock                 write the lock files anew from pyproject.toml'
 	@echo 'make clean                remove the environment and all caches; never data'
@@ -62,6 +63,9 @@ bench: $(STAMP)-dev
 
 soak: $(STAMP)-dev
 	@$(BIN)/pytest -m soak
+
+faults: $(STAMP)-dev
+	@$(BIN)/pytest -m soak -s tests/faults/test_stack.py
 
 stack: $(STAMP)-dev
 	@exec $(BIN)/python -m tests.servers.stack
