@@ -47,7 +47,7 @@ up: $(STAMP)-run
 	exec $(BIN)/headwater up "$$folder"
 
 test: $(STAMP)-dev
-	@$(BIN)/pytest -m 'not soak'
+	@$(BIN)/pytest -m 'not soak' --numprocesses 2 --dist loadfile
 
 check: $(STAMP)-dev
 	@$(BIN)/ruff check .
