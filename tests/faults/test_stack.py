@@ -24,7 +24,9 @@ from tests.faults.history import History, Known, Writer, shown_by
 from tests.faults.injuries import EVERY, Injury
 from tests.servers.process import NotInstalled, missing
 
+# Read before the tests are given an environment without the settings of whoever runs them.
 SEED = int(os.environ.get("HEADWATER_FAULTS_SEED", "20261127"))
+MORE = int(os.environ.get("HEADWATER_FAULTS_MORE", "40"))  # at random, in the long form
 FIRST_DOCUMENTS = 40
 SETTLED_S = 60.0  # after the last injury everything is searchable
 BETWEEN_S = 2.0
@@ -178,7 +180,7 @@ def test_everything_and_then_at_random(deployment: Deployment) -> None:
     run.begin()
     for injury in EVERY:
         run.inflict(injury)
-    for injury in dice.choices(EVERY, k=int(os.environ.get("HEADWATER_FAULTS_MORE", "40"))):
+    for injury in dice.choices(EVERY, k=MORE):
         run.inflict(injury)
     run.settle()
     check(run)
