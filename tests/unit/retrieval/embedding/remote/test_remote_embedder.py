@@ -661,7 +661,7 @@ def test_the_key_is_shown_nowhere(
     assert KEY not in "".join(traceback.format_exception(caught.value))
     model = RemoteModel("openai", one.url, "m", KEY, dimensions=DIMENSIONS)
     transport = Transport(one.url, KEY, connections=1)
-    for thing in (model, transport):
+    for thing in (model, transport, transport._client, transport._client.headers):
         assert KEY not in repr(thing)
     opened.append(make_remote(model))
     assert KEY not in repr(opened[-1])

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from ingestion.errors import EmbedderUnavailable
-from retrieval.embedding.remote import transport as transport_module
-from retrieval.embedding.remote.connection import Place
 from retrieval.embedding.remote.faults import Late, Passing
 from retrieval.embedding.remote.transport import Reply, Transport
 
-PEM = Path(__file__).parent / "localhost.pem"  # of localhost, signed by itself, until 2126
 TIMEOUT_S = 0.5
 LONG_S = 5.0  # beyond which a limit was not kept, on any machine
 FINE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -30,9 +25,8 @@ Speak = Callable[[socket.socket, int], object]
 class Server:
     """Accepts connections and lets ``speak`` answer on each, until it closes them or says no more."""
 
-    def __init__(self, speak: Speak, context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, speak: Speak) -> None:
         self.speak = speak
-        self.context = context
         self.accepted: list[socket.socket] = []
         self.heads: list[bytes] = []
         self.over = threading.Event()
@@ -42,8 +36,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        scheme = "https" if self.context else "http"
-        return f"{scheme}://127.0.0.1:{self._listening.getsockname()[1]}/v1/embeddings"
+        return f"http://127.0.0.1:{self._listening.getsockname()[1]}/v1/embeddings"
 
     def close(self) -> None:
         self.over.set()
@@ -68,8 +61,6 @@ class Server:
 
     def _serve(self, one: socket.socket) -> None:
         with contextlib.suppress(OSError):
-            if self.context:
-                one = self.context.wrap_socket(one, server_side=True)
             number = 0
             while one.fileno() >= 0 and self._request(one):
                 self.speak(one, number)
@@ -77,18 +68,32 @@ class Server:
         one.close()
 
     def _request(self, one: socket.socket) -> bool:
-        """Read a head, and the short body that came with it; False at the end of the connection."""
-        head = one.recv(65536)
-        self.heads.append(head)
-        return bool(head)
+        """Read a head and its body, unless that is long; False at the end of the connection."""
+        read = b""
+        while (left := _left(read)) > 0:
+            part = one.recv(left)
+            if not part:
+                return False
+            read += part
+        self.heads.append(read)
+        return True
+
+
+def _left(read: bytes) -> int:
+    """How much of a request may still be read; only of a short one, the body is."""
+    head, ended, body = read.partition(b"\r\n\r\n")
+    if not ended:
+        return 1
+    length = int(head.lower().partition(b"content-length:")[2].split()[0])
+    return length - len(body) if length < 1000 else 0
 
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., Server]]:
     started: list[Server] = []
 
-    def start(speak: Speak, context: ssl.SSLContext | None = None) -> Server:
-        started.append(Server(speak, context))
+    def start(speak: Speak) -> Server:
+        started.append(Server(speak))
         return started[-1]
 
     yield start
@@ -127,16 +132,38 @@ def test_what_is_sent(serve: Serve, reach: Reach) -> None:
     host = server.url.split("/")[2]
     head, _, body = server.heads[0].partition(b"\r\n\r\n")
     assert body == b'{"a":1}'
-    assert head.decode().split("\r\n") == [
-        "POST /v1/embeddings HTTP/1.1",
+    request, *headers = head.decode().split("\r\n")
+    assert request == "POST /v1/embeddings HTTP/1.1"
+    assert sorted(headers) == [
+        "Accept-Encoding: identity",
+        "Accept: application/json",
+        "Authorization: Bearer a-key",
+        "Connection: keep-alive",
+        "Content-Length: 7",
+        "Content-Type: application/json",
         f"Host: {host}",
         "User-Agent: headwater",
-        "Accept: application/json",
-        "Accept-Encoding: identity",
-        "Authorization: Bearer a-key",
-        "Content-Type: application/json",
-        "Content-Length: 7",
     ]
+
+
+@pytest.mark.parametrize("status", ["100 Continue", "102 Processing", "103 Early Hints"])
+def test_what_comes_before_an_answer_is_none(serve: Serve, reach: Reach, status: str) -> None:
+    def hint(one: socket.socket, number: int) -> None:
+        one.sendall(f"HTTP/1.1 {status}\r\n\r\n".encode())
+        one.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%d" % number)
+
+    transport = reach(serve(hint))
+    assert [(reply.status, reply.body) for reply in (post(transport), post(transport))] == [
+        (200, b"0"),
+        (200, b"1"),
+    ]
+
+
+def test_a_redirect_is_an_answer(serve: Serve, reach: Reach) -> None:
+    elsewhere = serve(says(FINE))
+    moved = f"HTTP/1.1 307 Moved\r\nLocation: {elsewhere.url}\r\nContent-Length: 0\r\n\r\n"
+    assert post(reach(serve(says(moved.encode())))).status == 307
+    assert not elsewhere.accepted
 
 
 @pytest.mark.parametrize(
@@ -145,10 +172,8 @@ def test_what_is_sent(serve: Serve, reach: Reach) -> None:
         (b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n", b"x"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
         (b"HTTP/1.1 200 OK\r\n\r\n", b"x"),
-        (b"HTTP/1.1 200 OK\r\nX-Long: ", b"x"),
-        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
     ],
-    ids=["body", "chunks", "no length", "headers", "continue"],
+    ids=["body", "chunks", "no length"],
 )
 def test_an_answer_that_drips_is_given_up_in_time(
     serve: Serve, reach: Reach, begin: bytes, drop: bytes
@@ -162,7 +187,7 @@ def test_an_answer_that_drips_is_given_up_in_time(
 
     server = serve(drip)
     began = time.monotonic()
-    with pytest.raises(Late, match=r"did not answer within 0\.5 s"):
+    with pytest.raises(Late, match="did not answer in time"):
         post(reach(server), timeout_s=TIMEOUT_S)
     assert TIMEOUT_S <= time.monotonic() - began < LONG_S
 
@@ -229,36 +254,6 @@ def test_a_connection_that_the_server_closed_meanwhile_costs_no_call(serve: Serv
     assert len(server.accepted) == 2
 
 
-def test_a_connection_that_was_idle_for_long_is_not_used_again(
-    serve: Serve, reach: Reach, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    server = serve(says(FINE))
-    transport = reach(server)
-    post(transport)
-    monkeypatch.setattr(transport_module, "_IDLE_S", 0.0)
-    post(transport)
-    assert len(server.accepted) == 2
-
-
-def test_no_more_connections_are_kept_than_calls_are_made_together(serve: Serve, reach: Reach) -> None:
-    together = threading.Barrier(4)
-
-    def meet(one: socket.socket, number: int) -> None:
-        together.wait(LONG_S)
-        one.sendall(FINE)
-
-    server = serve(meet)
-    transport = reach(server)
-    threads = [threading.Thread(target=post, args=(transport,)) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(transport._kept) == 2
-    transport.close()
-    assert not transport._kept
-
-
 def test_chunks_are_put_together(serve: Serve, reach: Reach) -> None:
     chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n"
     server = serve(says(chunks))
@@ -292,11 +287,10 @@ def test_no_more_is_read_than_vectors_can_be(serve: Serve, reach: Reach, head: b
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{}",
         b"SSH-2.0-secret\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nsecret\r\n",
-        b"HTTP/1.1 200 OK\r\n" + b"X: secret\r\n" * 200 + b"\r\n",
-        b"HTTP/1.1 200 OK\r\nX: " + b"secret" * 20_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"secret" * 50_000 + b"\r\n\r\n",
         b"",
     ],
-    ids=["body", "chunk", "other", "no chunk", "many headers", "long header", "nothing"],
+    ids=["body", "chunk", "other", "no chunk", "long header", "nothing"],
 )
 def test_what_is_no_answer_may_pass(serve: Serve, reach: Reach, answer: bytes) -> None:
     def once(one: socket.socket, number: int) -> None:
@@ -326,33 +320,3 @@ def test_the_environment_has_no_say_in_where_it_goes(
         monkeypatch.delenv(name, raising=False)
     assert post(reach(serve(says(FINE)))).status == 200
     assert not elsewhere.accepted
-
-
-def test_only_an_authority_that_is_trusted_is_spoken_to(
-    serve: Serve, reach: Reach, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(PEM)
-    server = serve(says(FINE), context)
-    with pytest.raises(Passing, match="certificate verify failed"):
-        post(reach(server))
-    assert not server.heads
-    monkeypatch.setenv("SSL_CERT_FILE", str(PEM))
-    transport = reach(server)
-    for _ in range(3):
-        assert post(transport).body == b"{}"
-    assert len(server.accepted) <= 3  # a ticket that came late may have cost the first one
-
-
-@pytest.mark.parametrize(
-    ("url", "place"),
-    [
-        ("http://localhost/v1", Place("localhost", 80, "localhost", "/v1")),
-        ("https://localhost:443/v1", Place("localhost", 443, "localhost", "/v1")),
-        ("https://localhost:80/v1", Place("localhost", 80, "localhost:80", "/v1")),
-        ("http://[::1]:8000/v1", Place("::1", 8000, "[::1]:8000", "/v1")),
-        ("http://bücher.de/ü%20x", Place("xn--bcher-kva.de", 80, "xn--bcher-kva.de", "/%C3%BC%20x")),
-    ],
-)
-def test_where_an_address_leads(url: str, place: Place) -> None:
-    assert Place.of(url) == place
