@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -19,7 +20,7 @@ from ingestion.ledger.values import Edition, EditionState, EditionView
 from ingestion.turns import Turns
 from ops.remote import remote_embedder
 from ops.settings import EmbeddingSettings
-from ops.settings_embedding import is_file
+from ops.settings_embedding import host_of, is_file
 from retrieval.embedding.batching import MicroBatcher
 from retrieval.embedding.models import make_embedder
 from retrieval.embedding.port import Embedder
@@ -66,21 +67,40 @@ def kept(settings: EmbeddingSettings) -> dict[str, Any]:
 
 
 def as_kept(model: Mapping[str, Any], current: EmbeddingSettings) -> EmbeddingSettings:
-    """Settings that were kept; the key is the current one where the endpoint is the same.
+    """Settings that were kept; the key is the current one where the endpoint's host is the same.
 
-    Raises Misconfigured for what this version does not understand.
+    Raises Misconfigured for what this version does not understand, and where the key in the kept file may
+    be another provider's by now.
     """
-    secrets: dict[str, Any] = {}
-    if model.get("url") is not None and model.get("url") == current.url:
-        secrets = {"api_key": current.api_key, "api_key_file": current.api_key_file}
     try:
-        return EmbeddingSettings.model_validate({**model, **secrets})
+        own = EmbeddingSettings.model_validate(dict(model))
     except ValidationError as error:
         raise Misconfigured(
             f"The settings of the model {model.get('model')} that the ledger keeps cannot be read: "
             f"{error.error_count()} of them are not known here.",
             hint="They are of another version of Headwater: run that one.",
         ) from None
+    if own.url is None or current.url is None:
+        return own
+    if host_of(own.url) == host_of(current.url):
+        return own.model_copy(update={"api_key": current.api_key, "api_key_file": current.api_key_file})
+    if own.api_key_file is not None:
+        _refuse_anothers_key(own.url, own.api_key_file, current)
+    return own
+
+
+def _refuse_anothers_key(url: str, file: Path, current: EmbeddingSettings) -> None:
+    """Raises Misconfigured unless the settings, which name another endpoint, keep its key elsewhere.
+
+    Else what is in the file now may well be the key of that one.
+    """
+    theirs = current.api_key_file
+    if theirs is None or theirs.resolve() == file.resolve():
+        raise Misconfigured(
+            f"The key for {url} is not known any more: the one in {file} may be that of {current.url}.",
+            hint=f"Put the key for {current.url} into a file of its own (embedding.api_key_file), and leave "
+            f"that for {url} in {file}.",
+        )
 
 
 def embedder_of_live(

@@ -97,6 +97,17 @@ def an_address(value: str) -> str:
     return value
 
 
+def host_of(url: str) -> str:
+    """Scheme, host and port of an address: who gets the key.
+
+    >>> host_of("https://Example.org/v1/") == host_of("https://example.org:443")
+    True
+    """
+    place = urlsplit(url)
+    port = place.port or (443 if place.scheme == "https" else 80)
+    return f"{place.scheme}://{place.hostname}:{port}"
+
+
 def _is_host(host: str) -> bool:
     """Whether it can be looked up: a part that is empty or too long is refused before any lookup."""
     if ":" in host:  # IPv6; urlsplit has read it

@@ -79,6 +79,46 @@ def test_the_key_in_force_is_used_at_the_same_address_and_at_no_other() -> None:
         as_kept({**base, "of_tomorrow": 1}, current)
 
 
+@pytest.mark.parametrize(
+    ("kept_url", "same"),
+    [
+        ("https://a.example/v1/", True),
+        ("https://A.example:443", True),
+        ("http://a.example/v1", False),
+        ("https://a.example:8443/v1", False),
+        ("https://b.example/v1", False),
+    ],
+)
+def test_the_key_in_force_is_that_of_the_host(kept_url: str, same: bool) -> None:
+    base = {"runtime": "openai", "model": "m", "dimensions": 8}
+    current = EmbeddingSettings.model_validate(
+        {**base, "url": "https://a.example/v1", "api_key": "sk-secret"}
+    )
+    assert (as_kept({**base, "url": kept_url}, current).api_key == current.api_key) is same
+
+
+def test_a_file_that_may_hold_the_key_of_another_provider_by_now_is_not_used(tmp_path: Path) -> None:
+    file, other, alias = tmp_path / "key", tmp_path / "other", tmp_path / "alias"
+    for one in (file, other):
+        one.write_text("sk-secret")
+    alias.symlink_to(file)
+    base = {"runtime": "openai", "model": "m", "dimensions": 8}
+    model = {**base, "url": "https://a.example/v1", "api_key_file": str(file)}
+
+    def beside(**key: str) -> EmbeddingSettings:
+        current = EmbeddingSettings.model_validate({**base, "url": "https://b.example/v1", **key})
+        return as_kept(model, current)
+
+    for key in ({"api_key_file": str(file)}, {"api_key_file": str(alias)}, {"api_key": "sk-secret"}, {}):
+        with pytest.raises(
+            Misconfigured, match=r"key for https://a\.example/v1 is not known any more"
+        ) as told:
+            beside(**key)
+        assert "secret" not in str(told.value)
+    assert beside(api_key_file=str(other)).api_key_file == file
+    assert as_kept(model, EmbeddingSettings()).api_key_file == file, "no other provider has a key"
+
+
 def test_the_live_edition_wins_over_the_settings(settings: Settings, filed: Books) -> None:
     other = HashingEmbedder(dimensions=64)
     view = filed.switch_to(other, {"model": "hashing-64"})
