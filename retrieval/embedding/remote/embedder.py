@@ -232,7 +232,9 @@ class RemoteEmbedder:
         except Doubtful as fault:
             self._prove_others(fault, before)
             if len(batch) > 1:
-                return self._halve(batch, said, replace(trying, tries_s=_HALF_TRY_S, suspect=True))
+                return self._halve(
+                    batch, said, replace(trying, tries_s=_HALF_TRY_S, suspect=True), refused=False
+                )
             if trying.tries_s < DOCUMENTS_TRY_S:
                 return self._settle_batch(batch, said, replace(trying, tries_s=DOCUMENTS_TRY_S))
             self._refuse(batch[0], _failed_at(fault), said, before)
@@ -242,11 +244,15 @@ class RemoteEmbedder:
             log.info("the embedding endpoint is sent %s texts at a time again", self._size.texts)
         return self._keep(batch, answer.rows, said, before, trying)
 
-    def _halve(self, batch: Sequence[str], said: dict[str, Said], trying: _Trying) -> bool:
+    def _halve(
+        self, batch: Sequence[str], said: dict[str, Said], trying: _Trying, *, refused: bool = True
+    ) -> bool:
+        """``refused``: the endpoint would not have it, rather than failed at it."""
         middle = (len(batch) + 1) // 2
         halves = [self._settle(half, said, trying) for half in (batch[:middle], batch[middle:])]
         if all(halves):
-            self._learn(middle)
+            size = self._size
+            self._learn(size.too_large(middle) if refused else size.failed(len(batch), middle))
         return all(halves)
 
     def _keep(
@@ -295,13 +301,13 @@ class RemoteEmbedder:
         self._endpoint.check_length(length, self._dimensions)
         self._answers += 1
 
-    def _learn(self, texts: int) -> None:
-        """Both halves of a refused request were taken: it was too large, and no text is to blame."""
-        if self._size.too_large(texts):
+    def _learn(self, news: bool) -> None:
+        """Both halves of a request were taken: it was too large, and no text is to blame."""
+        if news:
             log.warning(
                 "the embedding endpoint takes fewer texts at once than embedding.batch_texts says; they are "
                 "sent %s at a time for now",
-                texts,
+                self._size.texts,
             )
 
     def _bill(self, texts: Sequence[str], answer: Answer) -> None:

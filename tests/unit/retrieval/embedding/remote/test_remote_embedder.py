@@ -392,6 +392,43 @@ def test_larger_requests_are_tried_again_after_a_while(one: Endpoint, clock: Pau
     assert 4 in sizes[tried[-1] + 10 :]
 
 
+def test_chance_failures_teach_no_limit(one: Endpoint, clock: PausedClock) -> None:
+    """A provider's bad day: one request in twenty fails, whatever it holds."""
+    embedder = remote(one, clock)
+    embedder.load()
+    chance = random.Random(5)
+    failed: list[int] = []
+
+    def noise(asked: Asked) -> Said | None:
+        if len(asked.texts) == 1 or chance.random() >= 0.05:
+            return None
+        failed.append(len(asked.texts))
+        embedder.embed_documents([f"other {len(one.asked)}"])  # meanwhile, by another thread
+        return Said(500)
+
+    one.script = noise
+    for number in range(800):
+        embedder.embed_documents([f"text {number} {row}" for row in range(8)])
+        assert embedder._size.texts == 8
+    assert sum(len(asked.texts) == 4 for asked in one.asked) >= 2  # some were taken apart for it
+
+
+def test_what_the_endpoint_fails_at_by_its_size_is_learned(one: Endpoint, clock: PausedClock) -> None:
+    embedder = remote(one, clock)
+    embedder.load()
+
+    def fails_at_many(asked: Asked) -> Said | None:
+        if len(asked.texts) <= 4:
+            return None
+        embedder.embed_documents([f"other {len(one.asked)}"])  # meanwhile, by another thread
+        return Said(500)
+
+    one.script = fails_at_many
+    embedder.embed_documents([f"text {number}" for number in range(40)])
+    sizes = [len(asked.texts) for asked in one.asked if len(asked.texts) > 1]
+    assert sizes == [8, 8, 4, 4] * 3 + [4] * 4
+
+
 def test_a_lone_text_is_tried_for_as_long_as_any_before_it_is_blamed(
     one: Endpoint, clock: PausedClock
 ) -> None:
