@@ -18,6 +18,7 @@ failed batch is embedded again caller by caller, so that the fault stays with th
 from __future__ import annotations
 
 import copy
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -34,6 +35,8 @@ from retrieval.embedding.pace import Pace
 from retrieval.embedding.port import Embedder, EmbedsFresh, Vectors
 from retrieval.embedding.waiting import Job, Piece, WaitingTexts
 
+log = logging.getLogger(__name__)
+
 _CLOSE_S = 2.0
 # Longer than a question may take at a provider; then it stands behind edits that do not get through either.
 _LONGEST_REMOTE_QUERY_S = 10.0
@@ -48,8 +51,8 @@ class MicroBatcher:
     ``texts_embedded`` and ``tokens_embedded`` (by lane), ``queries_embedded`` and ``embedding_s`` only
     ever grow; they may be read from any thread. ``on_embedded`` is told of each batch of passages that
     went through the model: lane, texts, tokens, seconds. ``on_loaded`` is told, perhaps more than once,
-    that the model is there now. ``turns`` is shared by those of several models that compute here: they take
-    the cores batch by batch, in the order of asking.
+    that the model is there now. What either raises is logged. ``turns`` is shared by those of several models
+    that compute here: they take the cores batch by batch, in the order of asking.
     """
 
     def __init__(
@@ -205,7 +208,7 @@ class MicroBatcher:
             with self._changed:
                 self._fail_everyone(failure)
         elif self.on_loaded:
-            self.on_loaded()
+            _tell(self.on_loaded)
         return failure is None
 
     def _next_batch(self, lanes: tuple[Lane, ...]) -> list[Piece]:
@@ -239,28 +242,30 @@ class MicroBatcher:
             vectors = self.embedder.embed_documents(texts)
         if vectors.shape != (len(batch), self.embedder.dimensions):
             raise ValueError(f"the embedder answered {len(batch)} texts with shape {vectors.shape}")
-        self._count(batch, self._clock.monotonic() - started)
+        seconds = self._clock.monotonic() - started
+        self._count(batch, seconds)
         with self._changed:
             for piece, vector in zip(batch, vectors, strict=True):
                 piece.job.vectors[piece.row] = vector
                 piece.job.missing -= 1
                 if not piece.job.missing and not piece.job.answer.done():
                     piece.job.answer.set_result(piece.job.vectors)
+        lane = batch[0].job.lane
+        if lane is not None and self.on_embedded:
+            _tell(self.on_embedded, lane, len(batch), _tokens(batch), seconds)
 
     def _count(self, batch: list[Piece], seconds: float) -> None:
         lane = batch[0].job.lane
-        tokens = [piece.job.tokens[piece.row] for piece in batch]
         with self._counting:
             self.embedding_s += seconds
             if lane is None:
                 self.queries_embedded += 1
                 return
             self.texts_embedded[lane] += len(batch)
-            self.tokens_embedded[lane] += sum(tokens)
+            self.tokens_embedded[lane] += _tokens(batch)
             if self.embedder.call_limits is None:
-                self._pace.observe(max(tokens) * len(batch), seconds)
-        if self.on_embedded:
-            self.on_embedded(lane, len(batch), sum(tokens), seconds)
+                longest = max(piece.job.tokens[piece.row] for piece in batch)
+                self._pace.observe(longest * len(batch), seconds)
 
     def _fail(self, jobs: Sequence[Job], error: Exception) -> None:
         with self._changed:
@@ -272,6 +277,18 @@ class MicroBatcher:
         """Whoever waits, planned or not, gets the error. Called with the lock held."""
         jobs = [piece.job for batch in self._under_way.values() for piece in batch]
         self._fail(list(dict.fromkeys([*jobs, *self._waiting.drain()])), error)
+
+
+def _tell(hears: Callable[..., None], *what: object) -> None:
+    """Whoever listens has no say over the thread that embeds, nor over vectors that are there."""
+    try:
+        hears(*what)
+    except Exception:
+        log.exception("what hears of embedded texts failed")
+
+
+def _tokens(batch: Sequence[Piece]) -> int:
+    return sum(piece.job.tokens[piece.row] for piece in batch)
 
 
 def _copied(error: Exception) -> Exception:

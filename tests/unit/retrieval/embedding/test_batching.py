@@ -151,6 +151,34 @@ def test_each_batch_of_passages_is_told_and_no_query() -> None:
     assert sum(seconds for *_, seconds in told) <= batcher.embedding_s
 
 
+def test_what_listeners_raise_costs_no_vector_and_no_thread(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(*batch: object) -> None:
+        raise RuntimeError("a listener")
+
+    embedder = HashingEmbedder()
+    batcher = MicroBatcher(LoadedLater())
+    batcher.on_loaded = batcher.on_embedded = fail
+    for number in range(2):
+        text = f"passage {number}"
+        assert np.array_equal(batcher.embed([text], Lane.BULK), embedder.embed_documents([text]))
+    assert batcher.embed_query("passage").shape == (embedder.dimensions,)
+    batcher.close()
+    assert sum(record.levelname == "ERROR" for record in caplog.records) == 3
+
+
+class LoadedLater(HashingEmbedder):
+    """Not there until it is loaded."""
+
+    is_loaded = False
+
+    @property
+    def loaded(self) -> bool:
+        return self.is_loaded
+
+    def load(self) -> None:
+        self.is_loaded = True
+
+
 def test_no_texts_need_no_embedder(batcher: MicroBatcher, embedder: SteppedEmbedder) -> None:
     assert batcher.embed([], Lane.BULK).shape == (0, 16)
     assert not embedder.calls
