@@ -22,7 +22,7 @@ from ingestion.clock import Clock, SystemClock
 from ingestion.errors import EmbedderRejected, EmbedderUnavailable
 from retrieval.embedding.port import CallLimits, Vectors
 from retrieval.embedding.remote.batch_size import BatchSize
-from retrieval.embedding.remote.dialect import Answer, Row
+from retrieval.embedding.remote.dialect import Answer, Dialect, Row
 from retrieval.embedding.remote.endpoint import Endpoint
 from retrieval.embedding.remote.faults import Doubtful
 from retrieval.embedding.remote.recent import RecentAnswers, Said
@@ -65,6 +65,14 @@ class _Trying:
     tries_s: float
     waits: bool = True
     suspect: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """When a request was sent: after how many answers, and in which dialect."""
+
+    answers: int
+    dialect: Dialect
 
 
 class RemoteEmbedder:
@@ -214,7 +222,7 @@ class RemoteEmbedder:
         So is one that the endpoint fails at twice while it answers others; but a text is to blame for that
         only after every try that documents are worth.
         """
-        before = self._answers
+        sent = _Moment(self._answers, self._endpoint.dialect)
         try:
             answer = self._endpoint.ask(
                 batch,
@@ -223,69 +231,85 @@ class RemoteEmbedder:
                 waits=trying.waits,
                 suspect=trying.suspect,
                 dimensions=self._dimensions,
+                dialect=sent.dialect,
             )
         except EmbedderRejected as refusal:
             if len(batch) == 1:
-                self._refuse(batch[0], refusal, said, before)
-                return False
-            return self._halve(batch, said, trying)
+                return self._refuse(batch[0], refusal, said, sent, trying)
+            return self._halve(batch, said, sent, trying)
         except Doubtful as fault:
-            self._prove_others(fault, before)
+            self._prove_others(fault, sent)
             if len(batch) > 1:
-                return self._halve(
-                    batch, said, replace(trying, tries_s=_HALF_TRY_S, suspect=True), refused=False
-                )
+                halved = replace(trying, tries_s=_HALF_TRY_S, suspect=True)
+                return self._halve(batch, said, sent, halved, refused=False)
             if trying.tries_s < DOCUMENTS_TRY_S:
                 return self._settle_batch(batch, said, replace(trying, tries_s=DOCUMENTS_TRY_S))
-            self._refuse(batch[0], _failed_at(fault), said, before)
-            return False
+            return self._refuse(batch[0], _failed_at(fault), said, sent, trying)
         self._bill(batch, answer)
         if self._size.answered(len(batch)):
             log.info("the embedding endpoint is sent %s texts at a time again", self._size.texts)
-        return self._keep(batch, answer.rows, said, before, trying)
+        return self._keep(batch, answer.rows, said, sent, trying)
 
     def _halve(
-        self, batch: Sequence[str], said: dict[str, Said], trying: _Trying, *, refused: bool = True
+        self,
+        batch: Sequence[str],
+        said: dict[str, Said],
+        sent: _Moment,
+        trying: _Trying,
+        *,
+        refused: bool = True,
     ) -> bool:
         """``refused``: the endpoint would not have it, rather than failed at it."""
         middle = (len(batch) + 1) // 2
         halves = [self._settle(half, said, trying) for half in (batch[:middle], batch[middle:])]
-        if all(halves):
+        if all(halves) and self._endpoint.dialect is sent.dialect:  # else it was that which was refused
             size = self._size
             self._learn(size.too_large(middle) if refused else size.failed(len(batch), middle))
         return all(halves)
 
     def _keep(
-        self, batch: Sequence[str], rows: Sequence[Row], said: dict[str, Said], before: int, trying: _Trying
+        self,
+        batch: Sequence[str],
+        rows: Sequence[Row],
+        said: dict[str, Said],
+        sent: _Moment,
+        trying: _Trying,
     ) -> bool:
         """Rows that are vectors are answers; of others only their texts are refused."""
         vectors, sound = _units(rows)
         if not sound.any() and len(batch) > 1:
-            return self._halve(batch, said, trying)
+            return self._halve(batch, said, sent, trying)
         for text, vector, is_sound in zip(batch, vectors, sound, strict=True):
             if is_sound:
                 self._recent.answered(text, vector)
                 said[text] = vector
                 self._answers += 1
+        taken = True
         for text, is_sound in zip(batch, sound, strict=True):
             if not is_sound:
-                self._refuse(text, _no_vector(), said, before)
-        return bool(sound.all())
+                taken &= self._refuse(text, _no_vector(), said, sent, trying)
+        return taken
 
-    def _refuse(self, text: str, refusal: EmbedderRejected, said: dict[str, Said], before: int) -> None:
+    def _refuse(
+        self, text: str, refusal: EmbedderRejected, said: dict[str, Said], sent: _Moment, trying: _Trying
+    ) -> bool:
         """Blame a text, unless the endpoint refuses everything. Raises EmbedderUnavailable then.
 
-        ``before``: the number of answers when the request was sent. What was answered earlier proves
-        nothing: a model may be unloaded, or an account closed, from one request to the next.
+        What was answered before the request was sent proves nothing: a model may be unloaded, or an account
+        closed, from one request to the next. Where the endpoint is asked in another dialect by now, it may
+        have refused the one before: the text is asked again; whether it was taken then.
         """
-        if self._answers == before:
+        if self._answers == sent.answers:
             self._prove()
+        if self._endpoint.dialect is not sent.dialect:
+            return self._settle_batch([text], said, trying)
         self._recent.refused(text, refusal)
         said[text] = refusal
+        return False
 
-    def _prove_others(self, fault: Doubtful, before: int) -> None:
+    def _prove_others(self, fault: Doubtful, sent: _Moment) -> None:
         """Raises EmbedderUnavailable unless the endpoint answers anything but this request."""
-        if self._answers != before:
+        if self._answers != sent.answers:
             return
         try:
             self._endpoint.probe(tries_s=0.0)

@@ -7,6 +7,7 @@ row is worth, the embedder judges.
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Sequence
 
 from ingestion.errors import EmbedderRejected, EmbedderUnavailable
@@ -30,6 +31,7 @@ class Endpoint:
         self._dialect = dialect
         self._caller = caller
         self._timeout_s = timeout_s
+        self._probing = threading.Lock()
         self.probed = False  # whether it has answered a probe
 
     @property
@@ -49,17 +51,18 @@ class Endpoint:
         waits: bool,
         suspect: bool = False,
         dimensions: int | None = None,
+        dialect: Dialect | None = None,
     ) -> Answer:
         """A row for each text; of ``dimensions`` numbers, where that is given.
 
-        ``suspect``: one of them is known to be to blame for a failure.
+        ``suspect``: one of them is known to be to blame for a failure. ``dialect``: another than its own.
 
         Raises EmbedderUnavailable, Doubtful and EmbedderRejected, as ``Caller.call`` does.
         """
-        dialect = self._dialect
+        spoken = dialect or self._dialect
 
         def read(body: bytes) -> Answer:
-            answer = dialect.read(body)
+            answer = spoken.read(body)
             if len(answer.rows) != len(texts):
                 raise misnumbered(len(answer.rows), len(texts))
             for row in answer.rows:
@@ -68,7 +71,7 @@ class Endpoint:
             return answer
 
         return self._caller.call(
-            dialect.request(texts, question=question),
+            spoken.request(texts, question=question),
             read,
             patience=Patience(
                 tries_s,
@@ -99,23 +102,24 @@ class Endpoint:
         EmbedderUnavailable, also for numbers that are no vector: what it says to a plain word it says to
         everything.
         """
+        with self._probing:  # else one thread would take for its own what another is trying
+            return self._probe(tries_s)
+
+    def _probe(self, tries_s: float) -> int:
         ask = functools.partial(self.ask, [PROBE], question=False, tries_s=tries_s, waits=False)
-        as_it_is = self._dialect
-        for dialect in (as_it_is, *as_it_is.plainer()):
-            self._dialect = dialect
+        for dialect in (self._dialect, *self._dialect.plainer()):
             try:
-                row = ask().rows[0]
+                row = ask(dialect=dialect).rows[0]
             except EmbedderRejected as error:
                 refusal = error
                 continue
-            except EmbedderUnavailable as fault:
-                self._dialect = as_it_is  # that it is away says nothing of what it takes
+            except EmbedderUnavailable as fault:  # that it is away says nothing of what it takes
                 raise (self.resting(fault) if isinstance(fault, Doubtful) else fault) from fault.__cause__
+            self._dialect = dialect
             if not is_vector(row):
                 raise self.resting(self._answers_nothing())
             self.probed = True
             return len(row)
-        self._dialect = as_it_is
         raise self.resting(self._refuses_all(refusal)) from refusal
 
     def resting(self, fault: EmbedderUnavailable) -> EmbedderUnavailable:

@@ -129,6 +129,61 @@ def test_an_endpoint_that_takes_no_dimensions_is_asked_without(
         wrong.load()
 
 
+def without_base64(asked: Asked) -> Said | None:
+    return Said(422) if "encoding_format" in asked.body else None
+
+
+@pytest.mark.parametrize("texts", [1, 8])
+def test_an_endpoint_that_takes_base64_no_longer_refuses_no_text(
+    one: Endpoint, clock: PausedClock, texts: int
+) -> None:
+    """Another server came in its place. What it refuses is how it was asked."""
+    embedder = remote(one, clock)
+    embedder.embed_documents(["in base64"])
+    one.script = without_base64
+    found = embedder.embed_documents(TEXTS[:texts])
+    assert np.allclose(found, one.embedder.embed_documents(TEXTS[:texts]), atol=1e-6)
+    embedder.embed_documents(TEXTS[8:16])
+    assert one.asked[-1].texts == TEXTS[8:16]  # nothing was learned of how many it takes
+
+
+def test_a_text_refused_while_another_thread_found_the_dialect_is_asked_again(
+    one: Endpoint, clock: PausedClock
+) -> None:
+    embedder = remote(one, clock)
+    embedder.embed_documents(["in base64"])
+    one.script = without_base64
+
+    def late(asked: Asked) -> Said:
+        embedder.embed_documents(["of another thread"])
+        return Said(422)
+
+    one.next.append(late)
+    assert embedder.embed_documents(["a passage"]).shape == (1, DIMENSIONS)
+
+
+def test_what_one_thread_tries_another_does_not_speak(one: Endpoint, clock: PausedClock) -> None:
+    embedder = remote(one, clock)
+    embedder.load()
+    trying, tried = threading.Event(), threading.Event()
+
+    def hold(asked: Asked) -> Said:
+        trying.set()
+        tried.wait(10)
+        return Said(401)
+
+    one.next.extend([Said(400), hold])
+    with ThreadPoolExecutor(1) as pool:
+        probe = pool.submit(embedder._endpoint.probe, tries_s=0.0)
+        assert trying.wait(10)
+        embedder.embed_query("a question")
+        tried.set()
+        with pytest.raises(EmbedderUnavailable):
+            probe.result(10)
+    assert "encoding_format" not in one.asked[-2].body
+    assert "encoding_format" in one.asked[-1].body
+
+
 def test_a_learned_length_is_asked_again_once_it_is_wrong(one: Endpoint, tmp_path: Path) -> None:
     remembered = JsonFile(tmp_path / "dimensions.json")
     model = RemoteModel("openai", one.url, "m", KEY)
