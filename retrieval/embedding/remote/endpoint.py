@@ -19,6 +19,8 @@ PROBE = "headwater"
 MOST_DIMENSIONS = 16_384
 _QUESTION_S = 5.0
 _BEYOND_FOR_A_QUESTION = 2  # calls beside those of bulk work, of which an edit may have one
+_PLACE_S = 5.0  # at the least, where nobody may wait long
+_CALLS_BEFORE = 8
 _BYTES_PER_NUMBER = 32  # the longest decimal form of a float64, a comma, and some room
 _BYTES_BESIDES = 1024 * 1024
 
@@ -81,9 +83,16 @@ class Endpoint:
                 several=len(texts) > 1,
                 suspect=suspect,
                 beyond=_BEYOND_FOR_A_QUESTION if question else 0 if waits else 1,
+                place_s=self._place_s(tries_s, question=question, waits=waits),
             ),
             most_bytes=_BYTES_BESIDES + len(texts) * (dimensions or MOST_DIMENSIONS) * _BYTES_PER_NUMBER,
         )
+
+    def _place_s(self, tries_s: float, *, question: bool, waits: bool) -> float:
+        """Bulk work waits for a few calls to end, each with several waits within its own limit."""
+        if question:
+            return tries_s
+        return tries_s + _CALLS_BEFORE * self._timeout_s if waits else max(tries_s, _PLACE_S)
 
     def check_length(self, length: int, dimensions: int) -> None:
         """Raises EmbedderUnavailable for vectors that do not fit into the index."""

@@ -44,7 +44,8 @@ class Patience:
     the time is shorter than an answer may take, so that running out of it says nothing of the endpoint.
     ``several``: a request of more than one text, of which one may be to blame: where the endpoint fails at it
     twice and answers others meanwhile, or one text is ``suspect`` already, more tries would fail as well.
-    ``beyond``: how many calls more than bulk work's may be under way for it.
+    ``beyond``: how many calls more than bulk work's may be under way for it; ``place_s``: how long after its
+    begin it may still wait for a place among them.
     """
 
     tries_s: float
@@ -54,6 +55,7 @@ class Patience:
     several: bool = False
     suspect: bool = False
     beyond: int = 0
+    place_s: float = 60.0
 
 
 class Gate:
@@ -150,7 +152,7 @@ class Caller:
         tries = failures = 0
         answers = self._answers
         while True:
-            self._take_turn(ends, patience)
+            self._take_turn(started, patience)
             tries += 1
             asked_at = self._clock.monotonic()
             try:
@@ -185,11 +187,17 @@ class Caller:
     def close(self) -> None:
         self._transport.close()
 
-    def _take_turn(self, ends: float, patience: Patience) -> None:
+    def _take_turn(self, started: float, patience: Patience) -> None:
         """Wait until the gate is open and a place is free; it is taken then."""
         while True:
-            self._pass_gate(ends, patience)
-            self._slots.take(patience.beyond)
+            self._pass_gate(started + patience.tries_s, patience)
+            left_s = started + patience.place_s - self._clock.monotonic()
+            if not self._slots.take(patience.beyond, timeout_s=left_s):
+                raise EmbedderUnavailable(
+                    f"The embedding endpoint {self.url} has not answered the requests before this one yet.",
+                    hint="It is asked again. If it stays so, raise embedding.concurrency where the endpoint "
+                    "takes more.",
+                )
             if self.gate.closed_s() <= 0:
                 return
             self._slots.give_back()  # it was closed meanwhile

@@ -17,11 +17,15 @@ class Slots:
         self._taken = 0
         self._changed = threading.Condition()
 
-    def take(self, beyond: int = 0) -> None:
-        """Wait for a place; an urgent request may take one of so many ``beyond`` the limit."""
+    def take(self, beyond: int = 0, *, timeout_s: float) -> bool:
+        """Wait for a place, at most so long; False where none was free in that time.
+
+        An urgent request may take one of so many ``beyond`` the limit.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._taken < self._at_once + beyond)
-            self._taken += 1
+            free = self._changed.wait_for(lambda: self._taken < self._at_once + beyond, timeout_s)
+            self._taken += free
+            return free
 
     def give_back(self) -> None:
         with self._changed:

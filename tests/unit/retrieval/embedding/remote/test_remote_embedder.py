@@ -21,6 +21,7 @@ from ingestion.clock import SystemClock
 from ingestion.errors import EmbedderRejected, EmbedderUnavailable
 from retrieval.embedding.hashing import HashingEmbedder
 from retrieval.embedding.json_file import JsonFile
+from retrieval.embedding.remote import embedder as embedder_module
 from retrieval.embedding.remote import endpoint as endpoint_module
 from retrieval.embedding.remote.batch_size import FIRST_ANSWERS
 from retrieval.embedding.remote.embedder import DOCUMENTS_TRY_S, FRESH_TRY_S, Prompts, RemoteEmbedder
@@ -790,6 +791,48 @@ def test_as_many_requests_as_allowed_and_one_more_for_an_edit_and_a_question(one
             answer.result(10)
     assert one.most_under_way == AT_ONCE + 2
     assert {asked.texts[0] for asked in one.asked[1 + AT_ONCE : 3 + AT_ONCE]} & {"an edit", "another"}
+
+
+def test_who_may_not_wait_long_waits_for_no_place_either(
+    one: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedder_module, "QUESTION_TRY_S", 0.2)
+    monkeypatch.setattr(embedder_module, "FRESH_TRY_S", 0.2)
+    monkeypatch.setattr(endpoint_module, "_PLACE_S", 0.0)
+    embedder = remote(one, SystemClock(), timeout_s=30.0, at_once=1)
+    embedder.load()
+    leave = threading.Event()
+
+    def hold(asked: Asked) -> None:
+        leave.wait(20)
+
+    one.script = hold
+    with ThreadPoolExecutor(3) as pool:
+        under_way = [pool.submit(embedder.embed_documents, ["bulk work"])]
+        until(lambda: one.under_way == 1)
+        under_way.append(pool.submit(embedder.embed_fresh, ["an edit"]))
+        until(lambda: one.under_way == 2)
+        under_way.append(pool.submit(embedder.embed_query, "a question"))
+        until(lambda: one.under_way == 3)
+        with pytest.raises(EmbedderUnavailable, match="requests before this one") as caught:
+            embedder.embed_query("another question")
+        with pytest.raises(EmbedderUnavailable, match="requests before this one"):
+            embedder.embed_fresh(["another edit"])
+        assert "embedding.concurrency" in caught.value.hint
+        assert one.under_way == 3  # they were refused while the others still waited
+        leave.set()
+        for answer in under_way:
+            answer.result(10)
+
+
+def test_bulk_work_does_not_wait_for_a_place_for_ever() -> None:
+    slots = Slots(1)
+    assert slots.take(timeout_s=0.0)
+    assert not slots.take(timeout_s=0.01)
+    assert slots.take(1, timeout_s=0.0)
+    for _ in range(2):
+        slots.give_back()
+    assert slots.take(timeout_s=-1.0)  # one that is free needs no time
 
 
 def test_an_answer_that_is_being_read_holds_up_no_request(one: Endpoint) -> None:
