@@ -34,6 +34,7 @@ DOCUMENTS_TRY_S = 60.0
 FRESH_TRY_S = 5.0  # then it is handed back, and an edit that needs no vector gets its turn
 QUESTION_TRY_S = 3.0  # whoever asks gets an answer by words instead
 LOAD_TRY_S = 5.0  # the batcher tries again
+_BYTES_PER_NUMBER = 4
 _HALF_TRY_S = 5.0  # of a request that was given up: the whole was tried for long
 
 
@@ -99,7 +100,9 @@ class RemoteEmbedder:
         self._dimensions = dimensions
         self._prompts = prompts or Prompts()
         self._clock = clock or SystemClock()
-        self._recent = RecentAnswers(self._clock)
+        # All that is under way and as much again: none is pushed out before whoever asks again has it.
+        under_way = limits.at_once * limits.batch_texts
+        self._recent = RecentAnswers(self._clock, 2 * under_way * dimensions * _BYTES_PER_NUMBER)
         self._size = BatchSize(limits.batch_texts)
         self._answers = 0  # ever grows: whether the endpoint has answered since a moment
         self._loading = threading.Lock()

@@ -14,7 +14,7 @@ from ingestion.clock import Clock
 from ingestion.errors import EmbedderRejected
 from retrieval.embedding.remote.dialect import Row
 
-MOST_BYTES = 16 * 1024 * 1024
+LEAST_ROOM = 16 * 1024 * 1024
 REFUSED_FOR_S = 5.0  # whoever asks again piece by piece does so at once; a replay a while later is meant
 
 Said = Row | EmbedderRejected
@@ -23,9 +23,10 @@ Said = Row | EmbedderRejected
 class RecentAnswers:
     """Vectors and refusals by text, the latest ones. Safe to use from several threads."""
 
-    def __init__(self, clock: Clock, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, clock: Clock, room_bytes: int = 0) -> None:
+        """``room_bytes`` for vectors, and no less than LEAST_ROOM; beyond it the oldest are forgotten."""
         self._clock = clock
-        self._most_bytes = most_bytes
+        self._most_bytes = max(LEAST_ROOM, room_bytes)
         self._bytes = 0
         self._lock = threading.Lock()
         self._vectors: OrderedDict[bytes, Row] = OrderedDict()

@@ -23,6 +23,7 @@ from retrieval.embedding.hashing import HashingEmbedder
 from retrieval.embedding.json_file import JsonFile
 from retrieval.embedding.remote import embedder as embedder_module
 from retrieval.embedding.remote import endpoint as endpoint_module
+from retrieval.embedding.remote import recent as recent_module
 from retrieval.embedding.remote.batch_size import FIRST_ANSWERS
 from retrieval.embedding.remote.embedder import DOCUMENTS_TRY_S, FRESH_TRY_S, Prompts, RemoteEmbedder
 from retrieval.embedding.remote.making import RemoteModel, make_remote
@@ -623,6 +624,24 @@ def test_only_the_text_to_blame_is_refused(one: Endpoint, clock: PausedClock, st
     clock.at += REFUSED_FOR_S + 1
     one.script = None
     assert embedder.embed_documents([POISON]).shape == (1, DIMENSIONS)
+
+
+def test_there_is_room_for_what_all_calls_together_are_answered(
+    one: Endpoint, clock: PausedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recent_module, "LEAST_ROOM", 0)  # so that few and short vectors are many
+    embedder = remote(one, clock, batch_texts=4)
+    embedder.load()
+    one.script = lambda asked: Said(400) if POISON in asked.texts else None
+    batches = [[POISON, *TEXTS[:3]], *(TEXTS[at : at + 4] for at in range(3, 15, 4))]
+    assert len(batches) == AT_ONCE
+    with pytest.raises(EmbedderRejected):
+        embedder.embed_documents(batches[0])
+    for batch in batches[1:]:
+        embedder.embed_documents(batch)
+    for text in batches[0][1:]:  # piece by piece
+        embedder.embed_documents([text])
+    assert not twice(asked for asked in one.asked if POISON not in asked.texts)
 
 
 def test_a_vector_that_is_none_refuses_only_its_text(one: Endpoint, clock: PausedClock) -> None:
