@@ -202,6 +202,7 @@ class RemoteEmbedder:
         vectors, sound = _units(answer.rows)
         if not sound[0]:
             raise _no_vector()
+        self._answers += 1
         vector: Vectors = vectors[0]
         return vector
 

@@ -644,6 +644,20 @@ def test_there_is_room_for_what_all_calls_together_are_answered(
     assert not twice(asked for asked in one.asked if POISON not in asked.texts)
 
 
+def test_an_answered_question_is_an_answer_too(one: Endpoint, clock: PausedClock) -> None:
+    embedder = remote(one, clock)
+    embedder.load()
+
+    def refuse(asked: Asked) -> Said:
+        embedder.embed_query("meanwhile, by another thread")
+        return Said(400)
+
+    one.next.append(refuse)
+    with pytest.raises(EmbedderRejected):
+        embedder.embed_documents([POISON])
+    assert one.texts() == ["headwater", POISON, "meanwhile, by another thread"]  # no more to prove
+
+
 def test_a_vector_that_is_none_refuses_only_its_text(one: Endpoint, clock: PausedClock) -> None:
     def with_nan(asked: Asked) -> Said:
         rows = one.embedder.embed_documents(asked.texts).tolist()
