@@ -155,12 +155,11 @@ class Caller:
             self._take_turn(started, patience)
             tries += 1
             asked_at = self._clock.monotonic()
+            backoff_s = self._jitter(0.0, min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** (tries - 1)))
             try:
-                found = read(self._answered(body, patience.timeout_s, most_bytes).body)
+                found = read(self._answered(body, patience.timeout_s, most_bytes, backoff_s).body)
             except Passing as fault:
-                delay_s = self._delay_s(fault, tries)
-                if fault.for_all:
-                    self._hold_all(fault, delay_s)
+                delay_s = _delay_s(fault, backoff_s)
                 failures += isinstance(fault, Failing)
                 others = patience.suspect or self._answers != answers
                 fails_alone = isinstance(fault, Failing) and failures >= _FAILURES and others
@@ -202,25 +201,22 @@ class Caller:
                 return
             self._slots.give_back()  # it was closed meanwhile
 
-    def _answered(self, body: bytes, timeout_s: float, most_bytes: int) -> Reply:
-        """One try, in the place that was taken; once that is free, the gate is closed if it has to be."""
+    def _answered(self, body: bytes, timeout_s: float, most_bytes: int, backoff_s: float) -> Reply:
+        """One try, in the place that was taken. Where all have to wait, the gate is closed before that is
+        free: whoever takes it next finds it so."""
         try:
             reply = self._transport.post(body, timeout_s=timeout_s, most_bytes=most_bytes)
             check(reply, self.url, self._clock.now())
             return reply
         except Passing as fault:
             if fault.for_all:
-                self.gate.hold(fault.after_s or 0.0, fault)
+                self._hold_all(fault, _delay_s(fault, backoff_s))
             raise
         finally:
             self._slots.give_back()
 
-    def _delay_s(self, fault: Passing, tries: int) -> float:
-        """What it asked for, and no less than without: ``Retry-After: 0`` would be a busy loop."""
-        delay_s = self._jitter(0.0, min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** (tries - 1)))
-        return max(fault.after_s or 0.0, delay_s)
-
     def _hold_all(self, fault: Passing, delay_s: float) -> None:
+        self.gate.hold(delay_s, fault)
         with self._telling:
             self._held_at = self._clock.monotonic()
             if self._told != fault.message:
@@ -228,7 +224,6 @@ class Caller:
                 log.warning(
                     "%s All calls wait for %.1f s, and as often as it says so.", fault.message, delay_s
                 )
-        self.gate.hold(delay_s, fault)
 
     def _tell_end(self) -> None:
         with self._telling:
@@ -265,6 +260,11 @@ class Caller:
             hint=fault.hint,
             after_s=self._closed_s(),
         )
+
+
+def _delay_s(fault: Passing, backoff_s: float) -> float:
+    """What it asked for, and no less than without: ``Retry-After: 0`` would be a busy loop."""
+    return max(fault.after_s or 0.0, backoff_s)
 
 
 def _tried(tries: int, seconds: float) -> str:

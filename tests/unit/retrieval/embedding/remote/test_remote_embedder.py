@@ -907,6 +907,26 @@ def test_a_call_that_waited_for_a_place_is_held_back_with_the_others(one: Endpoi
     assert min(late) >= asked_for[0] - 0.005  # counted before the refusal was sent
 
 
+@pytest.mark.parametrize("headers", [{}, {"Retry-After": "20"}])
+def test_the_gate_is_closed_before_the_place_is_free(
+    one: Endpoint, clock: PausedClock, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
+) -> None:
+    embedder = remote(one, clock)
+    embedder.load()
+    gate, slots = embedder._endpoint._caller.gate, slots_of(embedder)
+    closed: list[bool] = []
+    give_back = slots.give_back
+
+    def look() -> None:
+        closed.append(gate.closed_s() > 0)
+        give_back()
+
+    monkeypatch.setattr(slots, "give_back", look)
+    one.next.append(Said(429, b"", headers))
+    embedder.embed_documents(["a passage"])
+    assert closed == [True, False]
+
+
 def slots_of(embedder: RemoteEmbedder) -> Slots:
     return embedder._endpoint._caller._slots
 
