@@ -8,6 +8,7 @@
     │   ├── DocumentChanging    the document kept changing while it was read
     │   ├── LedgerUnavailable   the ledger cannot be read or written (disk full, locked, ...)
     │   ├── IndexUnavailable    the index cannot be reached or written
+    │   │   └── EditionMissing     it answers, and this edition is not in it
     │   ├── BrokerUnavailable   the broker cannot be reached; the ledger knows what is to be sent
     │   ├── EmbedderUnavailable the embedder cannot be reached, or is not loaded yet
     │   └── Interrupted         the process is being stopped; others go on
@@ -86,6 +87,10 @@ class LedgerUnavailable(Transient):
 
 class IndexUnavailable(Transient):
     """The index cannot be reached or written now."""
+
+
+class EditionMissing(IndexUnavailable):
+    """The index answers, and holds no such edition: never made, dropped, or deleted by somebody else."""
 
 
 class BrokerUnavailable(Transient):

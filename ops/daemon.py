@@ -195,7 +195,7 @@ class Daemon:
         """Ready once every source's first listing since the start is published, or dead-lettered."""
         reasons = list(self._lost_data())
         try:
-            self.parts.index.check()
+            self.parts.index.check(self.parts.edition.name)
             if not self._ready_once:
                 reasons += self._unlisted()
         except HeadwaterError as error:

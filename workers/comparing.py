@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ingestion.buckets import bucket_of, differing
 from ingestion.chunking import embedded_text_of
-from ingestion.errors import IndexUnavailable
+from ingestion.errors import EditionMissing
 from ingestion.ledger.audits import LiveChunk
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.values import Edition
@@ -97,8 +97,8 @@ class Comparison:
         for _ in range(2):  # it may have been away, and be back by now
             try:
                 self._index.count(self._edition.name)
-            except IndexUnavailable:
-                self._index.check()
+            except EditionMissing:
+                self._index.check()  # a store that is just starting may not know yet what it holds
             else:
                 return False
         return True

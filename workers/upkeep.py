@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 
+from ingestion.errors import EditionMissing
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.values import Edition
 from ingestion.sources.port import SourcePort
@@ -67,14 +68,26 @@ class Upkeep:
 
         Asked of the ledger: a process that is started every morning would never come to its first one. Not
         while much is to be indexed: a ledger that begins anew beside a full index can use its vectors again,
-        and an audit would delete them, as nobody knows them yet.
+        and an audit would delete them, as nobody knows them yet. At once where the index lost what is live:
+        nothing else finds that out, and searches answer from what is left.
         """
+        if self._has_lost_much(edition):
+            return True
         if any(lane.pending > MUCH_TO_INDEX for lane in self._ledger.views.lanes()):
             return False
         latest = self._ledger.audits.latest(edition)
         if latest is None or not (latest.repair or latest.clean):
             return True
         return not 0 <= self._ledger.now() - latest.finished_at < AUDIT_EVERY_S
+
+    def _has_lost_much(self, edition: Edition) -> bool:
+        """Whether the index holds less than half of what is live, but for what is being made again."""
+        try:
+            held = self._index.count(edition.name)
+        except EditionMissing:
+            return True
+        live = self._ledger.audits.count_live(edition) - self._ledger.audits.count_marked(edition)
+        return 2 * held < live
 
     def auditor(
         self,

@@ -96,7 +96,11 @@ class ApiRole:
 def readiness(parts: Parts, messenger: Messenger) -> Readiness:
     """What is missing, dependency by dependency; and what is worse than usual without being missed."""
     reasons = []
-    for name, check in (("ledger", parts.ledger.fence.generation), ("index", parts.index.check)):
+    checks = (
+        ("ledger", parts.ledger.fence.generation),
+        ("index", lambda: parts.index.check(parts.edition.name)),
+    )
+    for name, check in checks:
         try:
             check()
         except HeadwaterError as error:

@@ -23,6 +23,7 @@ from ingestion.buckets import Tally, tallied
 from ingestion.database import Database, translated
 from ingestion.errors import (
     DataCorrupt,
+    EditionMissing,
     HeadwaterError,
     IndexUnavailable,
     LedgerUnavailable,
@@ -195,9 +196,11 @@ class EmbeddedIndex:
         with self._reading() as connection:
             return self._required(connection, edition).held
 
-    def check(self) -> None:
+    def check(self, edition: str | None = None) -> None:
         with self._reading() as connection:
-            if self._shared_exists(connection):
+            if edition is not None:
+                self._required(connection, edition)
+            elif self._shared_exists(connection):
                 connection.execute("SELECT count(*) FROM embedded_editions").fetchone()
 
     def close(self) -> None:
@@ -235,8 +238,9 @@ class EmbeddedIndex:
     def _required(self, connection: sqlite3.Connection, edition: str) -> State:
         state = self._state(connection, edition)
         if state is None:
-            raise IndexUnavailable(
-                f"The index holds no edition {edition}.", hint="It is made at the next start."
+            raise EditionMissing(
+                f"The index holds no edition {edition}.",
+                hint="It is made anew and filled by the next audit, or at once by: headwater audit --repair",
             )
         return state
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingestion.buckets import Tally, tallied
-from ingestion.errors import IndexRejected, IndexUnavailable, WrongEdition
+from ingestion.errors import EditionMissing, IndexRejected, WrongEdition
 from retrieval.index.fusion import fuse
 from retrieval.index.port import IndexedChunk, IndexHit, IndexQuery
 from retrieval.index.words import BM25_B, BM25_K1
@@ -115,15 +115,17 @@ class MemoryIndex:
         with self._lock:
             return len(self._held(edition).chunks)
 
-    def check(self) -> None:
+    def check(self, edition: str | None = None) -> None:
         """Memory is always there."""
+        if edition is not None:
+            self.count(edition)
 
     def close(self) -> None:
         """There is nothing to let go of."""
 
     def _held(self, edition: str) -> _Edition:
         if edition not in self._editions:
-            raise IndexUnavailable(f"The index holds no edition {edition}.")
+            raise EditionMissing(f"The index holds no edition {edition}.")
         return self._editions[edition]
 
 

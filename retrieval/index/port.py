@@ -59,8 +59,8 @@ class Index(Protocol):
     Every call either has taken effect when it returns, durably and for every later search, or raises
     IndexUnavailable (it may or may not have taken effect: repeat it), IndexRejected (it never will), or
     IndexRefused (it may yet, for chunks that the error names; others it took).
-    An edition that was never made, or was dropped, is unavailable, not empty: only ``delete`` and
-    ``drop`` have nothing to do there.
+    An edition that was never made, or was dropped, is unavailable, not empty: EditionMissing, but from
+    ``delete`` and ``drop``, which have nothing to do there.
     """
 
     def create(self, edition: str, dimensions: int) -> None:
@@ -108,8 +108,9 @@ class Index(Protocol):
     def count(self, edition: str) -> int:
         """How many chunks are held."""
 
-    def check(self) -> None:
-        """Raises IndexUnavailable, with the reason, when searches would fail now."""
+    def check(self, edition: str | None = None) -> None:
+        """Raises IndexUnavailable, with the reason, when searches of the edition would fail now; without
+        one, when the index as a whole is away."""
 
     def close(self) -> None:
         """Let go of files and connections. Idempotent."""

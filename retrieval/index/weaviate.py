@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingestion.buckets import Tally, tallied
-from ingestion.errors import IndexUnavailable, Misconfigured, WrongEdition
+from ingestion.errors import EditionMissing, IndexUnavailable, Misconfigured, WrongEdition
 from retrieval.index.checked import checked_question
 from retrieval.index.port import IndexedChunk, IndexHit, IndexQuery
 from retrieval.index.weaviate_collections import (
@@ -34,7 +34,7 @@ from retrieval.index.weaviate_collections import (
     differences,
     recorded_dimensions,
 )
-from retrieval.index.weaviate_held import Gone, Held
+from retrieval.index.weaviate_held import Held
 from retrieval.index.weaviate_search import MOST_HITS, Searching, count
 from retrieval.index.weaviate_wire import Address, Doubtful, KeyRefused, Wire
 from retrieval.index.weaviate_write import SLICE, delete, is_id, searchable, upsert
@@ -154,23 +154,13 @@ class WeaviateIndex:
     def count(self, edition: str) -> int:
         return count(self._required(edition))
 
-    def check(self) -> None:
-        """Asks whether the server is ready, takes the key, and holds an edition that this process knows.
-
-        Of several one is enough: another process may have dropped one that was retired.
-        """
+    def check(self, edition: str | None = None) -> None:
+        """Asks whether the server is ready, takes the key, and holds the edition."""
         if not self._wire.get("/.well-known/ready").is_success:
             raise IndexUnavailable(f"Weaviate at {self._wire.address.shown} is not ready.")
         self._wire.get("/meta")  # unlike the first, with the key
-        missing: Gone | None = None
-        for edition in list(self._dimensions):
-            try:
-                self.count(edition)
-                return
-            except Gone as gone:
-                missing = gone
-        if missing is not None:
-            raise missing
+        if edition is not None:
+            self.count(edition)
 
     def close(self) -> None:
         self._wire.close()
@@ -186,7 +176,7 @@ class WeaviateIndex:
     def _required(self, edition: str) -> Held:
         held = self._collection(edition)
         if held is None:
-            raise IndexUnavailable(f"There can be no edition {edition!r}.")
+            raise EditionMissing(f"There can be no edition {edition!r}.")
         return held
 
     def _words(self) -> QueryReader:

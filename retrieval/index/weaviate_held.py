@@ -10,13 +10,9 @@ from typing import Any
 
 import httpx
 
-from ingestion.errors import IndexUnavailable
+from ingestion.errors import EditionMissing, IndexUnavailable
 from retrieval.index.weaviate_collections import recorded_dimensions
 from retrieval.index.weaviate_wire import Doubtful, Wire
-
-
-class Gone(IndexUnavailable):
-    """The collection is not there: never made, dropped, or deleted by somebody else."""
 
 
 class Held:
@@ -28,7 +24,7 @@ class Held:
         self.name = name
 
     def ask(self, method: str, request: Any) -> Any:
-        """The reply to a question. Raises IndexUnavailable; Gone among it."""
+        """The reply to a question. Raises IndexUnavailable; EditionMissing among it."""
         try:
             return self._wire.ask(method, request)
         except Doubtful as doubt:
@@ -48,7 +44,7 @@ class Held:
         return found
 
     def dimensions(self) -> int:
-        """The length of its vectors, read anew. Raises Gone, and IndexUnavailable for a foreign one.
+        """The length of its vectors, read anew. Raises EditionMissing; IndexUnavailable for a foreign one.
 
         A server may be set to make collections by itself, as it meets objects for them: what is written
         to one that is gone would then be held in one of any shape. So every write asks first.
@@ -76,10 +72,10 @@ class Held:
             hint="Is the server's disk full? Once there is room, set its shards to READY again.",
         )
 
-    def gone(self) -> Gone:
-        return Gone(
+    def gone(self) -> EditionMissing:
+        return EditionMissing(
             f"Weaviate holds no collection {self.name} for the edition {self._edition}.",
-            hint="It is made at the next start, and filled again by `headwater rebuild`.",
+            hint="It is made anew and filled by the next audit, or at once by: headwater audit --repair",
         )
 
     def _meaning(self, doubt: Doubtful) -> IndexUnavailable:

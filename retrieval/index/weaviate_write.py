@@ -6,11 +6,11 @@ import time
 import uuid
 from collections.abc import Sequence
 
-from ingestion.errors import IndexRefused, IndexRejected, IndexUnavailable
+from ingestion.errors import EditionMissing, IndexRefused, IndexRejected, IndexUnavailable
 from retrieval.embedding.port import Vectors
 from retrieval.index.checked import checked_vectors, some_of
 from retrieval.index.port import IndexedChunk
-from retrieval.index.weaviate_held import Gone, Held
+from retrieval.index.weaviate_held import Held
 from retrieval.index.words import QueryReader
 
 SLICE = 200  # chunks a request
@@ -52,7 +52,7 @@ def delete(held: Held, chunk_ids: Sequence[str]) -> None:
     try:
         for start in range(0, len(distinct), SLICE):
             _remove(held, distinct[start : start + SLICE])
-    except Gone:
+    except EditionMissing:
         return
 
 

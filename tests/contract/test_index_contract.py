@@ -14,7 +14,7 @@ import pytest
 
 from ingestion.buckets import Tally, bucket_of, differing, tallied
 from ingestion.database import Database
-from ingestion.errors import IndexRejected, IndexUnavailable, WrongEdition
+from ingestion.errors import EditionMissing, IndexRejected, WrongEdition
 from retrieval.index.embedded import EmbeddedIndex
 from retrieval.index.memory import MemoryIndex
 from retrieval.index.port import Index, IndexedChunk, IndexHit, IndexQuery
@@ -100,8 +100,8 @@ class Named:
     def count(self, edition: str) -> int:
         return self._index.count(edition)
 
-    def check(self) -> None:
-        self._index.check()
+    def check(self, edition: str | None = None) -> None:
+        self._index.check(edition)
 
     def close(self) -> None:
         self._index.close()
@@ -197,11 +197,18 @@ class TestEditions:
 
     def test_an_unknown_edition_is_no_empty_one(self, index: Index) -> None:
         """A search that finds nothing would hide that the index is gone."""
-        with pytest.raises(IndexUnavailable):
-            index.search("unknown", by_vector(1))
-        with pytest.raises(IndexUnavailable):
-            index.upsert("unknown", [chunk("a")])
+        for call in (
+            lambda: index.search("unknown", by_vector(1)),
+            lambda: index.upsert("unknown", [chunk("a")]),
+            lambda: index.count("unknown"),
+            lambda: list(index.ids("unknown")),
+            lambda: index.check("unknown"),
+        ):
+            with pytest.raises(EditionMissing):
+                call()
         index.delete("unknown", ["a"])
+        index.check()
+        index.check(EDITION)
 
 
 class TestHolding:
@@ -297,7 +304,7 @@ class TestBuckets:
 
     def test_an_empty_edition_has_none_and_an_unknown_one_is_no_empty_one(self, index: Index) -> None:
         assert index.buckets(EDITION) == {}
-        with pytest.raises(IndexUnavailable):
+        with pytest.raises(EditionMissing):
             index.buckets("unknown")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ingestion.errors import IndexRejected, IndexUnavailable, Misconfigured, WrongEdition
+from ingestion.errors import EditionMissing, IndexRejected, IndexUnavailable, Misconfigured, WrongEdition
 from retrieval.index import weaviate_write
 from retrieval.index.port import IndexedChunk, IndexQuery
 from retrieval.index.weaviate import WeaviateIndex
@@ -211,22 +211,25 @@ class TestRefusals:
             lambda: index.vectors_by_digest(EDITION, ["d"]),
             lambda: index.count(EDITION),
             lambda: list(index.ids(EDITION)),
-            index.check,
+            lambda: index.check(EDITION),
         ):
-            with pytest.raises(IndexUnavailable, match="holds no collection"):
+            with pytest.raises(EditionMissing, match="holds no collection"):
                 call()
+        index.check()  # the server itself answers
         index.delete(EDITION, [one])
         assert collections(weaviate, weaviate_prefix) == []
         index.create(EDITION, DIMENSIONS)
         assert index.count(EDITION) == 0
 
-    def test_a_retired_edition_dropped_by_another_process_is_no_fault(
+    def test_a_retired_edition_dropped_by_another_process_is_no_fault_and_no_proof(
         self, index: WeaviateIndex, weaviate: Weaviate, weaviate_prefix: str
     ) -> None:
         index.create("other", DIMENSIONS)
         with admin(weaviate) as client:
             client.delete(f"/schema/{weaviate_prefix}_e_m1").raise_for_status()
-        index.check()
+        index.check("other")
+        with pytest.raises(EditionMissing):
+            index.check(EDITION)
 
 
 class TestVectors:

@@ -18,7 +18,7 @@ import pytest
 
 from ingestion.buckets import bucket_of
 from ingestion.database import Database
-from ingestion.errors import IndexUnavailable
+from ingestion.errors import EditionMissing, IndexUnavailable
 from ingestion.ledger.values import Placed, Staging
 from ingestion.records import Drift
 from ingestion.sources.files import FilesSource
@@ -27,7 +27,7 @@ from retrieval.index.memory import MemoryIndex
 from retrieval.index.port import Index, IndexedChunk
 from retrieval.index.weaviate import WeaviateIndex
 from tests.rig import DIMENSIONS, SOURCE, Rig, ShiftedClock
-from tests.servers.weaviate import Weaviate
+from tests.servers.weaviate import Weaviate, admin, collections
 from workers.audit import Auditor
 from workers.upkeep import AUDIT_EVERY_S, MUCH_TO_INDEX
 
@@ -336,6 +336,56 @@ def test_an_edition_dropped_from_the_index_is_made_again(rig: Rig) -> None:
     assert found(rig) == {Drift.EDITION_MISSING: 1, Drift.CHUNK_MISSING: 5}
     mend(rig)
     assert rig.passages() == before
+
+
+def test_a_collection_deleted_by_somebody_else_is_filled_again_by_the_schedule(
+    folder: Path, tmp_path: Path, weaviate: Weaviate, weaviate_prefix: str
+) -> None:
+    """Under a process that had opened it, while no audit is due by the hours."""
+    index = WeaviateIndex(
+        weaviate.url, grpc_port=weaviate.grpc_port, api_key=weaviate.api_key, prefix=weaviate_prefix
+    )
+    rig = opened(folder, tmp_path / "ledger.sqlite", index)
+    rig.sync()
+    rig.work.audit()
+    before = rig.passages()
+    with admin(weaviate) as client:
+        for name in collections(weaviate, weaviate_prefix):
+            client.delete(f"/schema/{name}").raise_for_status()
+    with pytest.raises(EditionMissing):
+        index.check(rig.edition.name)
+    rig.work.audit()
+    latest = rig.ledger.audits.latest(rig.edition)
+    assert latest is not None
+    assert latest.found == latest.mended == {Drift.EDITION_MISSING: 1, Drift.CHUNK_MISSING: 5}
+    rig.settle()
+    assert rig.passages() == before
+    index.close()
+    rig.ledger.database.close()
+
+
+def test_an_index_made_anew_and_empty_is_filled_again_before_the_hours_are_over(rig: Rig) -> None:
+    """As a start makes it: the next audit by the hours would leave it empty until then."""
+    before = rig.passages()
+    rig.work.audit()
+    rig.index.drop(rig.edition.name)
+    rig.index.create(rig.edition.name, DIMENSIONS)
+    assert rig.upkeep.audit_is_due(rig.edition)
+    rig.work.audit()
+    assert not rig.upkeep.audit_is_due(rig.edition)  # what is being made again is lost no more
+    rig.settle()
+    assert not rig.upkeep.audit_is_due(rig.edition)
+    assert rig.passages() == before
+
+
+def test_a_lost_edition_is_made_again_though_much_waits_for_it(rig: Rig, folder: Path) -> None:
+    """Nothing of what waits could be published without it."""
+    for number in range(MUCH_TO_INDEX + 1):
+        (folder / f"{number}.md").write_text(f"# Number {number}\n\nSome words.\n")
+    rig.scan()
+    assert not rig.upkeep.audit_is_due(rig.edition)
+    rig.index.drop(rig.edition.name)
+    assert rig.upkeep.audit_is_due(rig.edition)
 
 
 class Away:
