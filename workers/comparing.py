@@ -61,12 +61,15 @@ class Comparison:
         self._noted: set[str] = set()  # wrong ones, so that each counts once
 
     def edition_is_there(self) -> bool:
-        """Whether there is anything to compare. Without its edition, an index lacks every chunk.
+        """Whether there is anything to compare. Without its edition, an index lacks every chunk; but one that
+        has ended meanwhile is gone for good.
 
         Raises IndexUnavailable where the index as a whole is away: that says nothing about its editions.
         """
         if not self._is_gone():
             return True
+        if not is_fed(self._ledger, self._edition):
+            return False
         self._findings.note(Drift.EDITION_MISSING, 1, mended=self._repair)
         if self._repair:
             self._index.create(self._edition.name, self._edition.dimensions)
@@ -179,6 +182,11 @@ class Comparison:
         if live and self._repair:
             documents = self._ledger.publications.mark_missing(live)
             self._findings.documents += self._ledger.claims.mark_repair(self._edition, sorted(documents))
+
+
+def is_fed(ledger: Ledger, edition: Edition) -> bool:
+    """Whether it has not ended, as of now."""
+    return any(view.edition.edition_id == edition.edition_id for view in ledger.editions.fed())
 
 
 def _is_of_length_one(vector: NDArray[np.float32], dimensions: int) -> bool:

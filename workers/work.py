@@ -12,6 +12,7 @@ from ingestion.records import Lane
 from ingestion.sources.port import SourcePort
 from workers.audit import tell
 from workers.building import NEARLY, Builder, MakeRefresher
+from workers.comparing import is_fed
 from workers.dispatch import Dispatcher
 from workers.equipment import Equipment, Equipped
 from workers.reconcile import Listed, Reconciler
@@ -136,7 +137,8 @@ class PipelineWork:
     def audit(self) -> None:
         """Compare sources, ledger and index, and have mended what differs; not more often than is due."""
         for one in [self._equipment.live, *self._equipment.others]:
-            if self._upkeep.audit_is_due(one.edition):
+            # What this process knows of editions may be a minute old, and the one before may take an hour.
+            if is_fed(self._ledger, one.edition) and self._upkeep.audit_is_due(one.edition):
                 auditor = self._upkeep.auditor(self._reconciler, self._sources, self.list_source)
                 tell(*auditor.audit(one.edition, repair=True))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ingestion.errors import EmbedderRejected, EmbedderUnavailable, LedgerUnavailable
+from ingestion.errors import EditionMissing, EmbedderRejected, EmbedderUnavailable, LedgerUnavailable
 from ingestion.ledger.editions import NewEdition
 from ingestion.ledger.values import EditionState, Gate
 from ingestion.records import Lane
@@ -153,6 +153,22 @@ def test_the_same_model_again_for_an_index_that_is_lost(filled: Rig) -> None:
     filled.advance(RETIRED_FOR_S + 1.0)
     filled.work.sweep()
     assert states(filled) == ["live"]
+
+
+def test_an_audit_brings_no_edition_back_that_has_ended(filled: Rig) -> None:
+    """Its model is kept for a minute, in which its collection may be removed by another process."""
+    view = filled.rebuild()
+    filled.work.dispatch()
+    assert [one.edition for one in filled.equipment.others] == [view.edition]
+    filled.ledger.editions.cancel()
+    filled.index.drop(view.edition.name)
+    filled.work.audit()
+    with pytest.raises(EditionMissing):
+        filled.index.count(view.edition.name)
+    auditor = filled.upkeep.auditor(filled.reconciler, filled.sources, filled.work.list_source, settle_s=0.0)
+    assert auditor.audit(view.edition, repair=True)[0].found == {}  # it ended just after it was asked for
+    with pytest.raises(EditionMissing):
+        filled.index.count(view.edition.name)
 
 
 def test_near_the_end_an_edit_is_followed_at_once(filled: Rig, source: MemorySource) -> None:
