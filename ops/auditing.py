@@ -1,6 +1,6 @@
-"""Sources, ledger and index compared from the command line, beside a daemon or without one.
+"""Sources, ledger and index compared from the command line, beside those who watch or without them.
 
-Beside one this is as safe as the daemon's own audit: it deletes only what no intent speaks of, and marks for
+Beside a daemon this is as safe as its own audit: it deletes only what no intent speaks of, and marks for
 repair in the ledger, where the daemon finds it. Carrying the repair out is ``ops.syncing``'s.
 """
 
@@ -51,20 +51,21 @@ class Audited:
 def audit(settings: Settings, names: Sequence[str], *, repair: bool, deep: bool) -> Audited:
     """Compare now. Sources that differ are left to the sync that follows a repair.
 
-    Raises Misconfigured where there is no data yet, WrongSettings beside a daemon that keeps other sources,
+    Raises Misconfigured where there is no data yet, WrongSettings beside those who keep other sources,
     and with ``deep`` WrongEdition where the model of the index cannot be had.
     """
     with contextlib.ExitStack() as opened:
         ledger = open_ledger(settings)
         opened.callback(ledger.database.close)
-        watched = running_daemon(settings.daemon.data) is not None
-        if watched:
-            require_kept(ledger, settings, names)
         edition = ledger.sources.live_edition()
         if edition is None:
             raise Misconfigured(
                 f"Nothing was indexed in {settings.daemon.data} yet.", hint="Start with: headwater up FOLDER"
             )
+        # Beside a shared broker a watcher may run anywhere: no note of it lies in the data folder.
+        watched = settings.broker.url is not None or running_daemon(settings.daemon.data) is not None
+        if watched:
+            require_kept(ledger, settings, names)
         embed = _embed(settings, ledger, opened) if deep else None
         auditor = _auditor(settings, ledger, names, settle_s=SETTLE_S if watched else 0.0)
         opened.callback(auditor.index.close)

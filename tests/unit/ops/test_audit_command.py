@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import threading
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,11 +17,14 @@ from ingestion.clock import SystemClock
 from ingestion.database import Database
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.values import Edition
+from ingestion.sources.files import FilesSource
 from ops.opening import DATA_FILE
 from retrieval.index.embedded import EmbeddedIndex
 from retrieval.index.port import IndexedChunk
 from tests.unit.ops.conftest import Run
 from tests.unit.ops.test_cli_work import Up, settle
+from workers.outcomes import ignore
+from workers.reconcile import Reconciler
 
 
 @dataclass
@@ -198,3 +202,24 @@ def test_beside_a_daemon_which_does_the_work(run: Run, data: Path, tmp_path: Pat
         stores.ledger.database.close()
     finally:
         assert daemon.end(signal.SIGTERM) == 0
+
+
+def test_beside_roles_which_leave_no_note(
+    run: Run, stores: Stores, handbook: Path, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A watcher on another machine is about to tell of an edit; and it keeps no other sources."""
+    monkeypatch.setenv("HEADWATER_BROKER__URL", "redis://127.0.0.1:1/0")
+    clock = SystemClock()
+    watcher = Reconciler(
+        stores.ledger, clock, listener=ignore, send=lambda ids: None, missed=lambda source, number: None
+    )
+    source = FilesSource("handbook", handbook, clock=clock)
+    (handbook / "pay.md").write_text("# Pay\n\nWages arrive on the 26th.\n")
+    telling = threading.Timer(0.5, lambda: watcher.list_source(source))
+    telling.start()
+    assert run("audit").output.startswith("No drift")
+    telling.join()
+    other = config.with_name("other")
+    other.mkdir()
+    config.write_text(f'[[sources]]\nroot = "{handbook}"\n[[sources]]\nroot = "{other}"\nname = "b"\n')
+    assert "does not keep b" in run("audit", code=2).output
