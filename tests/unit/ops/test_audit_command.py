@@ -182,7 +182,7 @@ def test_without_data_or_with_another_model(run: Run, monkeypatch: pytest.Monkey
     run("sync")
     monkeypatch.setenv("HEADWATER_EMBEDDING__MODEL", "all-MiniLM-L6-v2")
     assert run("audit").output.startswith("No drift")
-    assert "another embedding model" in run("audit --deep", code=2).stderr
+    assert "No drift" in run("audit --deep").output  # by the model that made the index
 
 
 def test_beside_a_daemon_which_does_the_work(run: Run, data: Path, tmp_path: Path, handbook: Path) -> None:
