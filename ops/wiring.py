@@ -182,12 +182,14 @@ def make_pipeline(
     waiting: Waiting = lambda lane: 0,
     lost_messages: Callable[[], bool] = lambda: False,
     able: Able = lambda: True,
+    watches: bool = True,
 ) -> Pipeline:
     """``stopping`` is called before each slice that is embedded, and raises to end an attempt early.
 
     ``absent`` is told what workers did not find; without one it is judged at once. ``threads``: those of the
     bulk lane, in all processes together. What is known of the broker comes from ``waiting`` and
-    ``lost_messages``. ``able``: whether anything may be claimed, once the model is loaded.
+    ``lost_messages``. ``able``: whether anything may be claimed, once the model is loaded. ``watches``:
+    whether this process sees the sources.
     """
     dispatcher = Dispatcher(
         parts.ledger,
@@ -223,6 +225,7 @@ def make_pipeline(
         parts.sources,
         able=able,
         lost_messages=lost_messages,
+        watches=watches,
     )
     return Pipeline(work, reconciler, dispatcher)
 

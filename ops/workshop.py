@@ -158,6 +158,7 @@ class Workshop:
             waiting=lambda lane: self.messenger.waiting(lane),
             lost_messages=lambda: self.messenger.lost_messages(),
             able=lambda: not self._stopping.is_set(),
+            watches=False,
         )
 
     def _send(self, lane: Lane, document_ids: Sequence[int], edition_id: int | None = None, /) -> None:

@@ -117,6 +117,7 @@ class Rig:
         wrap_source: Callable[[SourcePort], SourcePort] = lambda source: source,
         drafter: Drafter | None = None,
         index: Index | None = None,
+        watches: bool = True,
     ) -> None:
         """``index``: where it is not the embedded one in the same file."""
         self.clock = clock or ShiftedClock()
@@ -157,6 +158,7 @@ class Rig:
             self.upkeep,
             self.reconciler,
             self.sources,
+            watches=watches,
         )
         self.searcher = Searcher(
             self.ledger,

@@ -29,7 +29,8 @@ class PipelineWork:
 
     While the embedder of an edition would not answer at once, nothing is claimed in it: a lease must not
     run out, nor a thread be taken, while a model is being loaded. ``able``: whether anything may be claimed
-    at all. ``lost_messages`` says whether the broker has lost what it was sent.
+    at all. ``lost_messages`` says whether the broker has lost what it was sent. ``watches``: whether it is
+    this process that sees the sources; where another one does, this one's audit does not judge by them.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class PipelineWork:
         *,
         able: Able = lambda: True,
         lost_messages: Callable[[], bool] = lambda: False,
+        watches: bool = True,
     ) -> None:
         self._ledger = ledger
         self._equipment = equipment
@@ -57,6 +59,7 @@ class PipelineWork:
         self._refreshers: dict[int, tuple[Equipped, Refresher]] = {}
         self._able = able
         self._lost_messages = lost_messages
+        self._watches = watches
         self._postponed = False
         self._lost = False
         self._lock = threading.Lock()
@@ -135,11 +138,16 @@ class PipelineWork:
         self._upkeep.trim()
 
     def audit(self) -> None:
-        """Compare sources, ledger and index, and have mended what differs; not more often than is due."""
+        """Compare sources, ledger and index, and have mended what differs; not more often than is due.
+
+        Sources only where this process watches them: elsewhere an empty folder may lie in the place of a
+        mount, and whoever watches lists them anyway.
+        """
+        sources = self._sources if self._watches else {}
         for one in [self._equipment.live, *self._equipment.others]:
             # What this process knows of editions may be a minute old, and the one before may take an hour.
             if is_fed(self._ledger, one.edition) and self._upkeep.audit_is_due(one.edition):
-                auditor = self._upkeep.auditor(self._reconciler, self._sources, self.list_source)
+                auditor = self._upkeep.auditor(self._reconciler, sources, self.list_source)
                 tell(*auditor.audit(one.edition, repair=True))
 
     def list_source(self, name: str) -> None:

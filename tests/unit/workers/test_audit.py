@@ -67,10 +67,13 @@ def _weaviate(request: pytest.FixtureRequest) -> Index:
     return WeaviateIndex(server.url, grpc_port=server.grpc_port, api_key=server.api_key, prefix=prefix)
 
 
-def opened(folder: Path, ledger: Path, index: Index, clock: ShiftedClock | None = None) -> Rig:
+def opened(
+    folder: Path, ledger: Path, index: Index, clock: ShiftedClock | None = None, *, watches: bool = True
+) -> Rig:
     """A process on these stores."""
     clock = clock or ShiftedClock()
-    rig = Rig(Database.file(ledger), [FilesSource(SOURCE, folder, clock=clock)], clock=clock, index=index)
+    source = FilesSource(SOURCE, folder, clock=clock)
+    rig = Rig(Database.file(ledger), [source], clock=clock, index=index, watches=watches)
     rig.recover()
     return rig
 
@@ -528,3 +531,27 @@ def test_a_document_that_the_watcher_is_about_to_tell_of_is_no_drift(rig: Rig, f
     audit, _ = auditor.audit(rig.edition, repair=False)
     soon.join()
     assert audit.clean
+
+
+def test_an_empty_folder_in_the_place_of_a_mount_holds_nothing_where_nobody_watches(
+    rig: Rig, folder: Path, tmp_path: Path
+) -> None:
+    """The schedule of a host that has no use for the sources."""
+    folder.rename(tmp_path / "mount")
+    folder.mkdir()
+    elsewhere = opened(
+        folder,
+        tmp_path / "ledger.sqlite",
+        rig.index,
+        rig.clock,  # type: ignore[arg-type]
+        watches=False,
+    )
+    elsewhere.index.upsert(rig.edition.name, [stray()])
+    before = elsewhere.states()
+    elsewhere.work.audit()
+    latest = elsewhere.ledger.audits.latest(rig.edition)
+    assert latest is not None
+    assert latest.found == latest.mended == {Drift.CHUNK_UNKNOWN: 1}
+    assert elsewhere.states() == before
+    assert "held" not in before.values()
+    elsewhere.ledger.database.close()
