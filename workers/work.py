@@ -63,6 +63,7 @@ class PipelineWork:
         self._postponed = False
         self._lost = False
         self._lock = threading.Lock()
+        self._auditing = threading.Lock()
         self._listing: set[str] = set()
         self._asked: set[str] = set()  # to be listed, again where that is under way
         self._unlisted: set[str] = set()
@@ -140,15 +141,22 @@ class PipelineWork:
     def audit(self) -> None:
         """Compare sources, ledger and index, and have mended what differs; not more often than is due.
 
-        Sources only where this process watches them: elsewhere an empty folder may lie in the place of a
-        mount, and whoever watches lists them anyway.
+        One at a time, in all processes: whoever comes while one is under way, as a message that is sent
+        again, goes away. Sources only where this process watches them: elsewhere an empty folder may lie in
+        the place of a mount, and whoever watches lists them anyway.
         """
-        sources = self._sources if self._watches else {}
-        for one in [self._equipment.live, *self._equipment.others]:
-            # What this process knows of editions may be a minute old, and the one before may take an hour.
-            if is_fed(self._ledger, one.edition) and self._upkeep.audit_is_due(one.edition):
-                auditor = self._upkeep.auditor(self._reconciler, sources, self.list_source)
-                tell(*auditor.audit(one.edition, repair=True))
+        if not self._auditing.acquire(blocking=False):
+            return
+        try:
+            begun = self._ledger.audits.begin()
+            if begun is None:
+                return
+            try:
+                self._audit_what_is_due()
+            finally:
+                self._ledger.audits.end(begun)
+        finally:
+            self._auditing.release()
 
     def list_source(self, name: str) -> None:
         """Look at a whole source; if the ledger cannot be written now, at the next dispatch.
@@ -170,6 +178,14 @@ class PipelineWork:
                 self._listing.discard(name)
                 self._unlisted |= {name} & self._asked  # somebody else's ask is not lost
             raise
+
+    def _audit_what_is_due(self) -> None:
+        sources = self._sources if self._watches else {}
+        for one in [self._equipment.live, *self._equipment.others]:
+            # What this process knows of editions may be a minute old, and the one before may take an hour.
+            if is_fed(self._ledger, one.edition) and self._upkeep.audit_is_due(one.edition):
+                auditor = self._upkeep.auditor(self._reconciler, sources, self.list_source)
+                tell(*auditor.audit(one.edition, repair=True))
 
     def _wanted(self, edition_id: int | None) -> Equipped | None:
         one = self._equipment.of(edition_id)

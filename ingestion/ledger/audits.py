@@ -15,12 +15,13 @@ from ingestion.buckets import Tally, tallied
 from ingestion.clock import Clock
 from ingestion.database import Database
 from ingestion.ledger.sql import among, slices
-from ingestion.ledger.tables import audits, chunks, documents, is_marked
+from ingestion.ledger.tables import audits, chunks, documents, installation, is_marked
 from ingestion.ledger.values import Edition
 from ingestion.records import Drift
 
 PAGE = 5_000  # rows a transaction
 KEPT = 100  # audits of an edition
+LONGEST_S = 3600.0  # after that an audit counts as one that died
 
 _alive = sa.and_(chunks.c.born.is_not(None), chunks.c.died.is_(None))
 _of_edition = chunks.c.edition_id == sa.bindparam("edition")
@@ -50,6 +51,13 @@ _last_too_many = (
     .offset(KEPT)
     .scalar_subquery()
 )
+_begun_at = installation.c.audit_begun_at
+_BEGIN = (
+    sa.update(installation)
+    .where(sa.or_(_begun_at.is_(None), ~_begun_at.between(sa.bindparam("since"), sa.bindparam("now"))))
+    .values(audit_begun_at=sa.bindparam("now"))
+)
+_END = sa.update(installation).where(_begun_at == sa.bindparam("begun")).values(audit_begun_at=None)
 _TRIM = sa.delete(audits).where(_OF_NAME, audits.c.id <= _last_too_many)
 
 
@@ -134,6 +142,18 @@ class Audits:
         with self._database.read() as connection:
             rows = connection.execute(_NAMES, {"ids": list(document_ids)})
             return sorted(f"{source}/{uri}" for source, uri in rows)
+
+    def begin(self) -> float | None:
+        """Claim the audit of the schedule; None while another process has it, but for LONGEST_S at most."""
+        with self._database.write() as connection:
+            now = self._database.now(connection, self._clock)
+            claimed = connection.execute(_BEGIN, {"now": now, "since": now - LONGEST_S}).rowcount
+        return now if claimed else None
+
+    def end(self, begun: float) -> None:
+        """Let go of what ``begin`` returned, unless it is somebody else's by now."""
+        with self._database.write() as connection:
+            connection.execute(_END, {"begun": begun})
 
     def record(self, audit: Audit) -> None:
         """Keep what an audit found, for status and metrics; the oldest ones go."""

@@ -226,3 +226,11 @@ audits = sa.Table(
     sa.Column("mended", sa.JSON, nullable=False),
     sa.Column("faults", sa.JSON, nullable=False),
 )
+
+# One row.
+installation = sa.Table(
+    "installation",
+    metadata,
+    sa.Column("ledger_id", sa.String, primary_key=True),  # random: tells this ledger from any other
+    sa.Column("audit_begun_at", sa.Float),  # by the schedule; empty: none is under way
+)

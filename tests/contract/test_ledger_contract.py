@@ -9,7 +9,7 @@ import pytest
 from ingestion.buckets import tallied
 from ingestion.database import Database
 from ingestion.errors import WrongEdition
-from ingestion.ledger.audits import KEPT, Audit
+from ingestion.ledger.audits import KEPT, LONGEST_S, Audit
 from ingestion.ledger.claims import LONGEST_DELAY_S
 from ingestion.ledger.dropping import drop
 from ingestion.ledger.publishing import HISTORY
@@ -869,6 +869,25 @@ def test_marked_chunks_are_distrusted_by_every_document_until_they_are_swept(des
     assert distrusted(desk.edition, ["same"]) == [marked]
     desk.publications.forget(desk.known())
     assert distrusted(desk.edition, ["same"]) == []
+
+
+def test_one_audit_at_a_time_is_begun(desk: Desk) -> None:
+    audits = desk.ledger.audits
+    first = audits.begin()
+    assert first is not None
+    assert audits.begin() is None
+    audits.end(first)
+    second = audits.begin()
+    assert second is not None
+    desk.clock.at += LONGEST_S - 1.0
+    assert audits.begin() is None
+    desk.clock.at += 2.0
+    third = audits.begin()
+    assert third is not None
+    audits.end(second)  # it was long given up
+    assert audits.begin() is None
+    desk.clock.at -= 10 * LONGEST_S  # one of the future says nothing
+    assert audits.begin() is not None
 
 
 def test_what_audits_found_is_kept_and_the_oldest_forgotten(desk: Desk) -> None:

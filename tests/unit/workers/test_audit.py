@@ -19,6 +19,7 @@ import pytest
 from ingestion.buckets import bucket_of
 from ingestion.database import Database
 from ingestion.errors import EditionMissing, IndexUnavailable
+from ingestion.ledger.audits import LONGEST_S
 from ingestion.ledger.values import Placed, Staging
 from ingestion.records import Drift
 from ingestion.sources.files import FilesSource
@@ -489,6 +490,60 @@ def test_the_schedule_audits_when_it_is_due_and_keeps_what_it_found(rig: Rig) ->
     rig.work.audit()
     second = rig.ledger.audits.latest(rig.edition)
     assert second is not None and second != first and second.clean
+
+
+class Slow:
+    """An index that takes its time to count."""
+
+    def __init__(self, inner: Index) -> None:
+        self._inner = inner
+        self.begun, self.go_on = threading.Event(), threading.Event()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._inner, name)
+
+    def buckets(self, edition: str) -> object:
+        self.begun.set()
+        assert self.go_on.wait(60.0)
+        return self._inner.buckets(edition)
+
+
+def test_one_audit_at_a_time_in_all_processes(folder: Path, tmp_path: Path) -> None:
+    """However often it is asked for; one that died is done again after an hour."""
+    slow = Slow(EmbeddedIndex(Database.file(tmp_path / "index.sqlite")))
+    one = opened(folder, tmp_path / "ledger.sqlite", slow)  # type: ignore[arg-type]
+    other = opened(folder, tmp_path / "ledger.sqlite", slow._inner, one.clock)  # type: ignore[arg-type]
+    one.sync()
+    under_way = threading.Thread(target=one.work.audit)
+    under_way.start()
+    try:
+        assert slow.begun.wait(60.0)
+        one.work.audit()
+        other.work.audit()
+        assert one.ledger.audits.latest(one.edition) is None
+        one.advance(LONGEST_S + 1.0)
+        one.work.audit()
+        assert one.ledger.audits.latest(one.edition) is None
+        other.work.audit()
+        found_by_other = one.ledger.audits.latest(one.edition)
+        assert found_by_other is not None
+    finally:
+        slow.go_on.set()
+        under_way.join()
+    assert one.ledger.audits.latest(one.edition) != found_by_other
+    for rig in (one, other):
+        rig.ledger.database.close()
+
+
+def test_an_audit_that_fails_is_tried_again_when_it_is_asked_for(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.upkeep, "_index", Away(rig.index))
+        with pytest.raises(IndexUnavailable):
+            rig.work.audit()
+    rig.work.audit()
+    assert rig.ledger.audits.latest(rig.edition) is not None
 
 
 def test_a_full_index_is_used_by_a_ledger_that_begins_anew(
