@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from ingestion.database import Database
 from ingestion.errors import Misconfigured
+from ingestion.ledger.installation import ledger_id
 from ops.doctor_machine import NETWORK, file_system
 from ops.secret_file import read_secret
 from ops.settings import IndexSettings, Settings
@@ -24,7 +25,7 @@ _TOLERATED = frozenset({"9p"})
 
 
 def make_index(settings: Settings, database: Database) -> Index:
-    """Opens no edition. Raises Misconfigured for a key that cannot be read."""
+    """Opens no edition. ``database``: a ledger's. Raises Misconfigured for a key that cannot be read."""
     index = settings.index
     if index.kind == "embedded" or index.url is None:
         return EmbeddedIndex(database)
@@ -36,6 +37,7 @@ def make_index(settings: Settings, database: Database) -> Index:
         api_key=_api_key(index),
         prefix=index.prefix,
         timeout_s=index.timeout_s,
+        ledger_id=ledger_id(database),
     )
 
 

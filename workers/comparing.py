@@ -64,15 +64,17 @@ class Comparison:
         """Whether there is anything to compare. Without its edition, an index lacks every chunk; but one that
         has ended meanwhile is gone for good.
 
-        Raises IndexUnavailable where the index as a whole is away: that says nothing about its editions.
+        Raises IndexUnavailable where the index as a whole is away: that says nothing about its editions. To
+        mend, raises Misconfigured for an edition that is none of this ledger's.
         """
-        if not self._is_gone():
-            return True
-        if not is_fed(self._ledger, self._edition):
+        gone = self._is_gone()
+        if gone and not is_fed(self._ledger, self._edition):
             return False
-        self._findings.note(Drift.EDITION_MISSING, 1, mended=self._repair)
-        if self._repair:
+        if gone:
+            self._findings.note(Drift.EDITION_MISSING, 1, mended=self._repair)
+        if self._repair:  # what is there, too: it is not to be another ledger's
             self._index.create(self._edition.name, self._edition.dimensions)
+        if self._repair or not gone:
             return True
         self._findings.note(Drift.CHUNK_MISSING, self._ledger.audits.count_live(self._edition), mended=False)
         return False

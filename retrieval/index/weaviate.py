@@ -33,6 +33,7 @@ from retrieval.index.weaviate_collections import (
     collection_schema,
     differences,
     recorded_dimensions,
+    recorded_ledger,
 )
 from retrieval.index.weaviate_held import Held
 from retrieval.index.weaviate_search import MOST_HITS, Searching, count
@@ -47,8 +48,10 @@ SPARE = 100  # chunks beside one a digest that a question for vectors may bring
 class WeaviateIndex:
     """The port's promises, kept by one Weaviate. ``prefix`` sets installations in one server apart.
 
-    ``timeout_s`` bounds a question; a write may take three times as long. Raises Misconfigured for an
-    address or a prefix that cannot be one; nothing is opened before it is needed.
+    ``timeout_s`` bounds a question; a write may take three times as long. ``ledger_id`` tells whose the
+    collections are: one of another ledger is neither used nor dropped, because the chunks that one ledger
+    does not know are the other's. Raises Misconfigured for an address or a prefix that cannot be one;
+    nothing is opened before it is needed.
     """
 
     def __init__(
@@ -59,7 +62,9 @@ class WeaviateIndex:
         api_key: str | None = None,
         prefix: str = "Headwater",
         timeout_s: float = 10.0,
+        ledger_id: str | None = None,
     ) -> None:
+        self._ledger_id = ledger_id
         self._prefix = checked_prefix(prefix)
         self._wire = Wire(Address.of(url, grpc_port), api_key, timeout_s)
         self._dimensions: dict[str, int] = {}  # by edition, as last seen here
@@ -68,15 +73,17 @@ class WeaviateIndex:
 
     def create(self, edition: str, dimensions: int) -> None:
         """As the port says. Raises Misconfigured, too: the key, the server's release or settings, or a
-        collection of another shape."""
+        collection of another shape or another ledger. One that says nothing of a ledger is this one's from
+        now on."""
         held = self._collection(edition)
         if held is None:
             raise Misconfigured(f"{edition!r} cannot name an edition: lower-case letters, digits, _ and -.")
         try:
             self._check_server()
-            schema = collection_schema(held.name, edition, dimensions)
+            schema = collection_schema(held.name, edition, dimensions, self._ledger_id)
             found = held.schema() or self._made(held, schema)
-            _check_shape(edition, schema, found)
+            _check_shape(edition, schema | _whose(found, edition, dimensions), found)
+            self._make_own(held, schema, found)
             self._check_most_hits(held)
         except KeyRefused as refusal:
             raise Misconfigured(refusal.message, hint=refusal.hint) from refusal
@@ -85,7 +92,7 @@ class WeaviateIndex:
     def drop(self, edition: str) -> None:
         self._dimensions.pop(edition, None)
         held = self._collection(edition)
-        if held is not None:
+        if held is not None and not self._is_of_another(held.schema()):
             self._wire.change("DELETE", f"/schema/{held.name}")
 
     def upsert(self, edition: str, chunks: Sequence[IndexedChunk]) -> None:
@@ -225,6 +232,22 @@ class WeaviateIndex:
             )
         return found
 
+    def _is_of_another(self, found: dict[str, Any] | None) -> bool:
+        ledger_id = None if found is None else recorded_ledger(found)
+        return None not in (ledger_id, self._ledger_id) and ledger_id != self._ledger_id
+
+    def _make_own(self, held: Held, schema: dict[str, Any], found: dict[str, Any]) -> None:
+        """Have the collection say whose it is, where it does not. Raises Misconfigured for another's."""
+        if self._ledger_id is not None and recorded_ledger(found) is None:
+            self._wire.change("PUT", f"/schema/{held.name}", found | {"description": schema["description"]})
+            found = held.schema() or found
+        if self._is_of_another(found):
+            raise Misconfigured(
+                f"The collection {held.name} in Weaviate belongs to another ledger; nothing was changed.",
+                hint="Set another index.prefix for this one. If that ledger is lost for good, delete the "
+                "collection and start again: it is filled anew.",
+            )
+
     def _check_most_hits(self, held: Held) -> None:
         """A deep search must not be the first to find out that the server was set to give less."""
         from retrieval.index import weaviate_messages as messages
@@ -239,6 +262,12 @@ class WeaviateIndex:
                 f"Weaviate at {self._wire.address.shown} gives fewer than {MOST_HITS} results.",
                 hint=f"Start it with QUERY_MAXIMUM_RESULTS={MOST_HITS} or more, as it comes.",
             ) from doubt
+
+
+def _whose(found: dict[str, Any], edition: str, dimensions: int) -> dict[str, Any]:
+    """The record as it should be, but for the ledger, which is as it is."""
+    schema = collection_schema("", edition, dimensions, recorded_ledger(found))
+    return {"description": schema["description"]}
 
 
 def _check_shape(edition: str, wanted: dict[str, Any], found: dict[str, Any]) -> None:

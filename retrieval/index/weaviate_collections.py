@@ -49,8 +49,10 @@ def collection_name(prefix: str, edition: str) -> str | None:
     return f"{prefix}_{edition.replace('_', '__').replace('-', '_m')}"
 
 
-def collection_schema(name: str, edition: str, dimensions: int) -> dict[str, Any]:
-    """The collection as Weaviate's REST interface takes it.
+def collection_schema(
+    name: str, edition: str, dimensions: int, ledger_id: str | None = None
+) -> dict[str, Any]:
+    """The collection as Weaviate's REST interface takes it; ``ledger_id``: whose it is.
 
     Vectors are of length one, so the dot product is the cosine; with "cosine" Weaviate would hold them
     normalised once more, not as they were given. ``words`` is what is searched by words: the stems of heading
@@ -58,7 +60,7 @@ def collection_schema(name: str, edition: str, dimensions: int) -> dict[str, Any
     """
     return {
         "class": name,
-        "description": _record(edition, dimensions),
+        "description": _record(edition, dimensions, ledger_id),
         "vectorizer": "none",
         "vectorIndexType": "hnsw",
         "vectorIndexConfig": {
@@ -90,11 +92,17 @@ def collection_schema(name: str, edition: str, dimensions: int) -> dict[str, Any
 def recorded_dimensions(found: Mapping[str, Any]) -> int | None:
     """The length of its vectors; None if the collection is none of ours. Weaviate itself keeps it with
     the first vector only."""
+    record = _recorded(found)
     try:
-        record = json.loads(found.get("description") or "")["headwater"]
         return int(record["dimensions"]) if record["layout"] == LAYOUT else None
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def recorded_ledger(found: Mapping[str, Any]) -> str | None:
+    """The id of the ledger that it belongs to; None where it says nothing of that."""
+    ledger_id = _recorded(found).get("ledger")
+    return ledger_id if isinstance(ledger_id, str) else None
 
 
 def differences(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
@@ -116,8 +124,17 @@ def _by_name(properties: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {one["name"]: one for one in properties}
 
 
-def _record(edition: str, dimensions: int) -> str:
-    return json.dumps({"headwater": {"layout": LAYOUT, "edition": edition, "dimensions": dimensions}})
+def _record(edition: str, dimensions: int, ledger_id: str | None) -> str:
+    record = {"layout": LAYOUT, "edition": edition, "dimensions": dimensions}
+    return json.dumps({"headwater": record if ledger_id is None else {**record, "ledger": ledger_id}})
+
+
+def _recorded(found: Mapping[str, Any]) -> Mapping[str, Any]:
+    try:
+        record = json.loads(found.get("description") or "")["headwater"]
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def _text(name: str, tokenization: str, *, filterable: bool = False, searchable: bool = False) -> Any:

@@ -6,17 +6,23 @@ import contextlib
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ingestion.clock import SystemClock
+from ingestion.database import Database
 from ingestion.errors import EditionMissing, IndexRejected, IndexUnavailable, Misconfigured, WrongEdition
+from ingestion.ledger.ledger import Ledger
+from ops.settings import load
+from ops.stores import make_index
 from retrieval.index import weaviate_write
-from retrieval.index.port import IndexedChunk, IndexQuery
+from retrieval.index.port import Index, IndexedChunk, IndexQuery
 from retrieval.index.weaviate import WeaviateIndex
 from retrieval.index.weaviate_collections import collection_schema
+from tests.rig import Rig
 from tests.servers.process import NotInstalled, free_port, missing
 from tests.servers.weaviate import Weaviate, admin, collections, serving
 
@@ -91,6 +97,81 @@ class TestSharing:
         index.close()
         index.close()
         assert index.count(EDITION) == 0
+
+
+class TestLedgers:
+    """Two ledgers on one prefix: an audit of either would delete what the other knows."""
+
+    @pytest.fixture
+    def open_for(self, weaviate: Weaviate, weaviate_prefix: str) -> Iterator[Callable[[], Index]]:
+        """An index as the settings of one more ledger make it."""
+        assert weaviate.api_key is not None
+        settings = load(
+            environ={
+                "HEADWATER_INDEX__KIND": "weaviate",
+                "HEADWATER_INDEX__URL": weaviate.url,
+                "HEADWATER_INDEX__GRPC_PORT": str(weaviate.grpc_port),
+                "HEADWATER_INDEX__API_KEY": weaviate.api_key,
+                "HEADWATER_INDEX__PREFIX": weaviate_prefix,
+            }
+        )
+        with contextlib.ExitStack() as undo:
+
+            def open_for() -> Index:
+                database = Database.in_memory()
+                undo.callback(database.close)
+                Ledger(database, SystemClock())
+                index = make_index(settings, database)
+                undo.callback(index.close)
+                return index
+
+            yield open_for
+
+    def test_a_collection_of_another_ledger_is_neither_used_nor_dropped(
+        self, open_for: Callable[[], Index], weaviate: Weaviate, weaviate_prefix: str
+    ) -> None:
+        (one,) = ids(1)
+        production, staging = open_for(), open_for()
+        production.create(EDITION, DIMENSIONS)
+        production.create(EDITION, DIMENSIONS)
+        production.upsert(EDITION, [chunk(one)])
+        with pytest.raises(Misconfigured, match="belongs to another ledger") as caught:
+            staging.create(EDITION, DIMENSIONS)
+        assert "index.prefix" in caught.value.hint
+        staging.drop(EDITION)
+        assert production.present(EDITION, [one]) == {one}
+        production.drop(EDITION)
+        assert collections(weaviate, weaviate_prefix) == []
+        staging.create(EDITION, DIMENSIONS)
+
+    def test_one_made_before_it_was_written_down_is_taken_over_once(
+        self, index: WeaviateIndex, open_for: Callable[[], Index]
+    ) -> None:
+        (one,) = ids(1)
+        index.upsert(EDITION, [chunk(one)])
+        own, other = open_for(), open_for()
+        own.create(EDITION, DIMENSIONS)
+        own.create(EDITION, DIMENSIONS)
+        assert own.present(EDITION, [one]) == {one}
+        assert np.array_equal(own.vectors(EDITION, [one])[one], chunk(one).vector)
+        with pytest.raises(Misconfigured, match="belongs to another ledger"):
+            other.create(EDITION, DIMENSIONS)
+
+    def test_an_audit_deletes_nothing_of_another_ledger(
+        self, open_for: Callable[[], Index], tmp_path: Path
+    ) -> None:
+        """Which may have come to be there since the start."""
+        (one,) = ids(1)
+        rig = Rig(Database.file(tmp_path / "staging.sqlite"), [], index=open_for())
+        rig.index.drop(rig.edition.name)
+        production = open_for()
+        production.create(rig.edition.name, rig.edition.dimensions)
+        vector = np.eye(rig.edition.dimensions, dtype=np.float32)[0]
+        production.upsert(rig.edition.name, [IndexedChunk(one, "notes", "d", "", "text", vector)])
+        with pytest.raises(Misconfigured, match="belongs to another ledger"):
+            rig.audit()
+        assert production.count(rig.edition.name) == 1
+        rig.ledger.database.close()
 
 
 class TestShape:

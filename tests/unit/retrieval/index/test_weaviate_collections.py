@@ -7,6 +7,7 @@ from retrieval.index.weaviate_collections import (
     collection_schema,
     differences,
     recorded_dimensions,
+    recorded_ledger,
 )
 from retrieval.index.words import QueryReader
 
@@ -29,6 +30,15 @@ def test_a_collection_does_not_differ_from_itself() -> None:
     found = wanted | {"shardingConfig": {}, "properties": [*reversed(wanted["properties"])]}
     assert differences(wanted, found) == []
     assert recorded_dimensions(found) == 8
+
+
+def test_what_is_recorded_is_read_and_nothing_else() -> None:
+    wanted = collection_schema("A_e", "e", 8, "one")
+    assert (recorded_dimensions(wanted), recorded_ledger(wanted)) == (8, "one")
+    assert recorded_ledger(collection_schema("A_e", "e", 8)) is None
+    for description in ("", "mine", "[]", '{"headwater": 1}', '{"headwater": {"ledger": 1}}', None):
+        found = wanted | {"description": description}
+        assert (recorded_dimensions(found), recorded_ledger(found)) == (None, None)
 
 
 def test_differences_name_the_place_and_both_values() -> None:
