@@ -48,11 +48,13 @@ class Auditor:
         *,
         repair: bool,
         deep: bool = False,
+        cautious: bool = False,
         embed: EmbedTexts | None = None,
     ) -> tuple[Audit, Findings]:
         """Compare everything once. Without ``repair`` nothing is changed, but for the record of it.
 
-        ``deep`` checks the text and vector of every chunk, with ``embed`` by embedding it anew.
+        ``deep`` checks the text and vector of every chunk, with ``embed`` by embedding it anew. ``cautious``,
+        for when nobody asked for it, deletes nothing where it may be the ledger that lacks.
 
         Raises IndexUnavailable, LedgerUnavailable or, with ``embed``, EmbedderUnavailable; what was mended
         stays so, and nothing is recorded.
@@ -60,7 +62,13 @@ class Auditor:
         findings = Findings()
         started_at = self.ledger.now()
         comparison = Comparison(
-            self.ledger, self.index, edition, findings, repair=repair, embed=embed if deep else None
+            self.ledger,
+            self.index,
+            edition,
+            findings,
+            repair=repair,
+            cautious=cautious,
+            embed=embed if deep else None,
         )
         latest = self.ledger.audits.latest(edition)
         contents_to = latest.contents_to if latest else ""
@@ -107,3 +115,5 @@ def tell(audit: Audit, findings: Findings) -> None:
     if audit.found:
         numbers = ", ".join(f"{kind} {number:,}" for kind, number in sorted(audit.found.items()))
         log.warning("the audit found drift (%s); %s documents are made again", numbers, findings.documents)
+    if findings.left:
+        log.warning("%s. To have them deleted: headwater audit --repair", findings.left)

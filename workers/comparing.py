@@ -39,7 +39,8 @@ Element = TypeVar("Element")
 class Comparison:
     """One comparison of one edition; what it comes upon goes into ``findings``.
 
-    ``embed`` embeds texts anew, to compare the vectors with.
+    ``embed`` embeds texts anew, to compare the vectors with. ``cautious``: nothing is deleted where it may
+    be the ledger that lacks: while a source was never listed, or what is unknown outnumbers what is known.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Comparison:
         findings: Findings,
         *,
         repair: bool,
+        cautious: bool = False,
         embed: EmbedTexts | None = None,
     ) -> None:
         self._ledger = ledger
@@ -57,6 +59,7 @@ class Comparison:
         self._edition = edition
         self._findings = findings
         self._repair = repair
+        self._cautious = cautious
         self._embed = embed
         self._noted: set[str] = set()  # wrong ones, so that each counts once
 
@@ -82,9 +85,12 @@ class Comparison:
     def ids(self) -> None:
         """Which chunks are held, and under which digest."""
         held = self._index.buckets(self._edition.name)
-        where = differing(held, self._ledger.audits.buckets(self._edition))
+        ours = self._ledger.audits.buckets(self._edition)
+        where = differing(held, ours)
         if where:
-            self._judge_held(where)
+            unknown = self._judge_held(where)
+            if unknown and self._repair:
+                self._delete_unknown(where, unknown, known=sum(tally.count for tally in ours.values()))
             self._judge_live(where)
 
     def contents(self, after: str, at_most: int | None) -> str:
@@ -108,21 +114,45 @@ class Comparison:
                 return False
         return True
 
-    def _judge_held(self, where: set[int]) -> None:
-        name = self._edition.name
-        listed = (one for one in self._index.ids(name) if bucket_of(one[0]) in where)
-        for some in slices(listed):
+    def _judge_held(self, where: set[int]) -> int:
+        """Returns how many are held that nobody knows."""
+        number = 0
+        for some in self._listed(where):
             known = self._ledger.audits.known(self._edition, [chunk_id for chunk_id, _ in some])
-            unknown = [chunk_id for chunk_id, _ in some if chunk_id not in known]
-            # What was swept since the listing is known no more either, and not held any longer.
-            unknown = sorted(self._index.present(name, unknown)) if unknown else []
-            if unknown and self._repair:
-                self._index.delete(name, unknown)
-            self._findings.note(Drift.CHUNK_UNKNOWN, len(unknown), mended=self._repair)
+            unknown = self._unknown(some, known)
+            number += len(unknown)
+            self._findings.note(Drift.CHUNK_UNKNOWN, len(unknown), mended=False)
             self._findings.show(Drift.CHUNK_UNKNOWN, unknown)
             held = {chunk_id: digest for chunk_id, digest in some if chunk_id in known}
             wrong = [chunk_id for chunk_id, digest in held.items() if known[chunk_id].digest != digest]
             self._note_wrong(Drift.CHUNK_TEXT, wrong)
+        return number
+
+    def _delete_unknown(self, where: set[int], number: int, *, known: int) -> None:
+        """In a second look at the index: only once all of them are counted, it is clear whether to."""
+        if self._cautious and (why := self._why_not_delete(number, known)):
+            self._findings.left = f"{number:,} chunks that the ledger does not know are left: {why}"
+            return
+        for some in self._listed(where):
+            rows = self._ledger.audits.known(self._edition, [chunk_id for chunk_id, _ in some])
+            if unknown := self._unknown(some, rows):
+                self._index.delete(self._edition.name, unknown)
+                self._findings.mended[Drift.CHUNK_UNKNOWN] += len(unknown)
+
+    def _why_not_delete(self, unknown: int, known: int) -> str:
+        unlisted = [one.name for one in self._ledger.sources.all() if one.active and one.listed_at is None]
+        if unlisted:
+            return f"{', '.join(unlisted)} was never listed"
+        return f"it knows only {known:,}" if unknown > known else ""
+
+    def _listed(self, where: set[int]) -> Iterator[list[tuple[str, str]]]:
+        """(chunk id, digest) of what the index holds in these buckets."""
+        return slices(one for one in self._index.ids(self._edition.name) if bucket_of(one[0]) in where)
+
+    def _unknown(self, some: Sequence[tuple[str, str]], known: Mapping[str, object]) -> list[str]:
+        unknown = [chunk_id for chunk_id, _ in some if chunk_id not in known]
+        # What was swept since the listing is known no more either, and not held any longer.
+        return sorted(self._index.present(self._edition.name, unknown)) if unknown else []
 
     def _judge_live(self, where: set[int]) -> None:
         live = (

@@ -14,13 +14,14 @@ EXAMPLES = 5  # of each kind
 @dataclass(slots=True)
 class Findings:
     """``mended``: deleted, made, looked at again, or marked and on its way. ``documents``: how many are
-    processed again that were not already waiting for it."""
+    processed again that were not already waiting for it. ``left``: what was not deleted, and why not."""
 
     found: Counter[Drift] = field(default_factory=Counter)
     mended: Counter[Drift] = field(default_factory=Counter)
     examples: dict[Drift, list[str]] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
     documents: int = 0
+    left: str = ""
 
     def note(self, kind: Drift, number: int, *, mended: bool) -> None:
         if number:

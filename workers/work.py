@@ -185,7 +185,7 @@ class PipelineWork:
             # What this process knows of editions may be a minute old, and the one before may take an hour.
             if is_fed(self._ledger, one.edition) and self._upkeep.audit_is_due(one.edition):
                 auditor = self._upkeep.auditor(self._reconciler, sources, self.list_source)
-                tell(*auditor.audit(one.edition, repair=True))
+                tell(*auditor.audit(one.edition, repair=True, cautious=True))
 
     def _wanted(self, edition_id: int | None) -> Equipped | None:
         one = self._equipment.of(edition_id)

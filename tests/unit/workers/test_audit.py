@@ -20,6 +20,7 @@ from ingestion.buckets import bucket_of
 from ingestion.database import Database
 from ingestion.errors import EditionMissing, IndexUnavailable
 from ingestion.ledger.audits import LONGEST_S
+from ingestion.ledger.sources import SourceRow
 from ingestion.ledger.values import Placed, Staging
 from ingestion.records import Drift
 from ingestion.sources.files import FilesSource
@@ -544,6 +545,32 @@ def test_an_audit_that_fails_is_tried_again_when_it_is_asked_for(
             rig.work.audit()
     rig.work.audit()
     assert rig.ledger.audits.latest(rig.edition) is not None
+
+
+@pytest.mark.parametrize("lacks", ["chunks", "a listing"])
+def test_the_schedule_deletes_nothing_where_the_ledger_may_lack(
+    rig: Rig, lacks: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It says so, and leaves it to a command."""
+    number = 6 if lacks == "chunks" else 1  # the ledger knows five
+    unknown = [stray() for _ in range(number)]
+    rig.index.upsert(rig.edition.name, unknown)
+    if lacks == "a listing":
+        rig.ledger.sources.configure(
+            [SourceRow(SOURCE, "files", str(rig.sources[SOURCE].location)), SourceRow("new", "files", "/new")]
+        )
+    rig.index.delete(rig.edition.name, ids(rig, "pay.md"))  # what is missing is mended all the same
+    rig.work.audit()
+    latest = rig.ledger.audits.latest(rig.edition)
+    assert latest is not None
+    assert latest.found == {Drift.CHUNK_UNKNOWN: number, Drift.CHUNK_MISSING: 1}
+    assert latest.mended == {Drift.CHUNK_MISSING: 1}
+    assert "headwater audit --repair" in caplog.text
+    assert len(rig.index.present(rig.edition.name, [one.chunk_id for one in unknown])) == number
+    rig.settle()
+    audit, _ = rig.audit()
+    assert audit.mended == {Drift.CHUNK_UNKNOWN: number}
+    assert found(rig) == {}
 
 
 def test_a_full_index_is_used_by_a_ledger_that_begins_anew(
