@@ -1,9 +1,11 @@
 """Work on the editions beside the live one: fed in the bulk lane, after it, and switched when nothing lacks.
 
 A building edition yields: it is sent work only while no bulk work of the live one waits, and a batch under
-way is handed back when some comes. Its batches are small, so that a thread is free again soon. Once nearly
-all is built, edits are followed at once: what a fresh message published in the live edition is published
-here right after it. Otherwise it would always be a few edits behind, and never be switched.
+way is handed back when some comes. It does not wait for what cannot be done: a live edition that the index
+has lost is not made again here, as empty answers are worse than none; the build is a way out. Its batches
+are small, so that a thread is free again soon. Once nearly all is built, edits are followed at once: what a
+fresh message published in the live edition is published here right after it. Otherwise it would always be a
+few edits behind, and never be switched.
 
 ``step`` is called every other second, by any number of processes: each thing it does is a condition and a
 transaction in the ledger, so that twice does no harm and a crash in between leaves something to go on from.
@@ -15,7 +17,7 @@ import logging
 from collections.abc import Callable
 
 from ingestion.clock import Clock
-from ingestion.errors import HeadwaterError, Interrupted
+from ingestion.errors import EditionMissing, HeadwaterError, IndexUnavailable, Interrupted
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.values import Edition, EditionState, EditionView
 from ingestion.records import Lane
@@ -130,6 +132,7 @@ class Builder:
         return switched
 
     def _feed(self, one: Equipped, view: EditionView) -> None:
+        self._make_again(one.edition)
         backlog = self._ledger.editions.backlog(view)
         if backlog.unknown or (backlog.lacking and not self._ledger.claims.has_due(one.edition, Lane.BULK)):
             self._ledger.editions.fill(one.edition)
@@ -137,6 +140,17 @@ class Builder:
             self._dispatcher.dispatch_beside(one.edition)
         if view.state is EditionState.BUILDING and not backlog.lacking:
             self._let_switch(one, view)
+
+    def _make_again(self, edition: Edition) -> None:
+        """No search reads it: room for it may be made anew. What was in it is missed before a switch."""
+        if self._holds(edition):
+            return
+        try:
+            self._index.create(edition.name, edition.dimensions)
+        except HeadwaterError as error:  # it is away by now, or the room is another ledger's
+            log.debug("there is no room for the edition %s: %s", edition.name, error)
+        else:
+            log.warning("the index had lost the edition %s: it is made again", edition.name)
 
     def _let_switch(self, one: Equipped, view: EditionView) -> None:
         if view.gate is None or self._equipment.loads:
@@ -169,7 +183,16 @@ class Builder:
         return False
 
     def _live_bulk_waits(self) -> bool:
-        return self._ledger.claims.has_due(self._equipment.live.edition, Lane.BULK)
+        live = self._equipment.live.edition
+        return self._ledger.claims.has_due(live, Lane.BULK) and self._holds(live)
+
+    def _holds(self, edition: Edition) -> bool:
+        """Whether the index has room for it; so, too, while the whole index is away."""
+        try:
+            self._index.count(edition.name)
+        except IndexUnavailable as error:
+            return not isinstance(error, EditionMissing)
+        return True
 
     def _goes_on(self, edition: Edition) -> bool:
         return any(one.edition == edition and not one.paused for one in self._ledger.editions.fed())

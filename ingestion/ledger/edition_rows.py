@@ -39,9 +39,12 @@ _other_reading = sa.and_(
     publications.c.live_generation == _lives.c.live_generation,
     publications.c.digest.is_distinct_from(_lives.c.digest),
 )
-# The live attempt that is under way may show a change that this one read too early to see.
+# The live attempt that is under way may show a change that this one read too early to see. One that only
+# waits is not waited for: the switch has it read again, and where its index is lost it would wait for ever.
 _ahead = sa.and_(
-    publications.c.live_generation > _lives.c.live_generation, _lives.c.state == PublicationState.PENDING
+    publications.c.live_generation > _lives.c.live_generation,
+    _lives.c.state == PublicationState.PENDING,
+    _lives.c.lease_until.is_not(None),
 )
 _LACKING = (
     sa.select(sa.func.count())

@@ -328,15 +328,28 @@ def test_an_older_revision_in_the_new_edition_forbids_the_switch(desk: Desk) -> 
     assert desk.editions.switch(view)
 
 
-def test_a_newer_one_forbids_it_while_the_live_one_may_still_publish(desk: Desk) -> None:
+def test_a_newer_one_forbids_it_while_an_attempt_in_the_live_one_is_under_way(desk: Desk) -> None:
     """What it publishes then may be newer than what the other one has read."""
     document_id = desk.live("a.md")
     view = desk.build()
     desk.want("a.md")
     built(desk, view, document_id, "newer", digest="second")
+    claim = desk.claim(document_id)
     assert not desk.editions.switch(view)
-    desk.publish(desk.claim(document_id), ["newer"], digest="second")
+    desk.publish(claim, ["newer"], digest="second")
     assert desk.editions.switch(view)
+
+
+def test_a_newer_one_is_switched_to_while_the_change_only_waits_in_the_live_one(desk: Desk) -> None:
+    """Where the live index is lost, it would wait for ever."""
+    document_id = desk.live("a.md")
+    view = desk.build()
+    desk.want("a.md")
+    desk.claims.release([desk.claim(document_id)], "The index is lost.")
+    built(desk, view, document_id, "newer", digest="second")
+    assert desk.editions.switch(view)
+    assert desk.served() == ["newer"]
+    assert state_in(desk, view.edition, document_id) == ("pending", "fresh"), "it is read again"
 
 
 def test_a_change_that_waits_in_both_waits_on_in_the_fresh_lane(desk: Desk) -> None:

@@ -171,6 +171,41 @@ def test_an_audit_brings_no_edition_back_that_has_ended(filled: Rig) -> None:
         filled.index.count(view.edition.name)
 
 
+def test_the_way_out_of_a_lost_index_stays_open_under_edits_and_bulk_work(
+    filled: Rig, source: MemorySource, tmp_path: Path
+) -> None:
+    """What waits in the edition that is lost can never be published there: nothing waits for it."""
+    lost = filled.edition
+    filled.index.drop(lost.name)
+    burst(filled, source)
+    source.put("0.md", text(0, 1))
+    filled.look("0.md")
+    view = filled.rebuild()
+    filled.build()
+    assert live_name(filled) == view.edition.name
+    filled.settle()
+    passages, _ = from_scratch(tmp_path / "scratch", [source], [])
+    assert filled.passages() == passages, "with the edit and the new documents"
+
+
+def test_a_lost_live_edition_is_not_made_again_by_a_build(filled: Rig) -> None:
+    """Its searches fail, as they should: empty answers would be worse."""
+    filled.index.drop(filled.edition.name)
+    filled.rebuild()
+    filled.work.dispatch()
+    with pytest.raises(EditionMissing):
+        filled.index.count(filled.edition.name)
+
+
+def test_a_building_edition_that_the_index_has_lost_is_made_again(filled: Rig) -> None:
+    view = filled.rebuild()
+    filled.work.dispatch()
+    filled.index.drop(view.edition.name)
+    filled.build()
+    assert live_name(filled) == view.edition.name
+    assert len(filled.answers("tide of note 3")) == DOCUMENTS
+
+
 def test_near_the_end_an_edit_is_followed_at_once(filled: Rig, source: MemorySource) -> None:
     """Otherwise an edition under edits would always lack the last one."""
     view = filled.rebuild()
