@@ -24,7 +24,9 @@ from ops.equipping import close_embedder, embedder_of, kept
 from ops.lock import running_daemon
 from ops.settings import EmbeddingSettings, Settings
 from ops.wiring import configure_sources, make_pipeline, open_parts
+from retrieval.index.port import Index
 from workers.outcomes import ignore
+from workers.wholeness import mark_missing
 from workers.work import PipelineWork
 
 POLL_S = 0.1
@@ -156,17 +158,31 @@ def kept_edition(ledger: Ledger) -> EditionView:
     return view
 
 
+def went_back(ledger: Ledger, index: Index, kept_one: EditionView) -> bool:
+    """Let searches go to the kept edition, if it has every edit and the index all of it; what is missing
+    is marked."""
+    if ledger.editions.backlog(kept_one).lacking:
+        return False
+    mark_missing(ledger, index, kept_one.edition)
+    return ledger.editions.switch(kept_one)
+
+
 def go_back(
-    ledger: Ledger, kept_one: EditionView, work: Callable[[], None], stopping: Callable[[], bool]
+    ledger: Ledger,
+    index: Index,
+    kept_one: EditionView,
+    work: Callable[[], None],
+    stopping: Callable[[], bool],
 ) -> None:
-    """Let searches go to the kept edition, once it has every edit. Raises HeadwaterError when edits do not
-    get there in time."""
+    """The same, once it is so. Raises HeadwaterError when edits, or what is missing, do not get there in
+    time."""
     ends = time.monotonic() + BACK_S
-    while not ledger.editions.switch(kept_one):
+    while not went_back(ledger, index, kept_one):
         if stopping() or time.monotonic() > ends:
             lacking = ledger.editions.backlog(kept_one).lacking
             raise HeadwaterError(
-                f"{lacking} documents are not as new in the kept edition yet; searches stay where they are.",
+                f"{lacking} documents are not as new, or not whole, in the kept edition yet; searches stay "
+                "where they are.",
                 hint="It is fed in the bulk lane: ask again in a moment.",
             )
         work()

@@ -14,6 +14,7 @@ transaction in the ledger, so that twice does no harm and a crash in between lea
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 
 from ingestion.clock import Clock
@@ -27,6 +28,7 @@ from workers.dispatch import Dispatcher
 from workers.equipment import Equipment, Equipped
 from workers.outcomes import Listener, Outcome, Result
 from workers.refresh import Refresher
+from workers.wholeness import mark_missing
 
 log = logging.getLogger("headwater.editions")
 
@@ -34,7 +36,7 @@ NEARLY = 64  # documents that wait: from here on edits are followed at once
 YIELD_EVERY_S = 1.0
 JUDGE_EVERY_S = 2.0
 SWITCH_EVERY_S = 0.2  # a look at all documents costs some milliseconds
-PASSED_FOR_S = 300.0
+PASSED_FOR_S = 300.0  # the gate asks many questions, and the index is counted through
 
 MakeRefresher = Callable[[Equipped], Refresher]
 
@@ -60,7 +62,9 @@ class Builder:
         self._yield_at = 0.0
         self._yields = False
         self._tried_at = -SWITCH_EVERY_S
+        self._switching = threading.Lock()
         self._passed: dict[int, float] = {}  # edition -> when its gate last let it pass
+        self._whole: dict[int, float] = {}  # edition -> when the index last held all of it
 
     def following(self) -> Equipped | None:
         """The edition in which edits are to be published at once, after the live one."""
@@ -113,12 +117,25 @@ class Builder:
             raise Interrupted("Other work goes first.")
 
     def try_switch(self) -> bool:
-        """Switch to the building edition if nothing lacks in it and its gate lets it pass."""
+        """Switch to the building edition if nothing lacks in it and its gate lets it pass.
+
+        One thread at a time: it may have to look through the whole edition first.
+        """
+        if not self._switching.acquire(blocking=False):
+            return False
+        try:
+            return self._try_switch()
+        finally:
+            self._switching.release()
+
+    def _try_switch(self) -> bool:
         view = self._ledger.editions.in_state(EditionState.BUILDING)
         one = None if view is None else self._equipment.of(view.edition.edition_id)
         if view is None or one is None or view.paused:
             return False
-        if self._ledger.editions.backlog(view).lacking or not self._passes(view, one):
+        if self._ledger.editions.backlog(view).lacking or not self._is_whole(view.edition):
+            return False
+        if not self._passes(view, one):
             return False
         switched = self._ledger.editions.switch(view)
         if switched:
@@ -157,6 +174,20 @@ class Builder:
             self.try_switch()
         else:  # the gate asks questions of a model
             self._dispatcher.ask_to_switch(one.edition)
+
+    def _is_whole(self, edition: Edition) -> bool:
+        """Whether the index holds all of it; if not, that is made again, and lacks until then."""
+        key, now = edition.edition_id, self._clock.monotonic()
+        if now - self._whole.get(key, -PASSED_FOR_S) < PASSED_FOR_S:
+            return True
+        try:
+            missing = mark_missing(self._ledger, self._index, edition)
+        except HeadwaterError as error:
+            log.warning("the edition %s could not be looked through: %s", edition.name, error)
+            return False
+        if not missing:
+            self._whole[key] = now
+        return not missing
 
     def _passes(self, view: EditionView, one: Equipped) -> bool:
         """Whether the gate lets it pass; if not, it waits for a person, with the reason."""

@@ -39,6 +39,7 @@ _other_reading = sa.and_(
     publications.c.live_generation == _lives.c.live_generation,
     publications.c.digest.is_distinct_from(_lives.c.digest),
 )
+_marked = publications.c.repair.is_(sa.true())  # the index lacks something of it
 # The live attempt that is under way may show a change that this one read too early to see. One that only
 # waits is not waited for: the switch has it read again, and where its index is lost it would wait for ever.
 _ahead = sa.and_(
@@ -56,7 +57,7 @@ _LACKING = (
         _lives.c.live_generation.is_not(None),
         _there,
         configured,
-        sa.or_(_older, _other_reading, _ahead),
+        sa.or_(_older, _other_reading, _ahead, _marked),
     )
 )
 _LACKING_UNFAILED = _LACKING.where(publications.c.state.is_distinct_from(PublicationState.FAILED.value))

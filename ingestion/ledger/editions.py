@@ -24,10 +24,11 @@ What happens at once with them:
   a change that nobody has observed. The live edition's reading is what the documents' look speaks of; so a
   publication of another edition with another digest for the same generation is read again.
 - *The switch* needs that no document lacks: each that the live edition shows is published as new in the
-  other, of the same digest for the same generation. So no answer goes back in time, and no document
-  vanishes. A change that waits in both waits on. What the old edition had not settled is read again by the
-  new one, in the fresh lane. So a new edition that is ahead of a waiting live one is no hindrance: an edit
-  that the live one cannot publish, because its index is lost, keeps nobody from leaving it.
+  other, of the same digest for the same generation, and not marked for repair. So no answer goes back in
+  time, and no document vanishes. A change that waits in both waits on. What the old edition had not settled
+  is read again by the new one, in the fresh lane. So a new edition that is ahead of a waiting live one is no
+  hindrance: an edit that the live one cannot publish, because its index is lost, keeps nobody from leaving
+  it.
 - *A search* that took its horizon before the switch reads the old edition to its end: nothing is removed
   from a retired edition before the longest search is over.
 - *Workers* that do not know of the end of an edition claim, stage and publish nothing more in it: each of

@@ -84,8 +84,8 @@ class EditionView:
 class Building:
     """How far an edition is, in documents that are there and whose sources are configured.
 
-    ``lacking``: those that searches would find in the live edition, and not as new here. ``unknown``: those
-    that it was not told of yet.
+    ``lacking``: those that searches would find in the live edition, and not as new, or not whole, here.
+    ``unknown``: those that it was not told of yet.
     """
 
     total: int

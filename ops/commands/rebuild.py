@@ -165,14 +165,16 @@ def _awaited(settings: Settings, ledger: Ledger, *, quiet: bool) -> str:
 
 
 def _back(settings: Settings, ledger: Ledger) -> str:
-    from ops.rebuilding import go_back, kept_edition
+    from ops.rebuilding import go_back, kept_edition, went_back
+    from ops.stores import make_index
 
     kept = kept_edition(ledger)
-    if ledger.editions.switch(kept):
-        return ""
-    stop = _stop()
-    with stop, _worker(settings, ledger, lambda: stop.asked) as (book, work):
-        go_back(book, kept, work, lambda: stop.asked)
+    with contextlib.closing(make_index(settings, ledger.database)) as index:
+        if went_back(ledger, index, kept):
+            return ""
+        stop = _stop()
+        with stop, _worker(settings, ledger, lambda: stop.asked) as (_, work):
+            go_back(ledger, index, kept, work, lambda: stop.asked)
     return ""
 
 

@@ -388,6 +388,26 @@ def test_documents_of_a_source_that_left_the_settings_do_not_block(desk: Desk) -
     assert desk.editions.switch(view)
 
 
+def test_a_document_of_which_the_index_lacks_something_forbids_it(desk: Desk) -> None:
+    document_id = desk.live("a.md")
+    view = desk.build()
+    built(desk, view, document_id)
+    assert desk.claims.mark_repair(view.edition, [document_id]) == 1
+    assert desk.editions.backlog(view).lacking == 1
+    assert not desk.editions.switch(view)
+    built(desk, view, document_id)
+    assert desk.editions.switch(view)
+
+
+def test_going_back_needs_what_is_kept_to_be_whole(desk: Desk) -> None:
+    switched(desk, "a.md")
+    (document_id,) = desk.document_ids()
+    kept = desk.editions.in_state(EditionState.RETIRING)
+    assert kept is not None
+    desk.claims.mark_repair(kept.edition, [document_id])
+    assert not desk.editions.switch(kept)
+
+
 # pause, resume, cancel -----------------------------------------------------------------------------------
 
 

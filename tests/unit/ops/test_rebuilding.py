@@ -9,12 +9,14 @@ import pytest
 
 from ingestion.errors import Misconfigured, ModelMissing, WrongEdition
 from ingestion.ledger.values import EditionState, Gate
+from ingestion.sources.memory import MemorySource
 from ops.editions_report import editions_report, left_s
 from ops.equipping import as_kept, close_embedder, embedder_of, embedder_of_live, kept
 from ops.ledger_gauges import LedgerGauges
-from ops.rebuilding import Wish, begin, read_gate
+from ops.rebuilding import Wish, begin, go_back, read_gate, went_back
 from ops.settings import EmbeddingSettings, Settings, load
 from retrieval.embedding.hashing import HashingEmbedder
+from tests.rig import SOURCE, Rig, ShiftedClock, fresh_database
 from tests.unit.ops.books import Books
 from tests.unit.ops.conftest import Run
 
@@ -194,6 +196,29 @@ def test_status_and_explain_tell_of_the_build(run: Run, settings: Settings, file
     said = run("explain handbook/a.md").output
     assert "(being built): failed, nothing yet: no such token" in said
     assert f"dead, bulk lane, edition {view.edition.name}" in said
+
+
+def test_going_back_waits_for_what_the_index_lost_of_the_kept_edition(tmp_path: Path) -> None:
+    clock = ShiftedClock()
+    source, database = MemorySource(SOURCE, clock=clock), fresh_database(tmp_path)
+    rig = Rig(database, [source], clock=clock)
+    rig.recover()
+    for number in range(3):
+        source.put(f"{number}.md", f"# Note {number}\n\nThe tide.\n".encode())
+    rig.sync()
+    rig.rebuild()
+    rig.build()
+    kept = rig.ledger.editions.in_state(EditionState.RETIRING)
+    assert kept is not None
+    rig.index.drop(kept.edition.name)
+    assert not went_back(rig.ledger, rig.index, kept)
+    assert rig.ledger.editions.backlog(kept).lacking == 3
+    go_back(rig.ledger, rig.index, kept, rig.build, lambda: False)
+    rig.equipment.look()
+    assert rig.edition == kept.edition
+    assert len(rig.answers("tide")) == 3
+    rig.consistent()
+    database.close()
 
 
 def test_wrong_usage_says_what_belongs_together(run: Run, filed: Books) -> None:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from ingestion.errors import EditionMissing, EmbedderRejected, EmbedderUnavailable, LedgerUnavailable
+from ingestion.buckets import Tally
+from ingestion.errors import (
+    EditionMissing,
+    EmbedderRejected,
+    EmbedderUnavailable,
+    IndexUnavailable,
+    LedgerUnavailable,
+)
 from ingestion.ledger.editions import NewEdition
 from ingestion.ledger.values import EditionState, Gate
 from ingestion.records import Lane
@@ -204,6 +211,62 @@ def test_a_building_edition_that_the_index_has_lost_is_made_again(filled: Rig) -
     filled.build()
     assert live_name(filled) == view.edition.name
     assert len(filled.answers("tide of note 3")) == DOCUMENTS
+
+
+@pytest.mark.parametrize("lost", ["the collection", "some chunks"])
+def test_what_the_index_lost_after_it_was_built_is_made_again_before_the_switch(
+    filled: Rig, source: MemorySource, tmp_path: Path, lost: str
+) -> None:
+    """As a store that was restored from an older backup: the ledger alone would call it complete."""
+    view = filled.rebuild()
+    name = view.edition.name
+    filled.work.dispatch()
+    switch, filled.builder.try_switch = filled.builder.try_switch, lambda: False  # type: ignore[method-assign]
+    filled.build_off()
+    assert filled.ledger.editions.backlog(view).lacking == 0
+    if lost == "the collection":
+        filled.index.drop(name)
+        filled.index.create(name, view.edition.dimensions)
+    else:
+        filled.index.delete(name, [chunk_id for chunk_id, _ in filled.index.ids(name)][:2])
+    filled.builder.try_switch = switch  # type: ignore[method-assign]
+    assert not filled.builder.try_switch()
+    filled.build()
+    assert live_name(filled) == name
+    assert len(filled.answers("tide of note 3")) == DOCUMENTS
+    as_from_scratch(filled, source, tmp_path)
+
+
+def test_the_index_is_looked_through_once_before_a_switch(filled: Rig) -> None:
+    """Not at each moment at which nothing lacks: that may take seconds."""
+    view = filled.rebuild(gate=Gate(1.0, [("tide", ("nowhere.md",))]))
+    counted: list[str] = []
+    buckets = filled.index.buckets
+
+    def counting(edition: str) -> Mapping[int, Tally]:
+        counted.append(edition)
+        return buckets(edition)
+
+    filled.index.buckets = counting  # type: ignore[method-assign]
+    filled.build()
+    filled.ledger.editions.resume(view.edition)
+    filled.build()
+    assert counted == [view.edition.name]
+
+
+def test_an_index_that_is_away_is_not_switched_to(filled: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = live_name(filled)
+    view = filled.rebuild()
+
+    def away(edition: str) -> Mapping[int, Tally]:
+        raise IndexUnavailable("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(filled.index, "buckets", away)
+        filled.build()
+        assert live_name(filled) == old
+    filled.build()
+    assert live_name(filled) == view.edition.name
 
 
 def test_near_the_end_an_edit_is_followed_at_once(filled: Rig, source: MemorySource) -> None:
