@@ -75,7 +75,9 @@ class PipelineWork:
             if one is None:  # it has ended, or its model is not here: what is left is sent again
                 return
             if not (one.ready() and self._able()):
-                self._postponed = True
+                # A message beside the live edition counts as lost soon enough. Its model may take long, and
+                # meanwhile all messages would be forgotten time and again.
+                self._postponed = self._postponed or one is self._equipment.live
                 return
             leftover = self._refresher(one).refresh(one.edition, document_ids, lane)
         except Transient:  # nothing could be claimed, and the message is used up

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from ingestion.records import Lane
 from ingestion.sources.memory import MemorySource
 from retrieval.embedding.port import Vectors
 from tests.rig import CountingEmbedder, Rig, fresh_database, from_scratch
-from workers.dispatch import BATCH_BESIDE
+from workers.dispatch import BATCH_BESIDE, RESEND_S
 from workers.equipment import IDLE_S, RETIRED_FOR_S, TRY_AGAIN_S
 from workers.outcomes import Result
 from workers.reconcile import BURST
@@ -393,6 +394,26 @@ def test_nothing_is_built_while_its_model_is_being_loaded(filled: Rig) -> None:
     filled.ready = True
     filled.build()
     assert states(filled) == ["live", "retiring"]
+
+
+def test_messages_are_not_forgotten_because_a_second_model_is_not_ready(
+    filled: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would be sent again every other second, those of the live edition, too."""
+    view = filled.rebuild()
+    filled.work.dispatch()
+    one = filled.equipment.of(view.edition.edition_id)
+    assert one is not None
+    filled.equipment._all[view.edition.edition_id] = replace(one, ready=lambda: False)
+    filled.build_off()
+    forgotten: list[bool] = []
+    monkeypatch.setattr(filled.ledger.claims, "forget_messages", lambda: forgotten.append(True))
+    filled.work.dispatch()
+    assert not forgotten
+    filled.equipment._all[view.edition.edition_id] = one
+    filled.advance(RESEND_S + 1.0)
+    filled.build()
+    assert live_name(filled) == view.edition.name
 
 
 def test_a_message_that_met_no_ledger_is_sent_again(
