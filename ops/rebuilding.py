@@ -30,6 +30,7 @@ from workers.wholeness import mark_missing
 from workers.work import PipelineWork
 
 POLL_S = 0.1
+STILL_S = 45.0  # longer than until a model that was not to be had is tried again
 BACK_S = 60.0  # for the edits that the kept edition still lacks
 
 Told = Callable[[EditionView, Building], None]
@@ -118,8 +119,11 @@ def await_switch(
 ) -> str:
     """Wait until searches go to the edition; returns why they do not, and nothing if they do.
 
-    ``work`` is called between two looks.
+    ``work`` is called between two looks. A fault that somebody noted ends the waiting only once nothing has
+    gone on for ``STILL_S``: one process may lack a model that others have.
     """
+    done = 0
+    moved_at = time.monotonic()
     while not stopping():
         view = next((one for one in ledger.editions.fed() if one.edition == edition), None)
         if view is None:
@@ -128,14 +132,17 @@ def await_switch(
             return ""
         backlog = ledger.editions.backlog(view)
         told(view, backlog)
-        reason = _why_not(view, backlog)
+        if backlog.done > done:  # only work on it makes them more; an edit makes them fewer
+            moved_at = time.monotonic()
+        done = backlog.done
+        reason = _why_not(view, backlog, still=time.monotonic() - moved_at > STILL_S)
         if reason:
             return reason
         work()
     return "Interrupted: what is done stays. Go on with: headwater rebuild --resume --wait"
 
 
-def _why_not(view: EditionView, backlog: Building) -> str:
+def _why_not(view: EditionView, backlog: Building, *, still: bool) -> str:
     """What only a person can mend."""
     if view.paused:
         return view.fault or "It is paused. Go on with: headwater rebuild --resume"
@@ -145,7 +152,7 @@ def _why_not(view: EditionView, backlog: Building) -> str:
             "explain says why): searches stay where they are. Mend the cause, then: headwater dead replay "
             "--all; or switch without them: headwater rebuild --resume --accept-failed"
         )
-    return view.fault or ""
+    return (view.fault or "") if still else ""
 
 
 def kept_edition(ledger: Ledger) -> EditionView:

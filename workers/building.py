@@ -55,6 +55,7 @@ class Builder:
         self._ledger = ledger
         self._index = index
         self._equipment = equipment
+        self._equipment.builds = True
         self._dispatcher = dispatcher
         self._clock = clock
         self._follows = False
@@ -91,7 +92,11 @@ class Builder:
                 self._feed(one, view)
 
     def went_on(self, edition: Edition) -> None:
-        """A message about this edition was carried out: the next may follow."""
+        """A message about this edition was carried out: the next may follow.
+
+        Where another process, without this model, has said that it does not go on, that is not so.
+        """
+        self._ledger.editions.note_fault(edition, None)
         if self._live_bulk_waits() or not self._goes_on(edition):
             return
         sent = self._dispatcher.dispatch_beside(edition)

@@ -2,8 +2,8 @@
 
 ``look`` brings it into line with the ledger: a building edition is equipped when it appears and put away
 when it has ended. A retiring one is equipped only while edits wait for it: two models lie in memory during
-a build, and otherwise only for that. What cannot be equipped (a model that is nowhere to be found) is said
-in the ledger and tried again.
+a build, and otherwise only for that. What cannot be equipped (a model that is nowhere to be found) is tried
+again, and said in the ledger by those that build: one that only searches says nothing of how builds go.
 
 It decides nothing of what is done in an edition; that is ``workers.building``'s.
 """
@@ -71,6 +71,7 @@ class Equipment:
         self._equip = equip
         self._clock = clock
         self.loads = loads
+        self.builds = False  # set by who works on editions
         self._looking = threading.Lock()
         self._all: dict[int, Equipped] = {live.edition.edition_id: live}
         self._live = live.edition.edition_id
@@ -152,10 +153,14 @@ class Equipment:
         except HeadwaterError as error:
             self._again_at[key] = now + TRY_AGAIN_S
             log.warning("the edition %s waits: %s", view.edition.name, error)
-            self._ledger.editions.note_fault(view.edition, str(error))
+            self._note_fault(view, str(error))
             return
-        self._ledger.editions.note_fault(view.edition, None)
+        self._note_fault(view, None)
         self._all[key] = one
+
+    def _note_fault(self, view: EditionView, fault: str | None) -> None:
+        if self.builds:
+            self._ledger.editions.note_fault(view.edition, fault)
 
     def _put_away(self, now: float) -> None:
         for key in [key for key in self._all if key != self._live]:

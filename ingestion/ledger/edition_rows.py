@@ -167,6 +167,10 @@ def stop_work(connection: sa.Connection, edition_id: int, now: float, fault: str
     )
 
 
+def note_fault(connection: sa.Connection, edition_id: int, fault: str | None) -> None:
+    connection.execute(_one(edition_id).where(editions.c.paused.is_(sa.false())).values(fault=fault))
+
+
 def begin_work(
     connection: sa.Connection, edition_id: int, now: float, gate: Gate | None, accept_failed: bool
 ) -> None:

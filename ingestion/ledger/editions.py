@@ -146,10 +146,12 @@ class Editions:
             rows.begin_work(connection, edition.edition_id, self._now(connection), gate, accept_failed)
 
     def note_fault(self, edition: Edition, fault: str | None) -> None:
-        """Why it does not go on just now; None: it does. Writes only where that is news."""
-        known = next((one.fault for one in self.fed() if one.edition == edition), fault)
-        if known != fault:
-            self._set(edition, fault=fault)
+        """Why it does not go on just now; None: it does. Writes only where that is news, and nothing over
+        what a pause waits for."""
+        known = next((one for one in self.fed() if one.edition == edition), None)
+        if known is not None and not known.paused and known.fault != fault:
+            with self._database.write() as connection:
+                rows.note_fault(connection, edition.edition_id, fault)
 
     def cancel(self) -> Edition | None:
         """Give up the edition that is being built; returns it."""

@@ -430,6 +430,23 @@ def test_a_paused_build_is_not_switched_and_its_time_stands_still(desk: Desk) ->
     assert desk.editions.switch(going)
 
 
+def test_a_fault_ends_when_it_goes_on_and_is_no_news_to_a_pause(desk: Desk) -> None:
+    desk.live("a.md")
+    view = desk.build()
+
+    def fault() -> str | None:
+        return desk.editions.fed()[1].fault
+
+    desk.editions.note_fault(view.edition, "no model here")
+    assert fault() == "no model here"
+    desk.editions.note_fault(view.edition, None)
+    assert fault() is None
+    desk.editions.pause(view.edition, "the gate")
+    desk.editions.note_fault(view.edition, "no model here")
+    desk.editions.note_fault(view.edition, None)
+    assert fault() == "the gate"
+
+
 def test_a_cancelled_build_takes_nothing_more(desk: Desk) -> None:
     document_id, other = desk.live("a.md"), desk.live("b.md")
     view = desk.build()

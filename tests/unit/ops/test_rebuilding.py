@@ -13,7 +13,7 @@ from ingestion.sources.memory import MemorySource
 from ops.editions_report import editions_report, left_s
 from ops.equipping import as_kept, close_embedder, embedder_of, embedder_of_live, kept
 from ops.ledger_gauges import LedgerGauges
-from ops.rebuilding import Wish, begin, go_back, read_gate, went_back
+from ops.rebuilding import STILL_S, Wish, await_switch, begin, go_back, read_gate, went_back
 from ops.settings import EmbeddingSettings, Settings, load
 from retrieval.embedding.hashing import HashingEmbedder
 from tests.rig import SOURCE, Rig, ShiftedClock, fresh_database
@@ -196,6 +196,29 @@ def test_status_and_explain_tell_of_the_build(run: Run, settings: Settings, file
     said = run("explain handbook/a.md").output
     assert "(being built): failed, nothing yet: no such token" in said
     assert f"dead, bulk lane, edition {view.edition.name}" in said
+
+
+def test_waiting_ends_on_a_fault_only_once_nothing_goes_on(
+    filed: Books, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One process without the model says so, while others build on."""
+    left = filed.want("handbook", "0.md", "1.md")
+    view = begin(settings, filed.ledger, Wish("hashing-64"))
+    filed.ledger.editions.fill(view.edition)
+    monkeypatch.setattr("ops.rebuilding.time", filed.clock)
+    looks: list[int] = []
+
+    def build_on() -> None:
+        looks.append(len(left))
+        filed.clock.at += STILL_S - 1.0
+        if left:
+            filed.publish(left.pop())
+            filed.ledger.editions.note_fault(view.edition, "no model here")
+
+    filed.edition = view.edition
+    reason = await_switch(filed.ledger, view.edition, lambda *_: None, lambda: False, build_on)
+    assert reason == "no model here"
+    assert looks == [2, 1, 0, 0]
 
 
 def test_going_back_waits_for_what_the_index_lost_of_the_kept_edition(tmp_path: Path) -> None:

@@ -16,15 +16,16 @@ from ingestion.errors import (
     EmbedderUnavailable,
     IndexUnavailable,
     LedgerUnavailable,
+    ModelMissing,
 )
 from ingestion.ledger.editions import NewEdition
-from ingestion.ledger.values import EditionState, Gate
+from ingestion.ledger.values import EditionState, EditionView, Gate
 from ingestion.records import Lane
 from ingestion.sources.memory import MemorySource
 from retrieval.embedding.port import Vectors
 from tests.rig import CountingEmbedder, Rig, fresh_database, from_scratch
 from workers.dispatch import BATCH_BESIDE, RESEND_S
-from workers.equipment import IDLE_S, RETIRED_FOR_S, TRY_AGAIN_S
+from workers.equipment import IDLE_S, RETIRED_FOR_S, TRY_AGAIN_S, Equipment, Equipped
 from workers.outcomes import Result
 from workers.reconcile import BURST
 
@@ -384,6 +385,35 @@ def test_a_model_that_is_not_here_is_said_and_tried_again(filled: Rig) -> None:
     filled.advance(TRY_AGAIN_S)
     filled.build()
     assert live_name(filled) == view.edition.name
+
+
+def no_model(view: EditionView) -> Equipped:
+    raise ModelMissing("Its model is not here.")
+
+
+def test_a_process_that_only_searches_says_nothing_of_how_a_build_goes(filled: Rig) -> None:
+    filled.rebuild()
+    live = filled.equipment.live
+    searching = Equipment(filled.ledger, filled.index, live, no_model, filled.clock)
+    searching.look()
+    building = filled.ledger.editions.in_state(EditionState.BUILDING)
+    assert building is not None
+    assert building.fault is None
+
+
+def test_what_one_worker_lacks_is_forgotten_as_soon_as_another_builds_on(
+    filled: Rig, source: MemorySource
+) -> None:
+    view = filled.rebuild()
+    filled.work.dispatch()
+    other = Rig(filled.ledger.database, [source], clock=filled.clock)
+    other.equipment._equip = no_model
+    other.work.dispatch()
+    assert "not here" in str(filled.ledger.editions.fed()[1].fault)
+    edition_id, ids = filled.beside.popleft()
+    filled.work.refresh(ids, Lane.BULK, edition_id)
+    assert filled.ledger.editions.backlog(view).done
+    assert filled.ledger.editions.fed()[1].fault is None
 
 
 def test_nothing_is_built_while_its_model_is_being_loaded(filled: Rig) -> None:
