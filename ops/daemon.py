@@ -204,7 +204,8 @@ class Daemon:
             failure = self.parts.batcher.load_failure
             reasons.append(str(failure) if failure else "the embedding model is being loaded")
         self._ready_once = self._ready_once or not reasons
-        return Readiness(not reasons, reasons)
+        missing = self.parts.equipment.missing()
+        return Readiness(not reasons, reasons, [] if missing is None else [f"embedder: {missing}"])
 
     def _lost_data(self) -> Iterator[str]:
         """A deleted file can be read and written until it is closed: nothing else would tell."""

@@ -78,6 +78,7 @@ class Equipment:
         self._seen: Mapping[int, EditionView] = {}
         self._needed_at: dict[int, float] = {}  # monotonic
         self._again_at: dict[int, float] = {}
+        self._faults: dict[int, str] = {}  # why one is not equipped here
 
     @property
     def live(self) -> Equipped:
@@ -96,6 +97,12 @@ class Equipment:
     def view(self, edition: Edition) -> EditionView | None:
         """An edition as of the last look; None if it has ended."""
         return self._seen.get(edition.edition_id)
+
+    def missing(self) -> str | None:
+        """Why questions are answered by words alone, where searches go to an edition that this process could
+        not equip; None where they do not."""
+        live = next((key for key, view in self._seen.items() if view.state is EditionState.LIVE), self._live)
+        return None if live in self._all else self._faults.get(live, "It is being equipped.")
 
     def embed_query(self, text: str, edition: Edition) -> Vectors | None:
         """By that edition's model; None while it is not there."""
@@ -153,8 +160,10 @@ class Equipment:
         except HeadwaterError as error:
             self._again_at[key] = now + TRY_AGAIN_S
             log.warning("the edition %s waits: %s", view.edition.name, error)
+            self._faults[key] = f"The edition {view.edition.name} waits: {error}"
             self._note_fault(view, str(error))
             return
+        self._faults.pop(key, None)
         self._note_fault(view, None)
         self._all[key] = one
 

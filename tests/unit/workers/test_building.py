@@ -401,6 +401,23 @@ def test_a_process_that_only_searches_says_nothing_of_how_a_build_goes(filled: R
     assert building.fault is None
 
 
+def test_a_process_without_the_model_that_searches_go_to_says_so(filled: Rig) -> None:
+    """It goes on answering, by words alone."""
+    searching = Equipment(filled.ledger, filled.index, filled.equipment.live, no_model, filled.clock)
+    filled.rebuild()
+    searching.look()
+    assert searching.missing() is None, "searches go to the other one yet"
+    filled.build()
+    searching.look()
+    assert "Its model is not here" in str(searching.missing())
+    assert searching.embed_query("tide", filled.edition) is None
+    searching._equip = filled._equip
+    filled.advance(TRY_AGAIN_S)
+    searching.look()
+    assert searching.missing() is None
+    assert searching.embed_query("tide", filled.edition) is not None
+
+
 def test_what_one_worker_lacks_is_forgotten_as_soon_as_another_builds_on(
     filled: Rig, source: MemorySource
 ) -> None:
