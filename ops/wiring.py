@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from ingestion.clock import Clock, SystemClock
-from ingestion.errors import EmbedderUnavailable, Misconfigured
+from ingestion.errors import EmbedderUnavailable, Misconfigured, WrongEdition
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.sources import SourceRow
 from ingestion.ledger.values import Edition
@@ -17,7 +17,7 @@ from ingestion.sources.files import FilesSource
 from ops.equipping import Fitted, Fitter, close_embedder, embedder_of, embedder_of_live, kept
 from ops.lock import writing_to
 from ops.opening import make_ledger
-from ops.settings import Settings, SourceSettings
+from ops.settings import EmbeddingSettings, Settings, SourceSettings
 from ops.stores import make_index, refuse_network_mount
 from retrieval.embedding.batching import MicroBatcher
 from retrieval.embedding.port import Embedder, Vectors
@@ -92,11 +92,8 @@ def open_parts(settings: Settings, *, clock: Clock | None = None, loads: bool = 
         undo.callback(close_embedder, wanted)
         ledger = open_or_make_ledger(settings, clock)
         undo.callback(ledger.database.close)
-        embedder, own = embedder_of_live(settings.embedding, wanted, ledger, clock=clock)
+        embedder, own, edition = _live_edition(settings.embedding, wanted, ledger, clock)
         undo.callback(close_embedder, embedder)
-        edition = ledger.sources.edition(
-            embedder.fingerprint, embedder.dimensions, embedder.description, kept(own)
-        )
         index = make_index(settings, ledger.database)
         undo.callback(index.close)
         index.create(edition.name, edition.dimensions)
@@ -114,6 +111,26 @@ def open_parts(settings: Settings, *, clock: Clock | None = None, loads: bool = 
     )
 
 
+def _live_edition(
+    settings: EmbeddingSettings, wanted: Embedder, ledger: Ledger, clock: Clock
+) -> tuple[Embedder, EmbeddingSettings, Edition]:
+    """The live edition, made on first use, with its embedder and what made that. Raises WrongEdition."""
+    embedder, own = embedder_of_live(settings, wanted, ledger, clock=clock)
+    with contextlib.suppress(WrongEdition):
+        return embedder, own, _made_with(embedder, own, ledger)
+    close_embedder(embedder)  # searches went to another edition since it was looked at: once more
+    embedder, own = embedder_of_live(settings, embedder_of(settings, clock=clock), ledger, clock=clock)
+    with contextlib.ExitStack() as undo:
+        undo.callback(close_embedder, embedder)
+        edition = _made_with(embedder, own, ledger)
+        undo.pop_all()
+    return embedder, own, edition
+
+
+def _made_with(embedder: Embedder, own: EmbeddingSettings, ledger: Ledger) -> Edition:
+    return ledger.sources.edition(embedder.fingerprint, embedder.dimensions, embedder.description, kept(own))
+
+
 def open_or_make_ledger(settings: Settings, clock: Clock) -> Ledger:
     """The ledger, with the data folder made where it is missing. Raises Misconfigured and its kind."""
     data = settings.daemon.data
@@ -128,9 +145,7 @@ def ensure_edition(settings: Settings, ledger: Ledger, clock: Clock) -> None:
     """What is observed is pending in an edition: there must be one before the first look."""
     if ledger.sources.live_edition() is None:
         embedder = embedder_of(settings.embedding, clock=clock)
-        ledger.sources.edition(
-            embedder.fingerprint, embedder.dimensions, embedder.description, kept(settings.embedding)
-        )
+        _made_with(embedder, settings.embedding, ledger)
         close_embedder(embedder)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,9 @@ from ops.equipping import as_kept, close_embedder, embedder_of, embedder_of_live
 from ops.ledger_gauges import LedgerGauges
 from ops.rebuilding import STILL_S, Wish, await_switch, begin, go_back, read_gate, went_back
 from ops.settings import EmbeddingSettings, Settings, load
+from ops.wiring import open_parts
 from retrieval.embedding.hashing import HashingEmbedder
+from retrieval.embedding.port import Embedder
 from tests.rig import SOURCE, Rig, ShiftedClock, fresh_database
 from tests.unit.ops.books import Books
 from tests.unit.ops.conftest import Run
@@ -134,6 +137,27 @@ def test_a_live_edition_whose_model_cannot_be_had(settings: Settings, filed: Boo
     filed.switch_to(HashingEmbedder(dimensions=64), {"model": model})
     with pytest.raises(WrongEdition, match="cannot be had"):
         embedder_of_live(settings.embedding, embedder_of(settings.embedding), filed.ledger)
+
+
+def test_a_start_in_the_moment_of_a_switch_looks_once_more(
+    settings: Settings, filed: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashing = HashingEmbedder()
+    filed.switch_to(hashing, {"model": "hashing"})
+    looks: list[str] = []
+
+    def switching(*arguments: Any, **options: Any) -> tuple[Embedder, EmbeddingSettings]:
+        found = embedder_of_live(*arguments, **options)
+        if not looks:
+            filed.switch_to(HashingEmbedder(dimensions=64), {"model": "hashing-64"})
+        looks.append(found[1].model)
+        return found
+
+    monkeypatch.setattr("ops.wiring.embedder_of_live", switching)
+    parts = open_parts(settings)
+    assert looks == ["hashing", "hashing-64"]
+    assert parts.edition.dimensions == parts.embedder.dimensions == 64
+    parts.close()
 
 
 def test_a_wish_is_a_row(settings: Settings, filed: Books) -> None:
