@@ -168,7 +168,7 @@ def kept_edition(ledger: Ledger) -> EditionView:
 def went_back(ledger: Ledger, index: Index, kept_one: EditionView) -> bool:
     """Let searches go to the kept edition, if it has every edit and the index all of it; what is missing
     is marked."""
-    if ledger.editions.backlog(kept_one).lacking:
+    if ledger.editions.lacks(kept_one):
         return False
     mark_missing(ledger, index, kept_one.edition)
     return ledger.editions.switch(kept_one)

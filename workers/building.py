@@ -76,8 +76,7 @@ class Builder:
         now = self._clock.monotonic()
         if now - self._judged_at >= JUDGE_EVERY_S:
             self._judged_at = now
-            backlog = self._ledger.editions.backlog(view)
-            self._follows = backlog.waiting + backlog.lacking <= NEARLY
+            self._follows = self._ledger.editions.is_nearly_done(view, NEARLY)
         return one if self._follows else None
 
     def step(self) -> None:
@@ -138,7 +137,7 @@ class Builder:
         one = None if view is None else self._equipment.of(view.edition.edition_id)
         if view is None or one is None or view.paused:
             return False
-        if self._ledger.editions.backlog(view).lacking or not self._is_whole(view.edition):
+        if self._ledger.editions.lacks(view) or not self._is_whole(view.edition):
             return False
         if not self._passes(view, one):
             return False
@@ -155,12 +154,12 @@ class Builder:
 
     def _feed(self, one: Equipped, view: EditionView) -> None:
         self._make_again(one.edition)
-        backlog = self._ledger.editions.backlog(view)
-        if backlog.unknown or (backlog.lacking and not self._ledger.claims.has_due(one.edition, Lane.BULK)):
+        lacks = self._ledger.editions.lacks(view)
+        if lacks and not self._ledger.claims.has_due(one.edition, Lane.BULK):
             self._ledger.editions.fill(one.edition)
         if not self._live_bulk_waits():
             self._dispatcher.dispatch_beside(one.edition)
-        if view.state is EditionState.BUILDING and not backlog.lacking:
+        if view.state is EditionState.BUILDING and not lacks:
             self._let_switch(one, view)
 
     def _make_again(self, edition: Edition) -> None:

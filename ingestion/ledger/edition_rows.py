@@ -48,7 +48,7 @@ _ahead = sa.and_(
     _lives.c.lease_until.is_not(None),
 )
 _LACKING = (
-    sa.select(sa.func.count())
+    sa.select(documents.c.id)
     .select_from(
         _lives.join(documents, documents.c.id == _lives.c.document_id).outerjoin(publications, _theirs)
     )
@@ -61,6 +61,19 @@ _LACKING = (
     )
 )
 _LACKING_UNFAILED = _LACKING.where(publications.c.state.is_distinct_from(PublicationState.FAILED.value))
+_WAITING = (
+    sa.select(documents.c.id)
+    .select_from(documents.outerjoin(publications, _theirs))
+    .where(
+        _there,
+        configured,
+        sa.or_(
+            publications.c.document_id.is_(None),
+            publications.c.state.not_in((PublicationState.LIVE, PublicationState.FAILED)),
+        ),
+    )
+)
+_UNKNOWN = _WAITING.where(publications.c.document_id.is_(None))
 _NEXT = (
     sa.select(documents.c.id)
     .where(documents.c.id > sa.bindparam("after"), _there)
@@ -202,9 +215,19 @@ def catch_up(connection: sa.Connection, edition_id: int) -> int:
 
 def backlog(connection: sa.Connection, edition_id: int, accept_failed: bool) -> Building:
     total, done, failed, unknown = connection.execute(_COUNTED, {"edition": edition_id}).one()
-    query = _LACKING_UNFAILED if accept_failed else _LACKING
-    lacking = connection.execute(query, {"edition": edition_id}).scalar_one()
-    return Building(int(total), int(done or 0), int(failed or 0), int(lacking), int(unknown or 0))
+    lacking = _number(connection, _lacking(accept_failed), edition_id)
+    return Building(int(total), int(done or 0), int(failed or 0), lacking, int(unknown or 0))
+
+
+def lacks(connection: sa.Connection, edition_id: int, accept_failed: bool) -> bool:
+    """Whether any document lacks, or is unknown: while many are, the first one is soon found."""
+    return any(_number(connection, one.limit(1), edition_id) for one in (_lacking(accept_failed), _UNKNOWN))
+
+
+def behind(connection: sa.Connection, edition_id: int, accept_failed: bool, at_most: int) -> int:
+    """Documents that wait or lack, each kind counted up to that number."""
+    queries = (_WAITING, _lacking(accept_failed))
+    return sum(_number(connection, one.limit(at_most), edition_id) for one in queries)
 
 
 def switch(connection: sa.Connection, target: EditionView, now: float) -> None:
@@ -251,6 +274,15 @@ def remove_some(connection: sa.Connection, edition_id: int, at_most: int) -> boo
 
 def as_edition(row: Any) -> Edition:
     return Edition(row.id, row.name, row.fingerprint, row.dimensions, row.description)
+
+
+def _lacking(accept_failed: bool) -> sa.Select[Any]:
+    return _LACKING_UNFAILED if accept_failed else _LACKING
+
+
+def _number(connection: sa.Connection, query: sa.Select[Any], edition_id: int) -> int:
+    counted = sa.select(sa.func.count()).select_from(query.subquery())
+    return int(connection.execute(counted, {"edition": edition_id}).scalar_one())
 
 
 def _one(edition_id: int) -> sa.Update:

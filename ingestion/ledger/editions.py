@@ -24,11 +24,11 @@ What happens at once with them:
   a change that nobody has observed. The live edition's reading is what the documents' look speaks of; so a
   publication of another edition with another digest for the same generation is read again.
 - *The switch* needs that no document lacks: each that the live edition shows is published as new in the
-  other, of the same digest for the same generation, and not marked for repair. So no answer goes back in
-  time, and no document vanishes. A change that waits in both waits on. What the old edition had not settled
-  is read again by the new one, in the fresh lane. So a new edition that is ahead of a waiting live one is no
-  hindrance: an edit that the live one cannot publish, because its index is lost, keeps nobody from leaving
-  it.
+  other, of the same digest for the same generation, and not marked for repair; and that the other knows
+  every document, those too of which nothing is shown yet. So no answer goes back in time, and no document
+  vanishes. A change that waits in both waits on. What the old edition had not settled is read again by the
+  new one, in the fresh lane. So a new edition that is ahead of a waiting live one is no hindrance: an edit
+  that the live one cannot publish, because its index is lost, keeps nobody from leaving it.
 - *A search* that took its horizon before the switch reads the old edition to its end: nothing is removed
   from a retired edition before the longest search is over.
 - *Workers* that do not know of the end of an edition claim, stage and publish nothing more in it: each of
@@ -129,9 +129,20 @@ class Editions:
             return filled + rows.catch_up(connection, edition.edition_id)
 
     def backlog(self, view: EditionView) -> Building:
-        """How far a building or retiring edition is."""
+        """How far a building or retiring edition is. For reports: it counts all documents."""
         with self._database.read() as connection:
             return rows.backlog(connection, view.edition.edition_id, view.accept_failed)
+
+    def lacks(self, view: EditionView) -> bool:
+        """Whether something keeps searches from going to it: a document that lacks, or is unknown there."""
+        with self._database.read() as connection:
+            return rows.lacks(connection, view.edition.edition_id, view.accept_failed)
+
+    def is_nearly_done(self, view: EditionView, few: int) -> bool:
+        """Whether at most so many documents wait or lack in it."""
+        with self._database.read() as connection:
+            found = rows.behind(connection, view.edition.edition_id, view.accept_failed, few + 1)
+        return found <= few
 
     def pause(self, edition: Edition, fault: str | None = None) -> None:
         """Build no more until ``resume``; edits are noted meanwhile. ``fault``: why, if nobody asked."""
@@ -169,11 +180,11 @@ class Editions:
     def switch(self, view: EditionView) -> bool:
         """Let searches go to this edition, the building or the retiring one, from the next on.
 
-        False where a document lacks in it, or it is not in that state, or paused, any more: nothing was
-        changed then. One transaction.
+        False where a document lacks in it, or is unknown to it, or it is not in that state, or paused, any
+        more: nothing was changed then. One transaction.
         """
         with self._database.read() as connection:  # the usual answer takes no write lock
-            if rows.backlog(connection, view.edition.edition_id, view.accept_failed).lacking:
+            if rows.lacks(connection, view.edition.edition_id, view.accept_failed):
                 return False
         with self._database.write() as connection:
             advance(connection, "tick")
@@ -181,7 +192,7 @@ class Editions:
             found = rows.in_state(connection, view.state, now)
             if found is None or found.edition != view.edition or found.paused:
                 return False
-            if rows.backlog(connection, view.edition.edition_id, found.accept_failed).lacking:
+            if rows.lacks(connection, view.edition.edition_id, found.accept_failed):
                 return False
             rows.switch(connection, found, now)
         return True

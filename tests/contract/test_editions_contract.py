@@ -90,6 +90,31 @@ def test_filling_finds_what_an_interrupted_one_left(desk: Desk) -> None:
     assert desk.editions.fill(view.edition) == 1
 
 
+def test_a_document_that_it_was_not_told_of_forbids_the_switch(desk: Desk) -> None:
+    """Of which nothing is shown: it would wait in no live edition, and nobody would ever index it."""
+    (document_id,) = desk.want("a.md")
+    view = desk.editions.start(NewEdition("a" * 64, 16, "another model", {}))
+    assert desk.editions.backlog(view).lacking == 0
+    assert desk.editions.lacks(view)
+    assert not desk.editions.switch(view)
+    desk.editions.fill(view.edition)
+    assert desk.editions.switch(view)
+    assert state_in(desk, view.edition, document_id) == ("pending", "fresh")
+
+
+def test_how_near_the_end_it_is(desk: Desk) -> None:
+    first, second = desk.live("a.md"), desk.live("b.md")
+    view = desk.build()
+    assert not desk.editions.is_nearly_done(view, 3), "two wait, and two lack"
+    assert desk.editions.is_nearly_done(view, 4)
+    built(desk, view, first)
+    assert desk.editions.is_nearly_done(view, 2)
+    built(desk, view, second)
+    assert desk.editions.is_nearly_done(view, 0)
+    desk.editions.fill(view.edition)
+    assert not desk.editions.lacks(view)
+
+
 def test_one_is_built_at_a_time(desk: Desk) -> None:
     desk.build()
     with pytest.raises(Misconfigured, match="being built already"):

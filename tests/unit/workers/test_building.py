@@ -271,6 +271,18 @@ def test_an_index_that_is_away_is_not_switched_to(filled: Rig, monkeypatch: pyte
     assert live_name(filled) == view.edition.name
 
 
+def test_building_counts_no_documents(filled: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There may be a million of them, and it looks every other second: to count is for reports."""
+
+    def counted(view: EditionView) -> None:
+        raise AssertionError("counted")
+
+    view = filled.rebuild()
+    monkeypatch.setattr(filled.ledger.editions, "backlog", counted)
+    filled.build()
+    assert live_name(filled) == view.edition.name
+
+
 def test_near_the_end_an_edit_is_followed_at_once(filled: Rig, source: MemorySource) -> None:
     """Otherwise an edition under edits would always lack the last one."""
     view = filled.rebuild()
