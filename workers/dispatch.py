@@ -79,7 +79,12 @@ class Dispatcher:
         return sent
 
     def ask_to_switch(self, edition: Edition) -> None:
-        """A message about no document: whoever carries it out looks whether it is time for the switch."""
+        """A message about no document: whoever carries it out looks whether it is time for the switch.
+
+        Behind what nobody has taken yet, another such message among it, it would only say the same again.
+        """
+        if self._waiting(Lane.BULK):
+            return
         self._send_message(Lane.BULK, (), edition.edition_id)
 
     def dispatch(self, edition: Edition, lane: Lane) -> int:

@@ -189,6 +189,22 @@ def test_a_queue_that_nobody_serves_gets_no_more(rig: Rig, source: MemorySource)
     assert dispatcher.dispatch(rig.edition, Lane.FRESH) == 3
 
 
+def test_nobody_is_asked_to_switch_behind_what_waits_already(rig: Rig) -> None:
+    """It is asked every other second: with no worker the queue would fill with it."""
+    sent: list[int | None] = []
+    dispatcher = Dispatcher(
+        rig.ledger,
+        lambda lane, ids, edition=None: sent.append(edition),
+        waiting=lambda lane: len(sent),
+    )
+    dispatcher.ask_to_switch(rig.edition)
+    dispatcher.ask_to_switch(rig.edition)
+    assert sent == [rig.edition.edition_id]
+    sent.clear()
+    dispatcher.ask_to_switch(rig.edition)
+    assert sent == [rig.edition.edition_id]
+
+
 def test_what_a_broker_has_lost_is_sent_again_at_once(rig: Rig, source: MemorySource) -> None:
     lost = [False]
     work = PipelineWork(
