@@ -99,8 +99,9 @@ def match_renames(
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What stands beside a set of absences. ``held_before`` counts the documents the source held,
-    ``remaining`` those of them that would be left, ``recent`` those retired in this window already."""
+    """What stands beside a set of absences. ``known_device``: as the same machine saw it before, if it did.
+    ``held_before`` counts the documents the source held, ``remaining`` those of them that would be left,
+    ``recent`` those retired in this window already."""
 
     root: Root
     known_device: int | None

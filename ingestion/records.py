@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 class Standing(enum.StrEnum):
@@ -55,8 +55,8 @@ class Seen:
 
     ``uri`` holds no NUL and no half of a surrogate pair: no database would keep it as it is.
     ``fingerprint`` differs whenever the source gives a reason to read again (for a file: size, mtime,
-    ctime, device, inode). ``identity`` stays the same across a rename of an unchanged document (for a
-    file: device, inode, size, mtime) and is None where the source cannot know it. ``changed_at`` is the
+    ctime, inode). ``identity`` stays the same across a rename of an unchanged document (for a
+    file: inode, size, mtime) and is None where the source cannot know it. ``changed_at`` is the
     source's own time of the change, as it says, plausible or not. ``racy`` says that the document
     changed so shortly before the look that a later change might show the same fingerprint.
     """
@@ -94,11 +94,16 @@ Observation = Seen | Skipped | Gone
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """What the place that holds a source looked like: the evidence behind every absence."""
+    """What the place that holds a source looked like: the evidence behind every absence.
+
+    ``device`` is a number of the machine that looked, and is compared with others of that machine only.
+    """
 
     present: bool
     device: int | None
     reason: str = ""  # why it is not present, or could not be listed
+    machine: str = ""
+    empty: bool = field(default=False, compare=False)  # nothing at all lies in it; of a listing not told
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,13 +79,14 @@ class Reconciler:
             self._count_missed(plan)
         self._carry_out(plan, bulk=first)
         device = listing.root.device
-        if plan.hold and state is not None and state.device is not None:
-            device = state.device  # adopted only once nothing speaks against it
+        if plan.hold and state is not None:  # adopted only once nothing speaks against it
+            device = state.devices.get(listing.root.machine, device)
         self._ledger.sources.finish_listing(
             source.name,
             generation,
             started_at=listing.started_at,
             device=device,
+            machine=listing.root.machine,
             fault="; ".join(listing.faults) or None,
         )
         return self._listed(plan, self._ledger.fence.generation(), "; ".join(listing.faults) or None)

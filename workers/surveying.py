@@ -108,7 +108,7 @@ class Surveyor:
             self._guarded(plan),
             Evidence(
                 root=listing.root,
-                known_device=self._device(source.name),
+                known_device=self._device(source.name, listing.root),
                 held_before=held_before,
                 remaining=held_before - len(plan.absences),
                 unchanged_share=plan.unchanged / held_before if held_before else None,
@@ -271,16 +271,17 @@ class Surveyor:
             self._guarded(plan),
             Evidence(
                 root=root,
-                known_device=self._device(plan.source),
+                known_device=self._device(plan.source, root),
                 held_before=held_before,
                 remaining=held_before - len(plan.absences),
                 recent=self._ledger.documents.count_retired_since(plan.source, now - GUARD_WINDOW_S),
             ),
         )
 
-    def _device(self, source: str) -> int | None:
+    def _device(self, source: str, root: Root) -> int | None:
+        """What the machine that looked has called it before; the names of others say nothing."""
         state = self._ledger.sources.state(source)
-        return None if state is None else state.device
+        return None if state is None else state.devices.get(root.machine)
 
 
 def _last_look(entry: Entry | None, since: float | None) -> float | None:

@@ -16,6 +16,8 @@ from ingestion.ledger.sql import advance, inserting
 from ingestion.ledger.tables import editions, sources
 from ingestion.ledger.values import Edition, SourceState
 
+MACHINES_KEPT = 32  # of each source: containers come under ever new names
+_DEVICES = sa.select(sources.c.devices).where(sources.c.name == sa.bindparam("name")).with_for_update()
 _LIVE_EDITION = sa.select(editions).where(editions.c.state == "live")
 
 
@@ -49,7 +51,7 @@ class Sources:
                 sight = {
                     column.name: sa.case((elsewhere, sa.null()), else_=column)
                     for column in (
-                        sources.c.device,
+                        sources.c.devices,
                         sources.c.listed_at,
                         sources.c.listing_generation,
                         sources.c.heartbeat_at,
@@ -70,7 +72,7 @@ class Sources:
                     row.kind,
                     row.location,
                     row.active,
-                    row.device,
+                    row.devices or {},
                     row.listed_at,
                     row.listing_generation,
                     row.heartbeat_at,
@@ -88,10 +90,27 @@ class Sources:
             return advance(connection, "generation")
 
     def finish_listing(
-        self, name: str, generation: int, *, started_at: float, device: int | None, fault: str | None
+        self,
+        name: str,
+        generation: int,
+        *,
+        started_at: float,
+        device: int | None,
+        fault: str | None,
+        machine: str = "",
     ) -> None:
-        """A complete listing was carried out: proof of sight up to its start."""
-        self._update(name, listing_generation=generation, listed_at=started_at, device=device, fault=fault)
+        """A complete listing was carried out: proof of sight up to its start.
+
+        ``device`` is what ``machine`` calls the place; what others call it stays known.
+        """
+        values = {"listing_generation": generation, "listed_at": started_at, "fault": fault}
+        with self._database.write() as connection:
+            kept = connection.execute(_DEVICES, {"name": name}).scalar() or {}
+            others = [one for one in kept.items() if one[0] != machine][-(MACHINES_KEPT - 1) :]
+            devices = dict(others) if device is None else {**dict(others), machine: device}
+            connection.execute(
+                sa.update(sources).where(sources.c.name == name).values(**values, devices=devices)
+            )
 
     def heartbeat(self, names: Sequence[str], at: float) -> None:
         """Every change of these sources before this moment has been observed."""

@@ -40,7 +40,7 @@ sources = sa.Table(
     sa.Column("kind", sa.String, nullable=False),
     sa.Column("location", Name, nullable=False),
     sa.Column("active", sa.Boolean, nullable=False),  # in the settings now
-    sa.Column("device", sa.BigInteger),
+    sa.Column("devices", sa.JSON),  # number of the device it lies on, by machine
     sa.Column("listed_at", sa.Float),  # start of the last complete listing
     sa.Column("listing_generation", sa.BigInteger),  # of the last complete listing
     sa.Column("heartbeat_at", sa.Float),  # every event before this has been observed

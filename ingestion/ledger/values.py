@@ -261,7 +261,7 @@ class SourceState:
     kind: str
     location: str
     active: bool
-    device: int | None
+    devices: Mapping[str, int]
     listed_at: float | None
     listing_generation: int | None
     heartbeat_at: float | None

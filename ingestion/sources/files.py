@@ -24,6 +24,7 @@ from ingestion.errors import (
     NotIndexable,
     SourceUnavailable,
 )
+from ingestion.machine import machine_id
 from ingestion.records import Content, Gone, Listing, Observation, Root, Skipped
 from ingestion.sources import beneath
 from ingestion.sources.paths import path_of, uri_of
@@ -86,10 +87,11 @@ class FilesSource:
     def root(self) -> Root:
         try:
             device = self.path.stat().st_dev
-            os.scandir(self._root).close()
+            with os.scandir(self._root) as held:
+                empty = next(held, None) is None
         except OSError as error:
             return Root(present=False, device=None, reason=_reason(error))
-        return Root(present=True, device=device)
+        return Root(present=True, device=device, machine=machine_id(), empty=empty)
 
     def list(self) -> Listing:
         return self.list_below("")
@@ -112,7 +114,7 @@ class FilesSource:
         self._remember_links(survey.links)
         return Listing(
             sightings=survey.sightings,
-            root=Root(present=True, device=before[0]),
+            root=Root(present=True, device=before[0], machine=machine_id()),
             blind=survey.blind,
             faults=survey.faults,
             started_at=started_at,

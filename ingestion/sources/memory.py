@@ -28,6 +28,7 @@ class MemorySource:
     def __init__(self, name: str, *, clock: Clock, max_bytes: int = 2**20, device: int = 1) -> None:
         self.name = name
         self.device = device
+        self.machine = ""  # that looks
         self.max_bytes = max_bytes
         self.reads: builtins.list[str] = []
         self._clock = clock
@@ -73,7 +74,7 @@ class MemorySource:
     def root(self) -> Root:
         if self._unavailable is not None:
             return Root(present=False, device=None, reason=self._unavailable)
-        return Root(present=True, device=self.device)
+        return Root(present=True, device=self.device, machine=self.machine, empty=not self._held)
 
     def list(self) -> Listing:
         return self.list_below("")
@@ -90,7 +91,7 @@ class MemorySource:
             blind = sorted(b for b in self._blind if b.startswith(prefix) or prefix.startswith(b))
         return Listing(
             sightings,
-            Root(present=True, device=self.device),
+            Root(present=True, device=self.device, machine=self.machine),
             blind=blind,
             faults=[f"{part or 'everything'} could not be listed" for part in blind],
             started_at=started_at,

@@ -110,9 +110,12 @@ class Survey:
 
 
 def seen_of(uri: str, status: os.stat_result, observed_at: float) -> Seen:
-    """The sighting of a regular file. ctime is in the fingerprint because nothing can set it back."""
+    """The sighting of a regular file. ctime is in the fingerprint because nothing can set it back.
+
+    The device is not: each machine gives another number to the same share, and so does the next mount.
+    """
     size, modified, changed = status.st_size, status.st_mtime_ns, status.st_ctime_ns
-    place = f"{status.st_dev}:{status.st_ino}"
+    place = status.st_ino
     return Seen(
         uri,
         f"{size}:{modified}:{changed}:{place}",

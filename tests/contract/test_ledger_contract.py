@@ -14,7 +14,7 @@ from ingestion.ledger.claims import LONGEST_DELAY_S
 from ingestion.ledger.dropping import drop
 from ingestion.ledger.publishing import HISTORY
 from ingestion.ledger.reopening import MAX_ATTEMPTS
-from ingestion.ledger.sources import SourceRow
+from ingestion.ledger.sources import MACHINES_KEPT, SourceRow
 from ingestion.ledger.values import Placed, Staging
 from ingestion.ledger.words import storable
 from ingestion.records import Drift, Lane, Standing
@@ -1027,17 +1027,36 @@ def test_a_source_that_lies_elsewhere_has_not_been_seen_there(desk: Desk) -> Non
     sources.configure([SourceRow(SOURCE, "files", "/notes")])
     state = sources.state(SOURCE)
     assert state is not None
-    assert (state.listed_at, state.heartbeat_at, state.device, state.fault) == (5.0, 6.0, 7, None)
+    assert (state.listed_at, state.heartbeat_at, state.devices, state.fault) == (5.0, 6.0, {"": 7}, None)
     assert state.listing_generation == listing
     other = sources.state(OTHER)
     assert other is not None and not other.active and desk.fence.active_sources() == (SOURCE,)
     sources.configure([SourceRow(SOURCE, "files", "/elsewhere")])
     state = sources.state(SOURCE)
     assert state is not None
-    assert (state.listed_at, state.heartbeat_at, state.device) == (None, None, None)
+    assert (state.listed_at, state.heartbeat_at, state.devices) == (None, None, {})
     sources.set_fault(SOURCE, "unmounted")
     assert [state.fault for state in sources.all()] == ["unmounted", None]
     assert sources.state("unknown") is None
+
+
+def test_each_machine_has_its_own_number_for_the_device_of_a_source(desk: Desk) -> None:
+    sources = desk.ledger.sources
+
+    def listed_by(machine: str, device: int | None) -> dict[str, int]:
+        listing = sources.begin_listing()
+        sources.finish_listing(SOURCE, listing, started_at=5.0, device=device, fault=None, machine=machine)
+        state = sources.state(SOURCE)
+        assert state is not None
+        return dict(state.devices)
+
+    assert listed_by("one", 7) == {"one": 7}
+    assert listed_by("other", 51) == {"one": 7, "other": 51}
+    assert listed_by("one", 8) == {"one": 8, "other": 51}
+    for number in range(2 * MACHINES_KEPT):
+        kept = listed_by(f"container {number}", number)
+    assert len(kept) == MACHINES_KEPT
+    assert kept[f"container {number}"] == number
 
 
 # text that a database refuses ----------------------------------------------------------------------------

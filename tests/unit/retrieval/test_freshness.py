@@ -65,7 +65,7 @@ def test_ages_count_from_the_change_and_are_never_negative(
 
 
 def _state(name: str, listed_at: float | None, heartbeat_at: float | None) -> SourceState:
-    return SourceState(name, "files", "/", True, 1, listed_at, 1, heartbeat_at, None)
+    return SourceState(name, "files", "/", True, {"": 1}, listed_at, 1, heartbeat_at, None)
 
 
 @pytest.mark.parametrize(

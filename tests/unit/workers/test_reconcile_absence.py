@@ -223,6 +223,21 @@ def test_another_device_is_another_place_unless_it_holds_the_same(rig: Rig, sour
     assert served(rig) == uris[6:]
 
 
+def test_another_machine_has_another_number_for_the_same_device(rig: Rig, source: MemorySource) -> None:
+    uris = fill(rig, source, 30)
+    source.machine, source.device = "another", 51
+    delete(source, uris[:4])
+    rig.sync()
+    assert held(rig) == []
+    source.machine, source.device = "", 1
+    by_hints(rig, delete(source, uris[4:5]))
+    assert held(rig) == []
+    source.device = 2
+    by_hints(rig, delete(source, uris[5:6]))
+    assert held(rig) == uris[5:6]  # what this machine saw is still compared
+    assert served(rig) == uris[5:]
+
+
 def test_a_blind_part_is_not_absent(rig: Rig, source: MemorySource) -> None:
     for uri in ("a.md", "sub/b.md", "sub/c.md", "d.md"):
         source.put(uri, f"words of {uri}".encode())

@@ -5,6 +5,8 @@ import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -431,3 +433,17 @@ def test_folders_that_vanish_during_the_walk_are_absent(root: Path, monkeypatch:
     assert len(calls) == 2
     assert [sighting.uri for sighting in listing.sightings] == ["a.md"]
     assert not listing.blind
+
+
+def test_the_number_of_a_device_is_no_part_of_a_look(tmp_path: Path) -> None:
+    """Each machine has its own for one share: whoever looks must find the same."""
+    (tmp_path / "a.md").write_bytes(b"words")
+    here = (tmp_path / "a.md").stat()
+    fields = {name: getattr(here, name) for name in dir(here) if name.startswith("st_")}
+    elsewhere = SimpleNamespace(**{**fields, "st_dev": here.st_dev + 1})
+    other_file = SimpleNamespace(**{**fields, "st_ino": here.st_ino + 1})
+    look, same, other = (
+        seen_of("a.md", cast("os.stat_result", status), 5.0) for status in (here, elsewhere, other_file)
+    )
+    assert same == look
+    assert other.fingerprint != look.fingerprint and other.identity != look.identity
