@@ -77,6 +77,10 @@ class SourceUnavailable(Transient):
     """The place that holds the documents cannot be looked at; its documents keep being served."""
 
 
+class FolderUnseen(SourceUnavailable):
+    """This process does not see the place; others may. It says nothing about what lies there."""
+
+
 class DocumentChanging(Transient):
     """The document was being written each time it was read."""
 

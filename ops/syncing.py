@@ -44,6 +44,7 @@ from ops.wiring import (
 from retrieval.embedding.remote.sizes import estimated_tokens
 from workers.outcomes import Listener, ignore
 from workers.reconcile import Listed, Reconciler
+from workers.sight import Sight, seen
 from workers.surveying import Plan
 
 POLL_S = 0.1
@@ -149,7 +150,12 @@ def _listed_for_daemon(ledger: Ledger, settings: Settings, names: Sequence[str])
     require_kept(ledger, settings, names)
     clock = SystemClock()
     reconciler = Reconciler(
-        ledger, clock, listener=ignore, send=lambda ids: None, missed=lambda source, number: None
+        ledger,
+        clock,
+        listener=ignore,
+        send=lambda ids: None,
+        missed=lambda source, number: None,
+        unseen=seen if settings.broker.url is None else Sight(ledger).unseen,
     )
     sources = {source.name: source for source in settings.sources}
     listed = [reconciler.list_source(make_source(sources[name], clock)) for name in names]

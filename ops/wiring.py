@@ -29,6 +29,7 @@ from workers.equipment import Equipment, Equipped
 from workers.outcomes import Listener
 from workers.reconcile import Missed, Reconciler
 from workers.refresh import Absent, Refresher
+from workers.sight import Unseen, seen
 from workers.staging import Embed
 from workers.upkeep import Upkeep
 from workers.work import Able, PipelineWork
@@ -198,6 +199,7 @@ def make_pipeline(
     lost_messages: Callable[[], bool] = lambda: False,
     able: Able = lambda: True,
     watches: bool = True,
+    unseen: Unseen = seen,
 ) -> Pipeline:
     """``stopping`` is called before each slice that is embedded, and raises to end an attempt early.
 
@@ -205,6 +207,8 @@ def make_pipeline(
     bulk lane, in all processes together. What is known of the broker comes from ``waiting`` and
     ``lost_messages``. ``able``: whether anything may be claimed, once the model is loaded. ``watches``:
     whether this process sees the sources.
+    ``lost_messages``. ``able``: whether anything may be claimed, once the model is loaded. ``unseen``: for
+    a process that does not watch, where it does not see a source.
     """
     dispatcher = Dispatcher(
         parts.ledger,
@@ -212,8 +216,9 @@ def make_pipeline(
         bulk_threads=threads or bulk_threads(parts.embedder),
         waiting=waiting,
     )
-    reconciler = Reconciler(parts.ledger, parts.clock, listener=listener, send=dispatcher.send, missed=missed)
-
+    reconciler = Reconciler(
+        parts.ledger, parts.clock, listener=listener, send=dispatcher.send, missed=missed, unseen=unseen
+    )
     builder = Builder(parts.ledger, parts.index, parts.equipment, dispatcher, parts.clock)
 
     def make_refresher(one: Equipped) -> Refresher:
@@ -226,6 +231,7 @@ def make_pipeline(
             parts.clock,
             listener=telling(one, parts.equipment, listener),
             absent=absent or (lambda source, uris: reconciler.absent(parts.sources[source], uris)),
+            unseen=unseen,
             slice_texts=one.slice_texts,
         )
 

@@ -29,6 +29,7 @@ from workers.app import Work, make_app, send_refresh
 from workers.outcomes import Listener, Outcome
 from workers.redis_broker import RedisBroker
 from workers.sending import Sender
+from workers.sight import Sight
 
 log = logging.getLogger("headwater.workshop")
 
@@ -103,6 +104,7 @@ class Workshop:
         self.metrics = Metrics(
             self.parts.ledger, clock, version=version(), sources=list(self.parts.sources), states=False
         )
+        self._sight = Sight(self.parts.ledger)
         self._measuring = Measuring(settings.daemon.data, self.parts.embedder, clock)
         self.pipeline: Pipeline = self._make_pipeline()
         self.app = make_shared_app(settings, self.pipeline.work)
@@ -159,6 +161,7 @@ class Workshop:
             lost_messages=lambda: self.messenger.lost_messages(),
             able=lambda: not self._stopping.is_set(),
             watches=False,
+            unseen=self._sight.unseen,
         )
 
     def _send(self, lane: Lane, document_ids: Sequence[int], edition_id: int | None = None, /) -> None:
@@ -194,6 +197,7 @@ class Workshop:
         while not self._closed.wait(TEND_S):
             try:
                 self.pipeline.work.tend()
+                self._sight.look_again()
                 told = ""
             except HeadwaterError as error:  # the ledger is away: told once
                 if str(error) != told:

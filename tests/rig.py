@@ -41,6 +41,7 @@ from workers.findings import Findings
 from workers.outcomes import Outcome, Result
 from workers.reconcile import Listed, Reconciler
 from workers.refresh import Refresher
+from workers.sight import Sight, seen
 from workers.staging import Embed
 from workers.upkeep import Upkeep
 from workers.work import PipelineWork
@@ -134,6 +135,8 @@ class Rig:
         self._embed = embed or self.embedder.embed
         self._given_drafter = drafter
         self.ledger = Ledger(database, self.clock)
+        self.sight = None if watches else Sight(self.ledger)
+        self._unseen = seen if self.sight is None else self.sight.unseen
         live = self._live()
         self.index = wrap_index(index or EmbeddedIndex(database))
         self.index.create(live.edition.name, live.edition.dimensions)
@@ -146,6 +149,7 @@ class Rig:
             listener=self.outcomes.append,
             send=self.dispatcher.send,
             missed=lambda source, number: self.missed.append((source, number)),
+            unseen=self._unseen,
         )
         self.builder = Builder(self.ledger, self.index, self.equipment, self.dispatcher, self.clock)
         self.upkeep = Upkeep(self.ledger, self.index)
@@ -217,6 +221,7 @@ class Rig:
             self.clock,
             listener=telling(one, self.equipment, self.outcomes.append),
             absent=lambda source, uris: self.reconciler.absent(self.sources[source], uris),
+            unseen=self._unseen,
         )
 
     def _send(self, lane: Lane, document_ids: Sequence[int], edition_id: int | None = None, /) -> None:

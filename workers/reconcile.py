@@ -19,6 +19,7 @@ from ingestion.records import Lane
 from ingestion.sources.port import SourcePort
 from ingestion.sources.settling import Batch
 from workers.outcomes import Listener, Outcome, Result
+from workers.sight import Unseen, seen
 from workers.surveying import Plan, Surveyor, Want
 
 log = logging.getLogger("headwater.reconcile")
@@ -53,11 +54,19 @@ class Reconciler:
     settled by the conditions of the ledger's statements.
 
     ``send`` is given documents that were just made pending in the fresh lane; ``missed`` counts what a
-    listing of a watched source found without any event.
+    listing of a watched source found without any event; ``unseen`` says of which sources nothing that this
+    process finds, or does not, is evidence.
     """
 
     def __init__(
-        self, ledger: Ledger, clock: Clock, *, listener: Listener, send: Send, missed: Missed
+        self,
+        ledger: Ledger,
+        clock: Clock,
+        *,
+        listener: Listener,
+        send: Send,
+        missed: Missed,
+        unseen: Unseen = seen,
     ) -> None:
         self._ledger = ledger
         self._clock = clock
@@ -65,9 +74,12 @@ class Reconciler:
         self._listener = listener
         self._send = send
         self._missed = missed
+        self._unseen = unseen
 
     def list_source(self, source: SourcePort, *, watched: bool = False) -> Listed:
         """Look at the whole source. Its fault, if it has one, is noted and returned, never raised."""
+        if (unseen := self._unseen(source)) is not None:
+            return Listed(source.name, self._ledger.fence.generation(), fault=str(unseen))
         generation = self._ledger.sources.begin_listing()
         state = self._ledger.sources.state(source.name)
         try:
@@ -102,6 +114,8 @@ class Reconciler:
 
     def absent(self, source: SourcePort, uris: Sequence[str]) -> None:
         """A worker did not find these: judge them by the source's own evidence."""
+        if self._unseen(source) is not None:
+            return
         try:
             self.look(source, Batch(tuple(uris), (), {}))
         except SourceUnavailable as fault:
@@ -109,6 +123,8 @@ class Reconciler:
 
     def preview(self, source: SourcePort) -> Plan:
         """What a listing would do now. Raises SourceUnavailable."""
+        if (unseen := self._unseen(source)) is not None:
+            raise unseen
         return self._surveyor.whole(source, self._ledger.fence.generation() + 1)[0]
 
     def _unavailable(self, source: SourcePort, generation: int, fault: SourceUnavailable) -> Listed:

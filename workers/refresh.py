@@ -15,8 +15,10 @@ from ingestion.clock import Clock
 from ingestion.errors import (
     DocumentGone,
     EmbedderUnavailable,
+    FolderUnseen,
     HeadwaterError,
     Interrupted,
+    SourceUnavailable,
     Superseded,
     Terminal,
     Transient,
@@ -30,6 +32,7 @@ from workers.diffing import Diff, diff
 from workers.drafting import Draft, Drafter
 from workers.held import HeldClaims
 from workers.outcomes import Listener, Outcome, Result
+from workers.sight import Unseen, seen
 from workers.staging import SLICE_TEXTS, Embed, Revision, Stager
 
 log = logging.getLogger("headwater.refresh")
@@ -53,7 +56,8 @@ class Leftover:
 class Refresher:
     """Brings documents up to date. Safe to call from several threads, for the same documents too.
 
-    ``absent`` is told which URIs of a source were not there: a worker never retires. ``slice_texts`` are
+    ``absent`` is told which URIs of a source were not there: a worker never retires. ``unseen`` says where
+    that may be for want of sight. ``slice_texts`` are
     embedded between two commits, for each thread: what a crash may cost.
     """
 
@@ -68,6 +72,7 @@ class Refresher:
         *,
         listener: Listener,
         absent: Absent,
+        unseen: Unseen = seen,
         slice_texts: int = SLICE_TEXTS,
     ) -> None:
         self._ledger = ledger
@@ -77,6 +82,7 @@ class Refresher:
         self._clock = clock
         self._listener = listener
         self._absent = absent
+        self._unseen = unseen
         self._unreleased: list[Claim] = []
         self._under_way: set[HeldClaims] = set()
 
@@ -139,13 +145,14 @@ class Refresher:
         for claim in claims:
             held.keep()
             try:
-                draft = self._drafter.draft(claim, self._sources[claim.source])
+                draft = self._draft(claim)
             except DocumentGone:
                 gone.setdefault(claim.source, []).append(claim.uri)
                 self._release([claim], "It was not there when it was read.")
             except Transient as fault:
                 self._release([claim], str(fault))
-                self._report(claim, Result.FAULT, str(fault))
+                if not isinstance(fault, FolderUnseen):  # which is told where it is noticed
+                    self._report(claim, Result.FAULT, str(fault))
             except Exception as error:  # whatever one document does, the others go on
                 self._fail(claim, error)
             else:
@@ -154,6 +161,15 @@ class Refresher:
             held.done([claim])
         for source, uris in gone.items():
             self._absent(source, uris)
+
+    def _draft(self, claim: Claim) -> Draft:
+        source = self._sources[claim.source]
+        try:
+            return self._drafter.draft(claim, source)
+        except (DocumentGone, SourceUnavailable):
+            if (unseen := self._unseen(source)) is not None:
+                raise unseen from None
+            raise
 
     def _groups(self, revisions: Iterator[Revision]) -> Iterator[list[Revision]]:
         """Revisions until GROUP_TEXTS are to be embedded: each group is published as one."""

@@ -42,6 +42,7 @@ class _Watched:
     told: str | None = None  # the last complaint, so that it is not repeated
     fault: str | None = None  # why the last look failed, likewise
     unlisted: bool = False  # a look failed: list as soon as possible
+    asked_for: int | None = None  # the last listing that others asked for
     asked_at: float = 0.0  # when a listing was last asked for: only one begun later proves sight
 
 
@@ -176,7 +177,7 @@ class Watcher:
                 self._overflowed(name)
             if not watched.watch.alive():
                 self._revive(watched, states.get(name))
-            elif watched.unlisted or self._must_poll(watched):
+            elif watched.unlisted or self._must_poll(watched) or _is_asked_for(watched, states.get(name)):
                 self._list(watched)
             elif self._sees(watched, states.get(name)):
                 seeing.append(name)
@@ -207,3 +208,11 @@ class Watcher:
                 log.warning("%s is not watched (%s); it is listed instead", watched.source.name, reason)
             else:
                 log.info("%s is watched again", watched.source.name)
+
+
+def _is_asked_for(watched: _Watched, state: SourceState | None) -> bool:
+    """Whether others want it listed, each time they do once: a listing may take longer than a heartbeat."""
+    if state is None or not state.is_asked_for or state.asked_generation == watched.asked_for:
+        return False
+    watched.asked_for = state.asked_generation
+    return True

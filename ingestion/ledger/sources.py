@@ -77,6 +77,7 @@ class Sources:
                     row.listing_generation,
                     row.heartbeat_at,
                     row.fault,
+                    row.asked_generation,
                 )
                 for row in rows
             ]
@@ -110,6 +111,14 @@ class Sources:
             devices = dict(others) if device is None else {**dict(others), machine: device}
             connection.execute(
                 sa.update(sources).where(sources.c.name == name).values(**values, devices=devices)
+            )
+
+    def ask_listing(self, name: str) -> None:
+        """Have whoever watches this source list it: somebody else did not find what it should hold."""
+        with self._database.write() as connection:
+            generation = advance(connection, "generation")
+            connection.execute(
+                sa.update(sources).where(sources.c.name == name).values(asked_generation=generation)
             )
 
     def heartbeat(self, names: Sequence[str], at: float) -> None:

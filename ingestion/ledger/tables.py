@@ -45,6 +45,7 @@ sources = sa.Table(
     sa.Column("listing_generation", sa.BigInteger),  # of the last complete listing
     sa.Column("heartbeat_at", sa.Float),  # every event before this has been observed
     sa.Column("fault", Words),  # why it cannot be looked at, or what the last listing could not see
+    sa.Column("asked_generation", sa.BigInteger),  # a listing begun since is asked for
 )
 
 documents = sa.Table(

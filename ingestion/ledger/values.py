@@ -266,6 +266,12 @@ class SourceState:
     listing_generation: int | None
     heartbeat_at: float | None
     fault: str | None
+    asked_generation: int | None = None
+
+    @property
+    def is_asked_for(self) -> bool:
+        """Whether somebody who does not watch wants it listed, and no listing begun since has ended."""
+        return self.asked_generation is not None and self.asked_generation > (self.listing_generation or 0)
 
 
 @dataclass(frozen=True, slots=True)

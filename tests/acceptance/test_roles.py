@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import signal
 import time
@@ -226,6 +227,36 @@ def test_a_broker_that_is_not_there_yet_is_waited_for(own_redis: Redis, place: P
         assert "headwater_texts_embedded_total" in counted
         assert "headwater_exporter_up" not in counted  # the states are the api's
         assert "headwater_exporter_up 1.0" in deployment.get("/metrics").text
+
+
+@pytest.mark.timeout(500)
+def test_a_worker_without_the_folder_leaves_its_documents_to_others(
+    redis: Redis, place: Path, notes: Path
+) -> None:
+    """What an engine makes of a missing mount is an empty folder: nothing is gone for that."""
+    with Deployment(place, notes, redis.url) as deployment:
+        for number in range(5):
+            deployment.write(f"{number}.md", f"number {number}, as it was")
+        deployment.start(WATCH, BULK, SCHEDULE, API)
+        for number in range(5):
+            deployment.shows(f"number {number}, as it was")
+        deployment.settled()
+        theirs = deployment.environment["HEADWATER_SOURCES"]
+        folder = place / notes.name
+        folder.mkdir()
+        deployment.environment["HEADWATER_SOURCES"] = json.dumps([{"root": str(folder)}])
+        (blind,) = deployment.start(FRESH)
+        blind.says("4 threads")
+        deployment.write("3.md", "number 3, as it is")
+        blind.says(f"does not see the folder {folder}")
+        assert deployment.finds("number 3, as it was")
+        deployment.environment["HEADWATER_SOURCES"] = theirs
+        deployment.start(FRESH)
+        deployment.shows("number 3, as it is")
+        deployment.settled()
+        assert deployment.status()["sources"][0]["documents"]["held"] == 0
+        assert blind.said().count("does not see the folder") == 1
+        blind.end()
 
 
 @pytest.mark.timeout(500)

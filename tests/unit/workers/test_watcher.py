@@ -246,3 +246,17 @@ def test_a_deletion_between_a_hint_and_its_look_is_found(
     monkeypatch.setattr(watched.rig.reconciler, "look", deleted_first)
     (watched.root / "a.md").write_text("changed words")
     watched.becomes({"b.md": "live"})
+
+
+def test_a_listing_that_another_process_asks_for_is_done_once(watched: Watched) -> None:
+    watched.rig.ledger.sources.ask_listing(SOURCE)
+    before = watched.listings
+
+    def done() -> bool:
+        state = watched.rig.ledger.sources.state(SOURCE)
+        return state is not None and not state.is_asked_for
+
+    eventually(lambda: done() and watched.listings == before + 1, deadline_s=15.0)
+    beat = watched.heartbeat()
+    eventually(lambda: watched.heartbeat() > beat, deadline_s=15.0)
+    assert watched.listings == before + 1
