@@ -13,13 +13,14 @@ from collections.abc import Sequence
 from celery import Celery
 
 from ingestion.clock import Clock
-from ingestion.errors import EmbedderUnavailable, HeadwaterError, Interrupted
+from ingestion.errors import BrokerUnavailable, EmbedderUnavailable, HeadwaterError, Interrupted
 from ingestion.ledger.ledger import Ledger
 from ingestion.records import Lane
 from ops.absences import Absences
 from ops.exporter import Metrics
 from ops.measured import Measuring
 from ops.remote import cost
+from ops.roles.missing import Missing
 from ops.settings import Settings
 from ops.stores import broker_url, make_broker
 from ops.version import version
@@ -63,6 +64,11 @@ class Messenger:
     @property
     def away(self) -> str | None:
         return self._sender.away
+
+    def check(self) -> None:
+        """Raises BrokerUnavailable where the last look found it away; asks nobody."""
+        if self.away is not None:
+            raise BrokerUnavailable(self.away)
 
     def waiting(self, lane: Lane) -> int:
         """Messages nobody has taken yet; 0 where the broker does not say."""
@@ -115,6 +121,16 @@ class Workshop:
     @property
     def broker(self) -> RedisBroker:
         return self.messenger.broker
+
+    def missing(self) -> Missing:
+        """What it cannot work without."""
+        parts = self.parts
+        checks = {
+            "ledger": parts.ledger.fence.generation,
+            "broker": self.messenger.check,
+            "index": lambda: parts.index.check(parts.edition.name),
+        }
+        return Missing(checks, parts.clock)
 
     def start(self) -> None:
         self.messenger.start()

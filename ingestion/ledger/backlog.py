@@ -77,6 +77,7 @@ _UNFINISHED = _PENDING.with_only_columns(sa.func.count()).where(
     (documents.c.source + "") == sa.bindparam("in_source"),
     documents.c.wanted <= sa.bindparam("generation"),
 )
+_NEVER_LIVE = _UNFINISHED.where(publications.c.live_generation.is_(None))
 
 
 class Backlog:
@@ -121,3 +122,9 @@ class Backlog:
         with self._database.read() as connection:
             values = {"in_source": source, "generation": generation}
             return int(connection.execute(_UNFINISHED, values).scalar_one())
+
+    def never_live(self, source: str, generation: int) -> int:
+        """Those of ``unfinished`` of which no revision answers."""
+        with self._database.read() as connection:
+            values = {"in_source": source, "generation": generation}
+            return int(connection.execute(_NEVER_LIVE, values).scalar_one())

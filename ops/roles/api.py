@@ -1,7 +1,7 @@
 """``headwater api``: answers questions, and shows the state of everything.
 
-Ready while the ledger, the index and the embedder answer. A broker that is away is no reason to send searches
-elsewhere: only edits wait for it.
+Ready once everything that the sources first held is indexed, while the ledger, the index and the embedder
+answer. A broker that is away is no reason to send searches elsewhere: only edits wait for it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from ingestion.errors import HeadwaterError
 from ops.exporter import Metrics
 from ops.looking import Looking
 from ops.roles.health import Health
+from ops.roles.missing import FirstListings, Missing
 from ops.roles.process import Waiting
 from ops.settings import Settings
 from ops.status import status_report
@@ -67,6 +68,12 @@ class ApiRole:
 
     def _service(self, parts: Parts, messenger: Messenger, undo: contextlib.ExitStack) -> Service:
         metrics = Metrics(parts.ledger, self._clock, version=version())
+        checks = {
+            "ledger": parts.ledger.fence.generation,
+            "index": lambda: parts.index.check(parts.edition.name),
+        }
+        missing = Missing(checks, self._clock)
+        first = FirstListings(parts.ledger, parts.sources)
         dispatcher = Dispatcher(parts.ledger, messenger.send)
 
         searcher = self._searcher = Searcher(
@@ -85,7 +92,7 @@ class ApiRole:
             host=self._host,
             key_hashes=self._settings.api.keys,
             status=lambda: self._status(parts),
-            ready=lambda: readiness(parts, messenger),
+            ready=lambda: readiness(parts, messenger, missing, first),
             metrics=metrics.rendered,
         )
 
@@ -93,18 +100,14 @@ class ApiRole:
         return status_report(self._settings, parts.ledger, self._clock)
 
 
-def readiness(parts: Parts, messenger: Messenger) -> Readiness:
+def readiness(parts: Parts, messenger: Messenger, missing: Missing, first: FirstListings) -> Readiness:
     """What is missing, dependency by dependency; and what is worse than usual without being missed."""
-    reasons = []
-    checks = (
-        ("ledger", parts.ledger.fence.generation),
-        ("index", lambda: parts.index.check(parts.edition.name)),
-    )
-    for name, check in checks:
+    reasons = missing.reasons()
+    if not reasons:
         try:
-            check()
+            reasons = first.reasons()
         except HeadwaterError as error:
-            reasons.append(f"{name}: {error}")
+            reasons = [f"ledger: {error}"]
     if not parts.batcher.ready:
         failure = parts.batcher.load_failure
         reasons.append(f"embedder: {failure or 'the embedding model is being loaded'}")

@@ -36,7 +36,7 @@ class ScheduleRole:
     def open(self, waiting: Waiting, health: Health, undo: contextlib.ExitStack) -> str:
         shop = waiting.until_made(self._workshop)
         undo.callback(shop.close)
-        health.serve(lambda: (), lambda accept: shop.metrics.rendered(accept))
+        health.serve(shop.missing().reasons, lambda accept: shop.metrics.rendered(accept))
         waiting.until_made(shop.broker.check)
         waiting.until_made(lambda: self._prepare(shop))
         shop.start()

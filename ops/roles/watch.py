@@ -15,6 +15,7 @@ from ingestion.sources.files import FilesSource
 from ops.exporter import Metrics
 from ops.listing import Lister
 from ops.roles.health import Health
+from ops.roles.missing import Missing
 from ops.roles.process import Waiting
 from ops.settings import Settings
 from ops.showing import counted
@@ -55,7 +56,8 @@ class WatchRole:
         metrics = Metrics(
             seeing.ledger, self._clock, version=version(), sources=list(seeing.sources), states=False
         )
-        health.serve(lambda: (), lambda accept: metrics.rendered(accept))
+        checks = {"ledger": seeing.ledger.fence.generation, "broker": seeing.messenger.check}
+        health.serve(Missing(checks, self._clock).reasons, lambda accept: metrics.rendered(accept))
         self._start(seeing, metrics, undo)
         return f"{counted(len(seeing.sources), 'source')}, broker {seeing.messenger.broker.shown}"
 

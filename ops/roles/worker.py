@@ -36,7 +36,10 @@ class WorkerRole:
         shop = waiting.until_made(lambda: Workshop(self._settings, self._clock, listener=self._listener))
         undo.callback(shop.close)
         self._workshop = shop
-        health.serve(self._faults, lambda accept: shop.metrics.rendered(accept))
+        missing = shop.missing()
+        health.serve(
+            lambda: [*missing.reasons(), *self._faults()], lambda accept: shop.metrics.rendered(accept)
+        )
         waiting.until_made(shop.broker.check)
         waiting.until_made(shop.loaded, level=logging.INFO)  # as every start does
         shop.start()

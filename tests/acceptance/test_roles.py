@@ -222,6 +222,11 @@ def test_a_broker_that_is_not_there_yet_is_waited_for(own_redis: Redis, place: P
         fresh.says("4 threads")
         assert fresh.said().count("waiting: The broker") == 1
         assert worker.get("/readyz").json() == {"ready": True}
+        server.kill()
+        until(lambda: worker.get("/readyz").status_code == 503, "it says that something is missing")
+        assert "broker: " in worker.get("/readyz").json()["detail"]
+        server.start()
+        until(lambda: worker.get("/readyz").status_code == 200, "it is there again")
         counted = worker.get("/metrics").text
         worker.close()
         assert "headwater_texts_embedded_total" in counted
