@@ -33,6 +33,11 @@ class Lister:
             for name, pause_s in every_s.items()
         ]
 
+    @property
+    def alive(self) -> bool:
+        """Whether the thread of every source runs."""
+        return all(thread.is_alive() for thread in self._threads)
+
     def start(self) -> None:
         for thread in self._threads:
             thread.start()

@@ -24,6 +24,10 @@ class Looking:
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="editions", daemon=True)
 
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
     def start(self) -> None:
         self._thread.start()
 
@@ -32,8 +36,13 @@ class Looking:
         self._thread.join()
 
     def _run(self) -> None:
+        told = ""
         while not self._closed.wait(LOOK_EVERY_S):
             try:
                 self._equipment.look()
             except HeadwaterError as error:  # the ledger is away; searches say so
                 log.debug("editions could not be looked at: %s", error)
+            except Exception as error:
+                if repr(error) != told:
+                    log.exception("unexpected error while editions were looked at")
+                told = repr(error)

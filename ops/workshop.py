@@ -62,6 +62,10 @@ class Messenger:
         self.send = self._sender.send
 
     @property
+    def alive(self) -> bool:
+        return self._sender.alive
+
+    @property
     def away(self) -> str | None:
         return self._sender.away
 
@@ -121,6 +125,11 @@ class Workshop:
     @property
     def broker(self) -> RedisBroker:
         return self.messenger.broker
+
+    @property
+    def alive(self) -> bool:
+        """Whether what ``start`` began still runs."""
+        return self.messenger.alive and self._tending.is_alive()
 
     def missing(self) -> Missing:
         """What it cannot work without."""

@@ -51,12 +51,18 @@ class Sender:
         self._dropped = False
         self._closing = False
         self._away: str | None = None
+        self._told = ""
         self._thread = threading.Thread(target=self._run, name="sender", daemon=True)
 
     @property
     def away(self) -> str | None:
         """Why nothing can be sent now; None if it can."""
         return self._away
+
+    @property
+    def alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread.is_alive()
 
     def start(self) -> None:
         self._thread.start()
@@ -107,7 +113,11 @@ class Sender:
         try:
             self._broker.check()
         except HeadwaterError as fault:
-            self._is_away(fault)
+            self._is_away(str(fault))
+            return
+        except Exception as error:  # noqa: BLE001 - it is logged; without this thread nothing would be sent
+            self._unexpected(error)
+            self._is_away(f"The broker could not be asked: unexpected {type(error).__name__}.")
             return
         if self._away is not None:
             log.warning("the broker answers again")
@@ -117,11 +127,11 @@ class Sender:
         if dropped:
             self._forget()
 
-    def _is_away(self, fault: HeadwaterError) -> None:
+    def _is_away(self, reason: str) -> None:
         if self._away is None:
-            log.warning("%s", fault)
+            log.warning("%s", reason)
         with self._changed:
-            self._away = str(fault)
+            self._away = reason
             self._dropped = True
             self._waiting.clear()
 
@@ -130,6 +140,15 @@ class Sender:
             self._forget_messages()
         except HeadwaterError as fault:
             log.debug("the ledger will be told later: %s", fault)
+        except Exception as error:  # noqa: BLE001 - likewise
+            self._unexpected(error)
         else:
+            self._told = ""
             with self._changed:
                 self._dropped = False
+
+    def _unexpected(self, error: Exception) -> None:
+        """It is tried again every other second, and told once."""
+        if repr(error) != self._told:
+            log.error("unexpected error of what sends messages", exc_info=error)
+        self._told = repr(error)

@@ -38,6 +38,7 @@ class ApiRole:
         self._host = host
         self._health: Health | None = None
         self._searcher: Searcher | None = None
+        self._threads: list[Messenger | Looking] = []
 
     def open(self, waiting: Waiting, health: Health, undo: contextlib.ExitStack) -> str:
         """Answers once the ledger and the index are there: until the model is loaded, by words alone."""
@@ -53,6 +54,7 @@ class ApiRole:
         looking = Looking(parts.equipment)
         looking.start()
         undo.callback(looking.close)
+        self._threads = [messenger, looking]
         health.replace(make_api(self._service(parts, messenger, undo)))
         return f"broker {messenger.broker.shown}, {parts.embedder.description}"
 
@@ -64,7 +66,7 @@ class ApiRole:
             self._health.stop()
 
     def alive(self) -> bool:
-        return True
+        return all(one.alive for one in self._threads)
 
     def _service(self, parts: Parts, messenger: Messenger, undo: contextlib.ExitStack) -> Service:
         metrics = Metrics(parts.ledger, self._clock, version=version())

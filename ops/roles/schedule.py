@@ -30,12 +30,14 @@ class ScheduleRole:
         self._settings = settings
         self._clock = clock
         self._listener = listener
+        self._workshop: Workshop | None = None
         self._worker: Worker | None = None
         self._beat: Beat | None = None
 
     def open(self, waiting: Waiting, health: Health, undo: contextlib.ExitStack) -> str:
-        shop = waiting.until_made(self._workshop)
+        shop = waiting.until_made(self._opened)
         undo.callback(shop.close)
+        self._workshop = shop
         health.serve(shop.missing().reasons, lambda accept: shop.metrics.rendered(accept))
         waiting.until_made(shop.broker.check)
         waiting.until_made(lambda: self._prepare(shop))
@@ -53,9 +55,9 @@ class ScheduleRole:
         """What it does is short, and is done again by the next one."""
 
     def alive(self) -> bool:
-        return all(one is not None and one.alive for one in (self._worker, self._beat))
+        return all(one is not None and one.alive for one in (self._worker, self._beat, self._workshop))
 
-    def _workshop(self) -> Workshop:
+    def _opened(self) -> Workshop:
         return Workshop(self._settings, self._clock, listener=self._listener, loads=False)
 
     def _prepare(self, shop: Workshop) -> None:

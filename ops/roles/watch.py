@@ -45,7 +45,7 @@ class WatchRole:
         self._settings = settings
         self._clock = clock
         self._listener = listener
-        self._watcher: Watcher | None = None
+        self._threads: list[Watcher | Lister | Messenger] = []
 
     def open(self, waiting: Waiting, health: Health, undo: contextlib.ExitStack) -> str:
         """A broker that is away is no reason to wait: what changed is noted in the ledger."""
@@ -65,7 +65,7 @@ class WatchRole:
         """Whatever is being looked at is looked at again by the next one."""
 
     def alive(self) -> bool:
-        return self._watcher is not None and self._watcher.alive
+        return all(one.alive for one in self._threads)
 
     def _seeing(self) -> _Seeing:
         app = make_shared_app(self._settings, NoWork())
@@ -93,7 +93,7 @@ class WatchRole:
             self._clock,
             every_s={one.name: one.scan_every_s for one in self._settings.sources},
         )
-        self._watcher = Watcher(
+        watcher = Watcher(
             seeing.ledger,
             reconciler,
             list(seeing.sources.values()),
@@ -103,8 +103,9 @@ class WatchRole:
         )
         lister.start()
         undo.callback(lister.stop)
-        self._watcher.start()
-        undo.callback(self._watcher.stop)
+        watcher.start()
+        undo.callback(watcher.stop)
+        self._threads = [watcher, lister, seeing.messenger]
 
 
 def _listed(reconciler: Reconciler, source: FilesSource) -> None:

@@ -55,7 +55,7 @@ class WorkerRole:
             self._workshop.end_attempts()
 
     def alive(self) -> bool:
-        return self._worker is not None and self._worker.alive
+        return all(one is not None and one.alive for one in (self._worker, self._workshop))
 
     def _usual_threads(self, shop: Workshop) -> int:
         return FRESH_THREADS if self._lane is Lane.FRESH else bulk_threads(shop.parts.embedder)

@@ -54,6 +54,13 @@ def lister(listings: Listings) -> Iterator[Callable[..., Lister]]:
         one.stop()
 
 
+def test_whether_every_thread_runs_is_known(lister: Callable[..., Lister]) -> None:
+    one = lister(a=NEVER_S, b=NEVER_S)
+    assert one.alive
+    one.stop()
+    assert not one.alive
+
+
 def test_a_source_is_listed_when_asked_for_and_no_other(
     listings: Listings, lister: Callable[..., Lister]
 ) -> None:

@@ -6,6 +6,7 @@ The real Redis is in ``tests/integration/test_redis_broker.py``.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -135,3 +136,36 @@ def test_what_waits_is_sent_before_the_end(broker: Broker, told: Told) -> None:
     assert broker.sent == [(Lane.FRESH, (1,)), (Lane.BULK, (2,))]
     assert broker.editions == [None, 7]
     sender.close()
+
+
+@pytest.mark.parametrize("what", ["check", "forget_messages"])
+def test_an_unforeseen_error_ends_no_sender(
+    broker: Broker, told: Told, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    broken = [True]
+
+    def failing() -> None:
+        if broken:
+            raise ZeroDivisionError("nobody thought of it")
+        told.forget_messages()
+
+    monkeypatch.setattr(sending, "LOOK_S", 0.01)
+    forget = failing if what == "forget_messages" else told.forget_messages
+    if what == "check":
+        monkeypatch.setattr(broker, "check", failing)
+    sender = Sender(broker, broker.deliver, SystemClock(), forget_messages=forget)
+    sender.start()
+    with caplog.at_level(logging.WARNING):
+        broker.stale = True
+        sender.send(Lane.FRESH, [1])
+        until(lambda: any(record.exc_info for record in caplog.records), "it is logged")
+        time.sleep(0.1)  # several looks
+        assert sender.alive
+        assert sum(record.exc_info is not None for record in caplog.records) == 1
+        broken.clear()
+        until(lambda: told.times, "the ledger is told of what was dropped")
+    until(lambda: sender.away is None, "it goes on")
+    sender.send(Lane.FRESH, [2])
+    until(lambda: (Lane.FRESH, (2,)) in broker.sent, "and sends")
+    sender.close()
+    assert not sender.alive
