@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ingestion.database import Database
+from ingestion.errors import LedgerUnavailable
 from ingestion.ledger.edition_rows import as_edition
 from ingestion.ledger.sql import configured, read_counter, slices
 from ingestion.ledger.tables import chunks, documents, editions, is_pending, publications, sources
@@ -70,7 +71,7 @@ class Fence:
         self._database = database
 
     def horizon(self) -> Horizon:
-        """The tick and the live edition, read together."""
+        """The tick and the live edition, read together. Raises LedgerUnavailable where there is none."""
         with self._database.read() as connection:
             return _horizon(connection)
 
@@ -160,7 +161,13 @@ class Fence:
 
 def _horizon(connection: sa.Connection, within: Edition | None = None) -> Horizon:
     if within is None:
-        within = as_edition(connection.execute(sa.select(editions).where(editions.c.state == "live")).one())
+        row = connection.execute(sa.select(editions).where(editions.c.state == "live")).one_or_none()
+        if row is None:
+            raise LedgerUnavailable(
+                "The ledger holds no index that answers: it was replaced by an empty one.",
+                hint="Stop every process and start them again: the first makes what is missing.",
+            )
+        within = as_edition(row)
     return Horizon(read_counter(connection, "tick"), within)
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import sqlalchemy as sa
 
 from ingestion.buckets import tallied
 from ingestion.database import Database
-from ingestion.errors import WrongEdition
+from ingestion.errors import LedgerUnavailable, WrongEdition
 from ingestion.ledger.audits import KEPT, LONGEST_S, Audit
 from ingestion.ledger.claims import LONGEST_DELAY_S
 from ingestion.ledger.dropping import drop
 from ingestion.ledger.publishing import HISTORY
 from ingestion.ledger.reopening import MAX_ATTEMPTS
 from ingestion.ledger.sources import MACHINES_KEPT, SourceRow
+from ingestion.ledger.tables import attempts, chunks, documents, editions, publications
 from ingestion.ledger.values import Placed, Staging
 from ingestion.ledger.words import storable
 from ingestion.records import Drift, Lane, Standing
@@ -1017,6 +1019,14 @@ def test_the_live_edition_belongs_to_one_model(desk: Desk) -> None:
     assert desk.ledger.sources.live_edition() == desk.edition == desk.fence.horizon().edition
     with pytest.raises(WrongEdition, match=r"a model.*another model"):
         desk.ledger.sources.edition("0" * 64, 8, "another model")
+
+
+def test_a_ledger_that_was_replaced_by_an_empty_one_answers_nothing(desk: Desk) -> None:
+    with desk.ledger.database.write() as connection:
+        for table in (chunks, publications, attempts, documents, editions):
+            connection.execute(sa.delete(table))
+    with pytest.raises(LedgerUnavailable, match="empty one"):
+        desk.fence.horizon()
 
 
 def test_a_source_that_lies_elsewhere_has_not_been_seen_there(desk: Desk) -> None:
