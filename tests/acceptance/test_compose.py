@@ -60,6 +60,16 @@ def test_what_is_mounted_is_there_and_every_secret_is_made(tmp_path: Path) -> No
         assert secret["file"] == f"./secrets/{name}"
 
 
+@pytest.mark.parametrize("role", ROLES)
+def test_what_a_role_writes_lies_where_it_may_write(role: str) -> None:
+    """The image names a data folder too, and its variable would beat the settings' file."""
+    service = services[role]
+    image = re.findall(r"(HEADWATER_\w+)=(\S+)", (ROOT / "ops/docker/Dockerfile").read_text())
+    data = Path({**dict(image), **service["environment"]}["HEADWATER_DAEMON__DATA"])
+    assert service["read_only"]
+    assert any(data.is_relative_to(folder) for folder in service["tmpfs"])
+
+
 @dataclass(frozen=True)
 class Stack:
     """What runs, and what stands for the containers' own addresses and paths."""
@@ -111,7 +121,8 @@ def role_of(role: str, port: int, stack: Stack) -> Server:
         sys.executable,
         *(word.replace("7878", str(port)) for word in service["healthcheck"]["test"][2:]),
     ]
-    settings = {**service["environment"], "HEADWATER_CONFIG": str(stack.place / "headwater.toml")}
+    settings = {name: stack.here(value) for name, value in service["environment"].items()}
+    settings["HEADWATER_CONFIG"] = str(stack.place / "headwater.toml")
     return Server(
         [sys.executable, "-m", "ops.cli", *words],
         log=stack.place / f"{role}.log",
@@ -147,7 +158,7 @@ def stack(place: Path) -> Iterator[Stack]:
                 "redis:6379": f"127.0.0.1:{port}",
                 '"http://weaviate:8080"': f'"{vectors.url}"\ngrpc_port = {vectors.grpc_port}',
                 '"/sources"': f'"{ROOT}/ops/handbook"',
-                '"/tmp/headwater"': f'"{place}/data"',
+                "/tmp/headwater": f"{place}/data",
             },
         )
         settings = (ROOT / "ops/docker/headwater.toml").read_text()
