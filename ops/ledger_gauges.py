@@ -59,6 +59,7 @@ class LedgerGauges(Collector):
         self._looking: threading.Thread | None = None
         self._found: Backlog | None = None
         self._found_at = float("-inf")
+        self._ahead_s = 0.0  # of the ledger's time, which all ages go by, to our monotonic one
         self._failing = False
 
     def describe(self) -> Iterable[Metric]:
@@ -68,7 +69,7 @@ class LedgerGauges(Collector):
         with self._turn:
             found = self._current()
         if found is not None:
-            yield from _filled(found, self._clock.now()).values()
+            yield from _filled(found, self._clock.monotonic() + self._ahead_s).values()
         up = _up()
         up.add_metric([], float(found is not None))
         yield up
@@ -90,6 +91,7 @@ class LedgerGauges(Collector):
     def _look(self) -> None:
         try:
             self._found = backlog.look(self._ledger)
+            self._ahead_s = self._ledger.now() - self._clock.monotonic()
         except Exception as error:  # noqa: BLE001 - monitoring must not fail with what it monitors
             if not self._failing:
                 log.warning("the ledger cannot be read for the metrics: %s", error)

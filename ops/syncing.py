@@ -182,7 +182,7 @@ def _awaited(
         remaining(number)
         if not number:
             return _synced(ledger, listed)
-        waiting = _failing(ledger, listed, time.time(), number)
+        waiting = _failing(ledger, listed, number)
         if len(waiting) == number:
             return _synced(ledger, listed, waiting)
         if shared and progress.stalled(number):
@@ -235,7 +235,7 @@ def _carried_out_here(
         remaining(number)
         if not number:
             return _synced(ledger, listed)
-        waiting = _failing(ledger, listed, time.time(), number)
+        waiting = _failing(ledger, listed, number)
         if len(waiting) == number:
             return _synced(ledger, listed, waiting)
         if progress.stalled(number):
@@ -312,10 +312,11 @@ def _pending(ledger: Ledger, listed: Sequence[Listed]) -> Iterator[DocumentView]
                 yield view
 
 
-def _failing(ledger: Ledger, listed: Sequence[Listed], now: float, number: int) -> list[DocumentView]:
+def _failing(ledger: Ledger, listed: Sequence[Listed], number: int) -> list[DocumentView]:
     """Documents between two attempts of their own; not asked for while much is open."""
     if number > 100:
         return []
+    now = ledger.now()  # which not_before was reckoned from
     return [view for view in _pending(ledger, listed) if view.attempts and view.not_before > now]
 
 

@@ -145,7 +145,7 @@ class Sources:
                     "description": description,
                     "dimensions": dimensions,
                     "state": "live",
-                    "created_at": self._clock.now(),
+                    "created_at": self._database.now(connection, self._clock),
                     "model": None if model is None else dict(model),
                 }
                 key = connection.execute(

@@ -8,11 +8,13 @@ import pytest
 import sqlalchemy as sa
 
 from ingestion.buckets import tallied
+from ingestion.clock import SystemClock
 from ingestion.database import Database
 from ingestion.errors import LedgerUnavailable, WrongEdition
 from ingestion.ledger.audits import KEPT, LONGEST_S, Audit
 from ingestion.ledger.claims import LONGEST_DELAY_S
 from ingestion.ledger.dropping import drop
+from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.publishing import HISTORY
 from ingestion.ledger.reopening import MAX_ATTEMPTS
 from ingestion.ledger.sources import MACHINES_KEPT, SourceRow
@@ -1012,6 +1014,16 @@ def test_entries_below_a_prefix(desk: Desk) -> None:
     assert {entry.uri for entry in desk.documents.below(SOURCE, "a/")} == {"a/b.md", "a/c/d.md", "a/big.bin"}
     assert len(desk.documents.below(SOURCE, "")) == 5
     assert desk.documents.below(OTHER, "") == []
+
+
+def test_an_edition_is_dated_by_the_clock_of_the_ledger(desk: Desk) -> None:
+    with desk.ledger.database.write() as connection:
+        connection.execute(sa.delete(editions))
+    Ledger(desk.ledger.database, SystemClock()).sources.edition("f" * 64, 8, "a model")
+    with desk.ledger.database.read() as connection:
+        made_at = connection.execute(sa.select(editions.c.created_at)).scalar_one()
+        ours = desk.ledger.database.now(connection, SystemClock())
+    assert made_at == pytest.approx(ours, abs=3600.0)  # a server's was set years back by the desk
 
 
 def test_the_live_edition_belongs_to_one_model(desk: Desk) -> None:

@@ -97,6 +97,17 @@ def test_lag_grows_between_looks_at_the_ledger(books: Books, metrics: Metrics, c
     assert value(metrics, "headwater_index_lag_seconds", source="handbook") == 3
 
 
+def test_ages_go_by_the_clock_of_the_ledger(
+    books: Books, metrics: Metrics, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a server that is its own: this machine's may be set otherwise."""
+    books.want("handbook", "waiting.md")
+    monkeypatch.setattr(books.ledger, "now", lambda: clock.at + 100.0)
+    assert value(metrics, "headwater_index_lag_seconds", source="handbook") == 100
+    clock.at += 3
+    assert value(metrics, "headwater_index_lag_seconds", source="handbook") == 103
+
+
 def test_a_source_that_was_never_listed_has_no_watermark(metrics: Metrics) -> None:
     assert value(metrics, "headwater_watermark_timestamp_seconds", source="handbook") is None
     assert value(metrics, "headwater_index_lag_seconds", source="handbook") == 0
