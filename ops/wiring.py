@@ -206,9 +206,7 @@ def make_pipeline(
     ``absent`` is told what workers did not find; without one it is judged at once. ``threads``: those of the
     bulk lane, in all processes together. What is known of the broker comes from ``waiting`` and
     ``lost_messages``. ``able``: whether anything may be claimed, once the model is loaded. ``watches``:
-    whether this process sees the sources.
-    ``lost_messages``. ``able``: whether anything may be claimed, once the model is loaded. ``unseen``: for
-    a process that does not watch, where it does not see a source.
+    whether this process sees the sources; ``unseen``: for one that does not watch, where it sees none.
     """
     dispatcher = Dispatcher(
         parts.ledger,
