@@ -113,5 +113,6 @@ def readiness(parts: Parts, messenger: Messenger, missing: Missing, first: First
     if not parts.batcher.ready:
         failure = parts.batcher.load_failure
         reasons.append(f"embedder: {failure or 'the embedding model is being loaded'}")
-    degraded = [] if messenger.away is None else [f"broker: {messenger.away}"]
+    worse = {"broker": messenger.away, "embedder": parts.equipment.missing()}
+    degraded = [f"{name}: {why}" for name, why in worse.items() if why is not None]
     return Readiness(not reasons, reasons, degraded)
