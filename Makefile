@@ -47,7 +47,7 @@ up: $(STAMP)-run
 	exec $(BIN)/headwater up "$$folder"
 
 test: $(STAMP)-dev
-	@$(BIN)/pytest -m 'not soak' --numprocesses 2 --dist loadfile
+	@$(BIN)/pytest -m 'not soak' --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 check: $(STAMP)-dev
 	@$(BIN)/ruff check .
