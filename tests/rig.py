@@ -279,9 +279,14 @@ class Rig:
             self.work.list_source(source)
             return None
 
-    def work_off(self) -> None:
-        """Carry out every message that waits, and those that they bring. A task's error ends the task."""
-        while self.queue:
+    def work_off(self, *, most: int = 10_000) -> None:
+        """Carry out every message that waits, and those that they bring. A task's error ends the task.
+
+        ``most`` messages: what is handed back at once is sent again at once, to a process that goes on.
+        """
+        for _ in range(most):
+            if not self.queue:
+                return
             lane, document_ids = self.queue.popleft()
             attempt(lambda lane=lane, ids=document_ids: self.work.refresh(ids, lane))  # type: ignore[misc]
 

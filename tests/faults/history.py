@@ -125,7 +125,6 @@ class Writer:
         self._where: dict[str, str] = {}  # by document
         self._content: dict[str, dict[int, int]] = {}
         self._deleted: dict[str, str] = {}  # document by the path it had
-        self.texts: set[str] = set()  # every section ever written
         self.changes = 0
         self.restored = 0
 
@@ -193,7 +192,6 @@ class Writer:
         self._where[document] = path
         self._history.note(document, path, tuple(sorted(content.items())))
         sections = [section(document, part, version) for part, version in sorted(content.items())]
-        self.texts.update(sections)
         target = self._folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         beside = target.with_name(f".{target.name}.tmp")
@@ -212,6 +210,11 @@ def shown_by(hits: Sequence[Mapping[str, Any]], document: str) -> dict[str, list
             if word == document:
                 shown.setdefault(hit["uri"], []).append((int(part), int(version)))
     return {path: sorted(sections) for path, sections in shown.items()}
+
+
+def is_section(text: str) -> bool:
+    """Whether a text that was embedded is one of ours."""
+    return _SECTION.search(text) is not None
 
 
 def section(document: str, part: int, version: int) -> str:

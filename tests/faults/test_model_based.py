@@ -213,7 +213,7 @@ class Histories(RuleBasedStateMachine):
         """The process is asked to stop, and hands back what it holds before the next slice is embedded."""
         self.slices_left = slices
         attempt(lambda: self.rig.work.list_source(SOURCE))
-        self.rig.work_off()
+        self.rig.work_off(most=20)
         self.process()
         self.start()
 
