@@ -80,8 +80,9 @@ class Run:
         for _ in range(FIRST_DOCUMENTS):
             self.writer.step()
         self.deployment.start()
-        for work in (self._write, self._read):
-            threading.Thread(target=work, daemon=True).start()
+        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._write, self._read)]
+        for thread in self._threads:
+            thread.start()
 
     def inflict(self, injury: Injury) -> None:
         print(f"{time.strftime('%H:%M:%S')}  {injury.name}", flush=True)
@@ -100,6 +101,8 @@ class Run:
             assert time.monotonic() < ends, f"not searchable after {SETTLED_S:.0f} s: {missing[:5]}"
             time.sleep(0.5)
         self._stop.set()
+        for thread in self._threads:  # a question under way would lose its connection with the client
+            thread.join(60.0)
         self.totals.edits = self.writer.changes
 
     def _write(self) -> None:

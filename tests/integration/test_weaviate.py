@@ -369,25 +369,31 @@ class TestOutages:
     def test_a_vector_that_a_death_took_is_brought_back(
         self, own: Weaviate, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Killed between a write and its seal, Weaviate mostly comes back without the vectors: then the
-        chunks count as absent, and writing them again brings them."""
+        """Killed between a write and its seal, Weaviate comes back without the vectors, if not each time:
+        then the chunks count as absent, and writing them again brings them. Fails when Weaviate no longer
+        loses them: then the seal may go."""
         assert own.server is not None
         index = made(own, "Unsealed")
         index.create(EDITION, DIMENSIONS)
-        everything = list(map(chunk, ids(40)))
-        index.upsert(EDITION, everything[:20])
-        with monkeypatch.context() as patch:
-            patch.setattr(weaviate_write, "_seal", lambda held: None)
-            index.upsert(EDITION, everything[20:])
-        own.server.kill()
-        own.server.start()
-        names = [one.chunk_id for one in everything]
-        assert index.count(EDITION) == 40
-        assert index.present(EDITION, names) >= set(names[:20])
+        everything = list(map(chunk, ids(20)))
+        index.upsert(EDITION, everything)
+        for turn in range(2, 8):
+            everything = list(map(chunk, ids(20 * turn)))
+            with monkeypatch.context() as patch:
+                patch.setattr(weaviate_write, "_seal", lambda held: None)
+                index.upsert(EDITION, everything[-20:])
+            own.server.kill()
+            own.server.start()
+            names = [one.chunk_id for one in everything]
+            assert index.count(EDITION) == 20 * turn
+            present = index.present(EDITION, names)
+            if present != set(names):
+                break
+        assert set(names[:20]) <= present < set(names)
         index.upsert(EDITION, everything[20:])
         assert index.present(EDITION, names) == set(names)
         assert {
-            hit.chunk_id for hit in index.search(EDITION, IndexQuery("", everything[30].vector, 40))
+            hit.chunk_id for hit in index.search(EDITION, IndexQuery("", everything[-10].vector, len(names)))
         } == set(names)
         index.close()
 
