@@ -12,23 +12,19 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from ingestion.clock import SystemClock
 from ingestion.errors import (
-    HeadwaterError,
     Interrupted,
-    NotIndexable,
-    SourceUnavailable,
     Transient,
     WrongSettings,
 )
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.views import DocumentView
-from ingestion.records import Chunk, Lane
+from ingestion.records import Lane
 from ops.lock import running_daemon
 from ops.opening import open_ledger
-from ops.remote import cost
 from ops.settings import Settings
 from ops.wiring import (
     Parts,
@@ -41,11 +37,9 @@ from ops.wiring import (
     open_or_make_ledger,
     open_parts,
 )
-from retrieval.embedding.remote.sizes import estimated_tokens
 from workers.outcomes import Listener, ignore
 from workers.reconcile import Listed, Reconciler
 from workers.sight import Sight, seen
-from workers.surveying import Plan
 
 POLL_S = 0.1
 NO_PROGRESS_S = 60.0  # without a daemon: longer than a store or a disk is usually away
@@ -331,90 +325,3 @@ def _why(parts: Parts, listed: Sequence[Listed], away_s: float) -> str:
     errors = (view.error for view in _pending(parts.ledger, listed) if view.error)
     reason = next(errors, "") or parts.batcher.load_failure or ""
     return f"Nothing went on for {away_s:.0f} s. {reason}".strip()
-
-
-@dataclass(frozen=True, slots=True)
-class Foreseen:
-    """What a sync of one source would do. ``decisions``: (action, URI, reason).
-
-    With an endpoint the tokens are estimated, and ``characters`` are what the texts hold; ``cost`` is in
-    the currency of the price, where one is set.
-    """
-
-    source: str
-    decisions: Sequence[tuple[str, str, str]] = ()
-    texts: int = 0
-    tokens: int = 0
-    characters: int | None = None
-    cost: float | None = None
-    fault: str | None = None
-
-
-def foresee(parts: Parts, name: str, counted: set[str] | None = None) -> Foreseen:
-    """Look, read, parse and chunk, and compare with the index; write nothing.
-
-    What was found before and is still to be published counts, too. ``counted``: digests of texts that
-    another source has paid for already; those of this one are added.
-    """
-    reconciler = Reconciler(
-        parts.ledger, parts.clock, listener=ignore, send=lambda ids: None, missed=lambda source, number: None
-    )
-    source = parts.sources[name]
-    try:
-        plan = reconciler.preview(source)
-    except SourceUnavailable as fault:
-        return Foreseen(name, fault=str(fault))
-    decisions = [("move", move.seen.uri, f"was {move.entry.uri}") for move in plan.moves]
-    decisions += [("skip", one.uri, one.reason) for one in plan.skips]
-    decisions += [("hold", entry.uri, plan.hold or "") for entry, _ in plan.held]
-    decisions += [("retire", entry.uri, evidence) for entry, evidence in plan.retired]
-    added: dict[str, Chunk] = {}
-    wanted = {want.change.seen.uri: want.reason for want in plan.wants}
-    for uri, reason in {**_owed(parts, name, plan), **wanted}.items():
-        try:
-            chunks = parts.drafter.chunks(source.read(uri))
-        except NotIndexable as refusal:
-            decisions.append(("skip", uri, refusal.message))
-            continue
-        except HeadwaterError as error:
-            decisions.append(("fail", uri, error.message))
-            continue
-        decisions.append(("index", uri, reason))
-        added |= {chunk.digest: chunk for chunk in chunks}
-    known = _known(parts, list(added)) | (counted or set())
-    if counted is not None:
-        counted.update(added)
-    new = [chunk for digest, chunk in added.items() if digest not in known]
-    return _weighed(Foreseen(name, sorted(decisions, key=lambda one: one[1]), len(new)), new, parts)
-
-
-def _owed(parts: Parts, name: str, plan: Plan) -> dict[str, str]:
-    """URIs of what an earlier look found and nobody has published yet, with the reason to index them."""
-    moved = {move.entry.uri: move.seen.uri for move in plan.moves}
-    gone = {entry.uri for entry, _ in [*plan.retired, *plan.held]} | {one.uri for one in plan.skips}
-    owed: dict[str, str] = {}
-    after = 0
-    while page := parts.ledger.views.documents(source=name, state="pending", after=after, limit=1000):
-        after = page[-1].document_id
-        for view in page:
-            if view.uri not in gone:
-                owed[moved.get(view.uri, view.uri)] = "found before, and not published yet"
-    return owed
-
-
-def _weighed(foreseen: Foreseen, new: Sequence[Chunk], parts: Parts) -> Foreseen:
-    tokens = sum(chunk.tokens for chunk in new)
-    if parts.embedder.call_limits is None:
-        return replace(foreseen, tokens=tokens)
-    settings = parts.settings.embedding
-    estimated = sum(estimated_tokens(settings.document_prompt + chunk.embedded_text) for chunk in new)
-    price = cost(settings, estimated)
-    return replace(foreseen, tokens=estimated, characters=tokens, cost=price)
-
-
-def _known(parts: Parts, digests: Sequence[str]) -> set[str]:
-    """Those of the texts that the index has a vector for."""
-    known: set[str] = set()
-    for start in range(0, len(digests), 500):
-        known |= parts.index.vectors_by_digest(parts.edition.name, digests[start : start + 500]).keys()
-    return known

@@ -219,24 +219,13 @@ def make_pipeline(
     )
     builder = Builder(parts.ledger, parts.index, parts.equipment, dispatcher, parts.clock)
 
-    def make_refresher(one: Equipped) -> Refresher:
-        return Refresher(
-            parts.ledger,
-            parts.index,
-            _embedding(one, (stopping, partial(builder.may_go_on, one.edition))),
-            one.drafter,
-            parts.sources,
-            parts.clock,
-            listener=telling(one, parts.equipment, listener),
-            absent=absent or (lambda source, uris: reconciler.absent(parts.sources[source], uris)),
-            unseen=unseen,
-            slice_texts=one.slice_texts,
-        )
+    def judged_at_once(source: str, uris: Sequence[str], /) -> None:
+        reconciler.absent(parts.sources[source], uris)
 
     work = PipelineWork(
         parts.ledger,
         parts.equipment,
-        make_refresher,
+        partial(_refresher, parts, builder, stopping, listener, absent or judged_at_once, unseen),
         dispatcher,
         builder,
         Upkeep(parts.ledger, parts.index),
@@ -247,6 +236,30 @@ def make_pipeline(
         watches=watches,
     )
     return Pipeline(work, reconciler, dispatcher)
+
+
+def _refresher(
+    parts: Parts,
+    builder: Builder,
+    stopping: Callable[[], None],
+    listener: Listener,
+    absent: Absent,
+    unseen: Unseen,
+    one: Equipped,
+) -> Refresher:
+    """The flow of one edition."""
+    return Refresher(
+        parts.ledger,
+        parts.index,
+        _embedding(one, (stopping, partial(builder.may_go_on, one.edition))),
+        one.drafter,
+        parts.sources,
+        parts.clock,
+        listener=telling(one, parts.equipment, listener),
+        absent=absent,
+        unseen=unseen,
+        slice_texts=one.slice_texts,
+    )
 
 
 def _embedding(one: Equipped, checks: Sequence[Callable[[], None]]) -> Embed:

@@ -18,8 +18,9 @@ from ops.showing import counted, plain, reason_for
 
 if TYPE_CHECKING:
     from ingestion.ledger.views import DocumentView
+    from ops.foreseeing import Foreseen
     from ops.settings import Settings
-    from ops.syncing import Foreseen, Synced
+    from ops.syncing import Synced
 
 DEAD_SHOWN = 10
 
@@ -139,8 +140,8 @@ class Interrupt:
 
 
 def _dry_run(settings: Settings, names: Sequence[str], as_json: bool) -> None:
+    from ops.foreseeing import foresee
     from ops.opening import data_file
-    from ops.syncing import foresee
     from ops.wiring import open_parts
 
     with tempfile.TemporaryDirectory(prefix="headwater-") as scratch:
