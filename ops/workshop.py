@@ -22,6 +22,7 @@ from ops.measured import Measuring
 from ops.remote import cost
 from ops.roles.missing import Missing
 from ops.settings import Settings
+from ops.settings_stores import masked
 from ops.stores import broker_url, make_broker
 from ops.version import version
 from ops.wiring import Parts, Pipeline, bulk_threads, make_pipeline, open_parts
@@ -44,7 +45,16 @@ def make_shared_app(settings: Settings, work: Work, *, scans: dict[str, float] |
     make_broker(settings).close()  # says what is missing
     url = broker_url(settings)
     assert url is not None
-    return make_app(work, scans=scans or {}, broker=url, prefix=settings.broker.prefix)
+    return make_app(work, scans=scans or {}, broker=_Address(url), prefix=settings.broker.prefix)
+
+
+class _Address(str):
+    """An address that shows no password where it is only looked at, as in ``repr(app.conf)``."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(masked(self))
 
 
 class Messenger:

@@ -20,6 +20,8 @@ from kombu import pools
 from ingestion.clock import SystemClock
 from ingestion.errors import BrokerUnavailable, Misconfigured
 from ingestion.records import Lane
+from ops.settings import load
+from ops.workshop import make_shared_app
 from tests.acceptance.roles import until
 from tests.servers.process import NotInstalled, free_port, missing
 from tests.servers.redis import IN_URL, PASSWORD, Redis, Tls, serving
@@ -85,6 +87,16 @@ def test_a_wrong_password_is_no_outage(redis: Redis, wrong: str) -> None:
     assert told.value.message == f"The broker {SHOWN} refuses the user or the password."
     assert "broker.password_file" in told.value.hint
     assert "wrong-secret" not in str(told.value)
+
+
+def test_the_password_is_not_shown_with_the_application(redis: Redis) -> None:
+    if redis.server is None:
+        pytest.skip("the password of the Redis that is named is not known")
+    settings = load(environ={"HEADWATER_BROKER__URL": redis.url})
+    app = make_shared_app(settings, NoWork())
+    assert IN_URL in app.conf.broker_url
+    assert IN_URL not in repr(app.conf)
+    app.close()
 
 
 def test_nobody_waits_for_a_redis_that_hangs(own_redis: Redis) -> None:
