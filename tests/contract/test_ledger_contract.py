@@ -785,8 +785,7 @@ def test_reindexing_holds_up_nobody_who_waits_for_a_generation(desk: Desk) -> No
 
 def test_repair_replaces_what_the_index_lacks(desk: Desk) -> None:
     document_id = desk.live("a.md", texts=["here", "lost"])
-    live = desk.publications.live_chunks(desk.edition)
-    assert set(live.values()) == {document_id}
+    assert {one.document_id for one in desk.ledger.audits.live(desk.edition)} == {document_id}
     lost = next(row.chunk_id for row in desk.views.chunks_of(document_id) if row.ordinal == 1)
     assert desk.publications.mark_missing([lost, "unknown"]) == {document_id}
     assert desk.claims.mark_repair(desk.edition, [document_id]) == 1
@@ -944,7 +943,7 @@ def test_the_dead_are_swept_late_and_the_living_never(desk: Desk) -> None:
     desk.publish(desk.claim(document_id), ["new"])
     assert desk.publications.sweepable(desk.clock.at) == {}
     assert desk.publications.sweepable(desk.clock.at + 0.1) == {desk.edition.name: [old]}
-    assert desk.publications.known_chunks(desk.edition, [old, "unknown"]) == {old}
+    assert desk.ledger.audits.known(desk.edition, [old, "unknown"]).keys() == {old}
     desk.publications.forget(desk.known())  # asked to forget everything: only the dead go
     assert desk.publications.sweepable(desk.clock.at + 1) == {}
     assert old not in desk.known() and desk.served() == ["new"]
