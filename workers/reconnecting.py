@@ -1,7 +1,11 @@
-"""Connections that come back soon after the broker does.
+"""Connections that come back soon after the broker does, and let go of the one that was lost.
 
 Kombu waits two seconds longer after each failure, up to thirty: after a minute without a broker, a worker
 would be half a minute late. Celery takes its connections from the class that it was given for AMQP.
+
+Where the broker goes away while a message is worked on, Celery closes the lost connection twice: the second
+time kombu looks for an address that is gone, and the error ends the worker. It is told instead that there is
+no connection, which it knows how to bear.
 """
 
 from __future__ import annotations
@@ -9,15 +13,45 @@ from __future__ import annotations
 from typing import Any
 
 import kombu
+import redis
 from celery.app import amqp
+from kombu.transport import redis as through_redis
+from kombu.transport import virtual
 
 FIRST_S = 0.2
 STEP_S = 0.3
 LONGEST_S = 2.0
 
 
-class Connection(kombu.Connection):  # type: ignore[misc, name-defined]  # kombu has no types
+class Channel(through_redis.Channel):  # type: ignore[misc]  # kombu has no types
+    """As kombu's, and none the worse where its connection is lost."""
+
+    def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
+        """What cannot be acknowledged comes back later, and finds its work done."""
+        try:
+            super().basic_ack(delivery_tag, multiple)
+        except Transport.connection_errors:
+            virtual.QoS.ack(self.qos, delivery_tag)  # another message may take its place here
+
+    def _connparams(self, asynchronous: bool = False) -> Any:
+        if self.connection is None or self.connection.client is None:
+            raise redis.ConnectionError("The connection was let go of.")
+        return super()._connparams(asynchronous)
+
+
+class Transport(through_redis.Transport):  # type: ignore[misc]
+    """As kombu's, with these channels."""
+
+    Channel = Channel
+
+
+class Connection(kombu.Connection):  # type: ignore[misc, name-defined]
     """As kombu's, with shorter pauses between two tries to connect."""
+
+    def get_transport_cls(self) -> Any:
+        """Whichever the address names."""
+        found = super().get_transport_cls()
+        return Transport if found is through_redis.Transport else found
 
     def ensure_connection(self, *arguments: Any, **options: Any) -> Connection:
         """Connect, trying as often as asked to."""

@@ -227,3 +227,21 @@ def _certificate(
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=1))
     )
+
+
+def test_a_redis_that_goes_away_under_a_message_ends_no_worker(own_redis: Redis) -> None:
+    """Celery lets go of a lost connection in two steps, with what is worked on still to be acknowledged."""
+    assert own_redis.server is not None
+    app = make_app(NoWork(), scans={}, broker=own_redis.url, prefix="under")
+    with contextlib.closing(app), app.connection_for_read() as connection:
+        send_refresh(app, Lane.FRESH, [1])
+        send_refresh(app, Lane.FRESH, [2])
+        channel = connection.default_channel
+        taken = [channel.basic_get(Lane.FRESH.value) for _ in range(2)]
+        assert None not in taken
+        own_redis.server.kill()
+        taken[0].ack()
+        with contextlib.suppress(*connection.connection_errors):  # as Celery does
+            connection.collect(socket_timeout=1)
+        taken[1].ack()
+        connection.close()
