@@ -43,6 +43,7 @@ def run(
     settings' port."""
     from ingestion.clock import SystemClock
     from ops.commands.common import settings_of
+    from ops.outages import Outages
     from ops.printing import Printing
     from ops.progress import PlainMeter
 
@@ -52,11 +53,12 @@ def run(
     from ops.running import end_now
 
     clock = SystemClock()
-    printing = Printing(PlainMeter(_write, clock.monotonic), clock)
+    outages = Outages(clock)
+    printing = Printing(PlainMeter(_write, clock.monotonic), clock, begins=outages.begins)
     if always_serves and port is None:
         port = settings.daemon.port
     health = Health(settings, host=settings.daemon.host, port=port)
-    code = run_role(settings, make(settings, clock, printing), health, printing, clock)
+    code = run_role(settings, make(settings, clock, printing), health, printing, outages, clock)
     end_now(code)  # everything is closed; the interpreter's own end waits for threads of libraries
 
 

@@ -38,6 +38,7 @@ class ApiRole:
         self._host = host
         self._health: Health | None = None
         self._searcher: Searcher | None = None
+        self.missing: Missing | None = None
         self._threads: list[Messenger | Looking] = []
 
     def open(self, waiting: Waiting, health: Health, undo: contextlib.ExitStack) -> str:
@@ -74,7 +75,7 @@ class ApiRole:
             "ledger": parts.ledger.fence.generation,
             "index": lambda: parts.index.check(parts.edition.name),
         }
-        missing = Missing(checks, self._clock)
+        missing = self.missing = Missing(checks, self._clock)
         first = FirstListings(parts.ledger, parts.sources)
         dispatcher = Dispatcher(parts.ledger, messenger.send)
 

@@ -21,16 +21,20 @@ class Missing:
         self._checks = checks
         self._clock = clock
         self._turn = threading.Lock()
-        self._reasons: list[str] = []
+        self._found: dict[str, str] = {}
         self._asked_at = float("-inf")
 
     def reasons(self) -> list[str]:
-        """One for each that is missing, at most ``KEPT_S`` old."""
+        """One for each that is missing."""
+        return [f"{name}: {why}" for name, why in self.by_name().items()]
+
+    def by_name(self) -> dict[str, str]:
+        """Why each that is missing does not answer; at most ``KEPT_S`` old."""
         with self._turn:
             if self._clock.monotonic() - self._asked_at >= KEPT_S:
-                self._reasons = [f"{name}: {why}" for name, why in self._asked()]
+                self._found = dict(self._asked())
                 self._asked_at = self._clock.monotonic()
-            return list(self._reasons)
+            return dict(self._found)
 
     def _asked(self) -> Iterable[tuple[str, str]]:
         for name, check in self._checks.items():

@@ -46,6 +46,7 @@ class WatchRole:
         self._clock = clock
         self._listener = listener
         self._threads: list[Watcher | Lister | Messenger] = []
+        self.missing: Missing | None = None
 
     def open(self, waiting: Waiting, health: Health, undo: contextlib.ExitStack) -> str:
         """A broker that is away is no reason to wait: what changed is noted in the ledger."""
@@ -57,7 +58,8 @@ class WatchRole:
             seeing.ledger, self._clock, version=version(), sources=list(seeing.sources), states=False
         )
         checks = {"ledger": seeing.ledger.fence.generation, "broker": seeing.messenger.check}
-        health.serve(Missing(checks, self._clock).reasons, lambda accept: metrics.rendered(accept))
+        self.missing = Missing(checks, self._clock)
+        health.serve(self.missing.reasons, lambda accept: metrics.rendered(accept))
         self._start(seeing, metrics, undo)
         return f"{counted(len(seeing.sources), 'source')}, broker {seeing.messenger.broker.shown}"
 

@@ -9,6 +9,7 @@ from ingestion.clock import Clock
 from ingestion.records import Lane
 from ops.in_process import FRESH_THREADS, Worker
 from ops.roles.health import Health
+from ops.roles.missing import Missing
 from ops.roles.process import Waiting
 from ops.settings import Settings
 from ops.wiring import bulk_threads
@@ -30,13 +31,14 @@ class WorkerRole:
         self._listener = listener
         self._workshop: Workshop | None = None
         self._worker: Worker | None = None
+        self.missing: Missing | None = None
 
     def open(self, waiting: Waiting, health: Health, undo: contextlib.ExitStack) -> str:
         """Consumes nothing before the model is loaded: others may be able to embed already."""
         shop = waiting.until_made(lambda: Workshop(self._settings, self._clock, listener=self._listener))
         undo.callback(shop.close)
         self._workshop = shop
-        missing = shop.missing()
+        missing = self.missing = shop.missing()
         health.serve(
             lambda: [*missing.reasons(), *self._faults()], lambda accept: shop.metrics.rendered(accept)
         )

@@ -6,11 +6,14 @@ import contextlib
 import datetime
 import ipaddress
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from celery import Celery
+from celery.exceptions import CPendingDeprecationWarning
+from celery.worker.consumer.consumer import CANCEL_TASKS_BY_DEFAULT
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -245,3 +248,14 @@ def test_a_redis_that_goes_away_under_a_message_ends_no_worker(own_redis: Redis)
             connection.collect(socket_timeout=1)
         taken[1].ack()
         connection.close()
+
+
+def test_a_decision_that_is_taken_is_not_advised_at_every_loss(redis: Redis) -> None:
+    app = make_app(NoWork(), scans={}, broker=redis.url, prefix="advised")
+    with contextlib.closing(app), warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", CPendingDeprecationWarning)  # as Celery's own set-up does
+        with app.connection_for_read() as connection:
+            connection.ensure_connection()
+            warnings.warn(CANCEL_TASKS_BY_DEFAULT, CPendingDeprecationWarning, stacklevel=1)
+            warnings.warn("other advice", CPendingDeprecationWarning, stacklevel=1)
+    assert [str(one.message) for one in told] == ["other advice"]
