@@ -126,7 +126,9 @@ class Writer:
         self._content: dict[str, dict[int, int]] = {}
         self._deleted: dict[str, str] = {}  # document by the path it had
         self.changes = 0
-        self.restored = 0
+        self._texts: dict[str, set[str]] = {}  # of documents that are there
+        self._written: set[str] = set()
+        self.came_back = 0  # texts that were in no document any more, and are again
 
     @property
     def documents(self) -> list[str]:
@@ -175,6 +177,7 @@ class Writer:
             return self._make()
         path = self._where.pop(document)
         self._deleted[document] = path
+        self._texts[document] = set()
         self._history.note(document, path, None)
         (self._folder / path).unlink()
         return None
@@ -183,13 +186,13 @@ class Writer:
         document = self._one_of(self._deleted)
         if document is None:
             return self._make()
-        self.restored += len(self._content[document])
         return self._place(document, self._deleted.pop(document))
 
     def _place(self, document: str, path: str) -> None:
         """Write a document as editors do: beside it, and then over it."""
         content = self._content[document]
         self._where[document] = path
+        self._count(document, content)
         self._history.note(document, path, tuple(sorted(content.items())))
         sections = [section(document, part, version) for part, version in sorted(content.items())]
         target = self._folder / path
@@ -197,6 +200,13 @@ class Writer:
         beside = target.with_name(f".{target.name}.tmp")
         beside.write_text("\n".join(sections))
         beside.replace(target)
+
+    def _count(self, document: str, content: Mapping[int, int]) -> None:
+        texts = {section(document, *one) for one in content.items()}
+        before = self._texts.get(document, set())
+        self.came_back += len((texts - before) & self._written)
+        self._texts[document] = texts
+        self._written |= texts
 
     def _one_of(self, documents: Mapping[str, str]) -> str | None:
         return self._dice.choice(sorted(documents)) if documents else None

@@ -67,6 +67,10 @@ class Server:
         assert self.process is not None
         return self.process.pid
 
+    @property
+    def runs(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
     def start(self) -> None:
         with self._log.open("ab") as output:
             self.process = subprocess.Popen(
