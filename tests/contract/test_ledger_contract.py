@@ -643,15 +643,31 @@ def test_approve_retires_exactly_the_shown_set(desk: Desk) -> None:
 
 def test_approved_retirements_do_not_count_against_the_next_window(desk: Desk) -> None:
     a, b = desk.live("a.md"), desk.live("b.md")
-    began = desk.clock.at
     desk.documents.hold([a], "vanished")
     desk.documents.approve(SOURCE, desk.documents.held(SOURCE)[2])
-    assert desk.documents.count_retired_since(SOURCE, began) == 0
+    assert desk.documents.count_retired_within(SOURCE, 2.0) == 0
     desk.retire(b)
-    assert desk.documents.count_retired_since(SOURCE, began) == 1
-    assert desk.documents.count_retired_since(OTHER, began) == 0
-    assert desk.documents.count_retired_since(SOURCE, began + 1) == 0
+    assert desk.documents.count_retired_within(SOURCE, 2.0) == 1
+    assert desk.documents.count_retired_within(OTHER, 2.0) == 0
     assert desk.documents.count_served(SOURCE) == 0
+    desk.clock.at += 2.5
+    assert desk.documents.count_retired_within(SOURCE, 2.0) == 0
+
+
+def test_a_clock_that_is_wrong_makes_no_retirement_recent(desk: Desk) -> None:
+    class Behind:
+        def now(self) -> float:
+            return desk.clock.at - 3600.0
+
+        def monotonic(self) -> float:
+            return desk.clock.at
+
+    desk.retire(desk.live("a.md"))
+    desk.clock.at += 60.0
+    behind = Ledger(desk.ledger.database, Behind())
+    assert behind.documents.count_retired_within(SOURCE, 2.0) == 0
+    desk.clock.at -= 3600.0
+    assert desk.documents.count_retired_within(SOURCE, 2.0) == 0
 
 
 # skip ----------------------------------------------------------------------------------------------------
