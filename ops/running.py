@@ -28,8 +28,8 @@ STOP_S = 4.0
 BUSY_TICK_S = 0.5
 IDLE_TICK_S = 2.0
 
-# What they warn of, the outcomes say already.
-_TOLD_BY_OUTCOMES = ("headwater.refresh", "headwater.reconcile")
+# What they warn of, the outcomes say already; of a queue that overflowed, what watches the folder does.
+_TOLD_ELSEWHERE = ("headwater.refresh", "headwater.reconcile", "watchdog.observers.inotify_c")
 # They tell of each try to reach a broker that is away; that is told once, by what sends.
 _REPEATING = ("celery.worker.consumer", "celery.beat", "kombu")
 
@@ -65,7 +65,7 @@ class LogLines(logging.Handler):
         self.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
 
     def filter(self, record: logging.LogRecord) -> bool:
-        told = (record.levelno < logging.ERROR and record.name.startswith(_TOLD_BY_OUTCOMES)) or (
+        told = (record.levelno < logging.ERROR and record.name.startswith(_TOLD_ELSEWHERE)) or (
             record.levelno < logging.CRITICAL and record.name.startswith(_REPEATING)
         )
         return not told and bool(super().filter(record))
