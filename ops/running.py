@@ -28,8 +28,9 @@ STOP_S = 4.0
 BUSY_TICK_S = 0.5
 IDLE_TICK_S = 2.0
 
-# What they warn of, the outcomes say already; of a queue that overflowed, what watches the folder does.
-_TOLD_ELSEWHERE = ("headwater.refresh", "headwater.reconcile", "watchdog.observers.inotify_c")
+# What they warn of is told already: by the outcomes, by what watches the folder, by whoever met a lost
+# connection.
+_TOLD_ELSEWHERE = ("headwater.refresh", "headwater.reconcile", "watchdog.observers.inotify_c", "psycopg")
 # They tell of each try to reach a broker that is away; that is told once, by what sends.
 _REPEATING = ("celery.worker.consumer", "celery.beat", "kombu")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 from collections.abc import Callable
@@ -9,13 +10,13 @@ from dataclasses import dataclass
 
 import psycopg
 
+from tests.endpoint import Asked, Said
 from tests.faults.deployment import LEASE_S, ROLES, Deployment
 from tests.servers import weaviate
 
 PAUSE_S = 20.0  # longer than a lease
 assert PAUSE_S > LEASE_S
 SHORT_S = 6.0
-FULL_S = 10.0
 WORKERS = ("fresh", "bulk")
 EVENTS = 20_000  # more than the kernel's queue holds
 
@@ -102,6 +103,20 @@ def cut_index(deployment: Deployment, _: random.Random) -> None:
     deployment.servers.manners.sound()
 
 
+def no_embedder(deployment: Deployment, _: random.Random) -> None:
+    """Every connection to the endpoint is reset, and nothing of what was asked is embedded."""
+    endpoint = deployment.servers.endpoint
+
+    def reset(asked: Asked) -> Said:
+        with endpoint.lock:
+            endpoint.asked.remove(asked)
+        return Said(status=0)
+
+    endpoint.script = reset
+    time.sleep(SHORT_S)
+    endpoint.script = None
+
+
 def drop_connections(deployment: Deployment, _: random.Random) -> None:
     """Every connection to the ledger, some times over."""
     for _number in range(5):
@@ -145,19 +160,26 @@ def rename_away(deployment: Deployment) -> None:
 
 
 def full_disk(deployment: Deployment, _: random.Random) -> None:
-    """Of the ledger's server, and of the roles' data folders. A server that ends for it is started again."""
+    """Of the ledger's server, up to its last segment, and of the data folder of the roles. It ends for it."""
     disks = [one for one in (deployment.data_disk, deployment.servers.postgres.disk) if one is not None]
     if not disks:
         print("          (left out: this user may not mount a small disk)", flush=True)
         return
     for disk in disks:
         disk.fill()
-    time.sleep(FULL_S)
+    with contextlib.suppress(psycopg.OperationalError):
+        _use_up_segments(deployment.servers.ledger_url)
+    time.sleep(SHORT_S)
     for disk in disks:
         disk.free()
-    server = deployment.processes["postgres"]
-    if not server.runs:
-        server.start()
+    deployment.processes["postgres"].revive()
+
+
+def _use_up_segments(ledger_url: str) -> None:
+    """Write to PostgreSQL's log until it has no room for more."""
+    with psycopg.connect(ledger_url, autocommit=True) as connection:
+        while True:
+            connection.execute("SELECT pg_logical_emit_message(false, 'full', repeat('x', 1000000))")
 
 
 def set_clock_back(role: str) -> Injury:
@@ -177,6 +199,7 @@ EVERY = (
     Injury("Weaviate answers slowly", slow_index),
     Injury("Weaviate fails some items of a batch", failing_objects),
     Injury("connections to Weaviate cut", cut_index),
+    Injury("the embedding endpoint resets connections", no_embedder),
     Injury("PostgreSQL drops connections", drop_connections),
     Injury("the event queue overflows", overflow),
     Injury("the folder unmounted and back", unmount),

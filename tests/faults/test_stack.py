@@ -12,6 +12,7 @@ import os
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ import pytest
 
 from tests.faults import injuries
 from tests.faults.deployment import Deployment, servers
-from tests.faults.history import History, Known, Writer, is_section, shown_by
+from tests.faults.history import History, Known, Writer, section_of, shown_by
 from tests.faults.injuries import EVERY, Injury
 from tests.servers.process import NotInstalled, missing
 
@@ -180,11 +181,12 @@ def check(run: Run) -> None:
 
 
 def count_texts(run: Run) -> None:
-    """At most a batch for each worker that was killed, or stopped for longer than its lease, is embedded
-    twice; and what was deleted comes back."""
-    passages = [text for text in run.deployment.servers.endpoint.texts() if is_section(text)]  # no questions
-    assert len(passages) > FIRST_DOCUMENTS
-    run.totals.again = max(0, len(passages) - len(set(passages)) - run.writer.came_back)
+    """What was embedded more often than it came into its document: at most a batch for each worker that was
+    killed, or stopped for longer than its lease."""
+    texts = run.deployment.servers.endpoint.texts()
+    embedded = Counter(found for text in texts if (found := section_of(text)) is not None)
+    assert len(embedded) > FIRST_DOCUMENTS
+    run.totals.again = (embedded - run.writer.appeared).total()
 
 
 def until_over(deployment: Deployment) -> None:

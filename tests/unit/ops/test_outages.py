@@ -101,7 +101,8 @@ def test_what_is_no_outage_is_always_told(told: Told) -> None:
     assert told.outages.begins(None) is None
 
 
-def test_a_queue_that_overflowed_is_told_by_what_watches_alone(told: Told) -> None:
+def test_what_libraries_say_of_what_ours_tell_is_not_told(told: Told) -> None:
     logging.getLogger("watchdog.observers.inotify_c").warning("Inotify queue overflowed")
+    logging.getLogger("psycopg").warning("error ignored terminating <psycopg.Pipeline>")
     logging.getLogger("ingestion.sources.inotify").warning("More changes than the queue holds")
     assert told.lines == ["WARNING ingestion.sources.inotify: More changes than the queue holds"]
