@@ -13,7 +13,7 @@ _CAUSES = {
     "ledger": re.compile("PostgreSQL|ledger"),
     "embedder": re.compile("embedding endpoint|embedding model"),
 }
-_ALERT = re.compile(r"(WARNING|ERROR|CRITICAL) |folder  (waiting|held)  ")
+_ALERT = re.compile(r"WARNING |folder  waiting  ")
 _NEVER = re.compile(r"CRITICAL |ERROR |Traceback |.*DeprecationWarning")
 _OVER = re.compile(
     r"INFO headwater\.(?:broker: the (broker) answers again|outages: the (\w+) can be used again)"

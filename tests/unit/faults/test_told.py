@@ -14,7 +14,7 @@ LEDGER_OVER = "INFO headwater.outages: the ledger can be used again"
 NO_BROKER = "WARNING headwater.broker: The broker redis://x does not answer."
 BROKER_OVER = "INFO headwater.broker: the broker answers again"
 NO_INDEX = "folder  waiting  Weaviate at x cannot be reached."
-HELD = "folder  held  11 documents are not there"
+LOST = "WARNING headwater.upkeep: 11 documents were given up by a worker that fell silent"
 
 
 class Log:
@@ -38,7 +38,7 @@ def test_one_alert_for_each_cause_and_its_end_is_right(log: Log) -> None:
     assert log.told.still_open() == {"ledger", "index"}
     log.writes(LEDGER_OVER, "INFO headwater.outages: the index can be used again")
     log.told.injury_begins()
-    log.writes(STARTING, LEDGER_OVER, HELD)
+    log.writes(STARTING, LEDGER_OVER, LOST)
     assert list(log.told.wrong()) == []
     assert log.told.still_open() == set()
 
@@ -77,5 +77,5 @@ def test_what_nobody_foresaw_is_never_right(log: Log, line: str) -> None:
 
 
 def test_an_alert_without_a_known_cause_is_told_once_for_each_injury(log: Log) -> None:
-    log.writes(HELD, HELD.replace("11", "12"))
+    log.writes(LOST, LOST.replace("11", "12"))
     assert len(list(log.told.wrong())) == 1
