@@ -14,13 +14,15 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.faults import injuries
-from tests.faults.deployment import Deployment, servers
+from tests.faults.deployment import Deployment, Json, servers
 from tests.faults.history import History, Known, Writer, section_of, shown_by
 from tests.faults.injuries import EVERY, Injury
 from tests.servers.process import NotInstalled, missing
@@ -34,6 +36,7 @@ APPROVE_EVERY_S = 10.0
 OVER_S = 40.0  # then the end of every outage has been told
 BETWEEN_S = 2.0
 BATCH_TEXTS = 32
+EDITS_EACH, ANSWERS_EACH = 10, 10  # for each injury, at least: some 40 and 60 on a busy machine
 SHORT: tuple[Injury, ...] = (
     injuries.kill("fresh"),
     injuries.kill("redis"),
@@ -78,7 +81,9 @@ class Run:
         self.history = History()
         self.writer = Writer(deployment.folder, self.history, seed)
         self.totals = Totals()
-        self._dice = random.Random(seed)
+        self._seed = seed
+        self._dice = self._dice_for("injuries")
+        self._crowd = ThreadPoolExecutor(max_workers=2)
         self._stop = threading.Event()
         self._writing = threading.Event()
         self._busy = threading.Lock()  # held for a change, and while the folder is away
@@ -88,9 +93,11 @@ class Run:
         for _ in range(FIRST_DOCUMENTS):
             self.writer.step()
         self.deployment.start()
-        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._write, self._read)]
-        for thread in self._threads:
-            thread.start()
+        self._busily = [self._crowd.submit(work) for work in (self._write, self._read)]
+
+    def _dice_for(self, what: str) -> random.Random:
+        """One for each thread: shared, a seed would not repeat its run."""
+        return random.Random(f"{what} {self._seed}")
 
     def inflict(self, injury: Injury) -> None:
         print(f"{time.strftime('%H:%M:%S')}  {injury.name}", flush=True)
@@ -114,37 +121,49 @@ class Run:
                 approve_at = time.monotonic() + APPROVE_EVERY_S
             time.sleep(0.5)
         self._stop.set()
-        for thread in self._threads:  # a question under way would lose its connection with the client
-            thread.join(60.0)
+        for one in self._busily:  # a question under way would lose its connection with the client
+            one.result(60.0)
         self.totals.edits = self.writer.changes
 
     def _write(self) -> None:
+        dice = self._dice_for("pauses")
         while not self._writing.is_set():
             with self._busy:
                 if not self._writing.is_set():
                     self.writer.step()
-            time.sleep(self._dice.uniform(0.0, 0.3))
+            time.sleep(dice.uniform(0.0, 0.3))
 
     def _read(self) -> None:
         known: dict[str, Known] = {}
+        dice = self._dice_for("questions")
         while not self._stop.is_set():
-            document = self._dice.choice(self.writer.documents)
-            try:
-                hits = self.deployment.search(document)
-            except Exception:  # noqa: BLE001 - a server that is dead answers nothing: no answer is no wrong one
+            document = dice.choice(self.writer.documents)
+            hits = self._answer(document)
+            if hits is None:
                 self.totals.unanswered += 1
                 time.sleep(0.2)
                 continue
             self.totals.queries += 1
             self.totals.violations += self.history.judge(document, hits, known)
 
+    def _answer(self, document: str) -> list[Json] | None:
+        """The hits; None where nobody answers, or says that it cannot. No answer is no wrong one."""
+        try:
+            return self.deployment.search(document)
+        except httpx.TransportError:
+            return None
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                raise
+            return None
+
     def _not_searchable(self) -> Iterator[str]:
         for document, (path, content) in self.history.current().items():
-            try:
-                found = shown_by(self.deployment.search(document), document)
-            except Exception as error:  # noqa: BLE001 - still starting again
-                yield f"{document}: {type(error).__name__}"
+            hits = self._answer(document)
+            if hits is None:
+                yield f"{document}: no answer"
                 return
+            found = shown_by(hits, document)
             wanted = {path: list(content)} if content else {}
             if found != wanted:
                 yield f"{document}: {found}, not {wanted}"
@@ -171,6 +190,9 @@ def check(run: Run) -> None:
     count_texts(run)
     print(totals.line(), *totals.violations, sep="\n")
     assert totals.violations == []
+    # Edits and answers went on through all of it.
+    assert totals.edits > EDITS_EACH * totals.injuries
+    assert totals.queries > ANSWERS_EACH * totals.injuries
     assert totals.again <= totals.batches * BATCH_TEXTS
     audited = deployment.run("audit", "--json")
     assert audited.returncode == 0, audited.stdout + audited.stderr
