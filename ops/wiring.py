@@ -231,6 +231,7 @@ def make_pipeline(
         Upkeep(parts.ledger, parts.index),
         reconciler,
         parts.sources,
+        parts.clock,
         able=able,
         lost_messages=lost_messages,
         watches=watches,

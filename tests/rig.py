@@ -162,6 +162,7 @@ class Rig:
             self.upkeep,
             self.reconciler,
             self.sources,
+            self.clock,
             watches=watches,
         )
         self.searcher = Searcher(

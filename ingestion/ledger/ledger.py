@@ -31,7 +31,7 @@ class Ledger:
         self.publications = Publications(database, clock, lease_s=lease_s)
         self.fence = Fence(database)
         self.views = Views(database)
-        self.audits = Audits(database, clock)
+        self.audits = Audits(database, clock, lease_s=lease_s)
 
     def now(self) -> float:
         """The time that its entries go by, for whoever compares them: one clock for all processes."""

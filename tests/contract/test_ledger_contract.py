@@ -11,7 +11,7 @@ from ingestion.buckets import tallied
 from ingestion.clock import SystemClock
 from ingestion.database import Database
 from ingestion.errors import LedgerUnavailable, WrongEdition
-from ingestion.ledger.audits import KEPT, LONGEST_S, Audit
+from ingestion.ledger.audits import KEPT, Audit
 from ingestion.ledger.claims import LONGEST_DELAY_S
 from ingestion.ledger.dropping import drop
 from ingestion.ledger.ledger import Ledger
@@ -898,14 +898,29 @@ def test_one_audit_at_a_time_is_begun(desk: Desk) -> None:
     audits.end(first)
     second = audits.begin()
     assert second is not None
-    desk.clock.at += LONGEST_S - 1.0
+    desk.clock.at += audits.lease_s - 1.0
     assert audits.begin() is None
     desk.clock.at += 2.0
     third = audits.begin()
     assert third is not None
-    audits.end(second)  # it was long given up
+    assert audits.keep(second) is None  # it was given up
+    audits.end(second)
     assert audits.begin() is None
-    desk.clock.at -= 10 * LONGEST_S  # one of the future says nothing
+    desk.clock.at -= 10 * audits.lease_s  # one of the future says nothing
+    assert audits.begin() is not None
+
+
+def test_an_audit_that_is_kept_goes_on_for_as_long_as_it_takes(desk: Desk) -> None:
+    audits = desk.ledger.audits
+    claim = audits.begin()
+    for _ in range(5):
+        desk.clock.at += audits.lease_s - 1.0
+        assert claim is not None
+        claim = audits.keep(claim)
+    assert audits.begin() is None
+    assert claim is not None
+    audits.end(claim)
+    assert audits.keep(claim) is None
     assert audits.begin() is not None
 
 
