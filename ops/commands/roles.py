@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ops.roles.process import Role
     from ops.settings import Settings
 
+LINE_EVERY_S = 30.0  # of progress: logs of many processes are read together
+
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
@@ -54,7 +56,8 @@ def run(
 
     clock = SystemClock()
     outages = Outages(clock)
-    printing = Printing(PlainMeter(_write, clock.monotonic), clock, begins=outages.begins)
+    meter = PlainMeter(_write, clock.monotonic, every_s=LINE_EVERY_S)
+    printing = Printing(meter, clock, begins=outages.begins)
     if always_serves and port is None:
         port = settings.daemon.port
     health = Health(settings, host=settings.daemon.host, port=port)

@@ -47,7 +47,12 @@ def command(
         from ops.roles.worker import WorkerRole
 
         return WorkerRole(
-            settings, clock, lane=Lane(lane), concurrency=concurrency, listener=printing.outcome
+            settings,
+            clock,
+            lane=Lane(lane),
+            concurrency=concurrency,
+            listener=printing.outcome,
+            backlog=printing.backlog,
         )
 
     run(make, config=config, data=data, host=host, port=port)

@@ -69,6 +69,9 @@ class ApiRole:
     def alive(self) -> bool:
         return all(one.alive for one in self._threads)
 
+    def tell(self) -> None:
+        """Nothing: it has no end to come near to."""
+
     def _service(self, parts: Parts, messenger: Messenger, undo: contextlib.ExitStack) -> Service:
         metrics = Metrics(parts.ledger, self._clock, version=version())
         checks = {

@@ -85,6 +85,9 @@ class Role(Protocol):
     def alive(self) -> bool:
         """Whether every thread that is to run still does."""
 
+    def tell(self) -> None:
+        """Asked every ``TICK_S`` while it runs: say how far it is, where that is worth a line now."""
+
 
 class RoleLines(LogLines):
     """Also what is worth knowing and no fault."""
@@ -138,6 +141,7 @@ def _until_stopped(role: Role, stop: Stop) -> int:
         if not role.alive():
             log.error("a thread of this process ended by itself: the process ends, to be started again")
             return 1
+        role.tell()
     return 0
 
 

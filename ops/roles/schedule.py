@@ -60,6 +60,9 @@ class ScheduleRole:
     def alive(self) -> bool:
         return all(one is not None and one.alive for one in (self._worker, self._beat, self._workshop))
 
+    def tell(self) -> None:
+        """Nothing: it has no end to come near to."""
+
     def _opened(self) -> Workshop:
         return Workshop(self._settings, self._clock, listener=self._listener, loads=False)
 

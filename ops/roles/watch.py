@@ -69,6 +69,9 @@ class WatchRole:
     def alive(self) -> bool:
         return all(one.alive for one in self._threads)
 
+    def tell(self) -> None:
+        """Nothing: it has no end to come near to."""
+
     def _seeing(self) -> _Seeing:
         app = make_shared_app(self._settings, NoWork())
         ledger = open_or_make_ledger(self._settings, self._clock)

@@ -5,14 +5,26 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import signal
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.acceptance.roles import API, BULK, EVERYTHING, FRESH, SCHEDULE, WATCH, Deployment, until
+from tests.acceptance.roles import (
+    API,
+    BULK,
+    EVERYTHING,
+    FRESH,
+    SCHEDULE,
+    WATCH,
+    Deployment,
+    RoleProcess,
+    until,
+)
 from tests.endpoint import KEY, Asked, endpoint
 from tests.servers.process import free_port
 from tests.servers.redis import IN_URL, PASSWORD, Redis
@@ -36,6 +48,12 @@ def chunks_embedded(deployment: Deployment) -> list[int]:
         for step in deployment.get(f"/v1/documents/{one['document_id']}").json()["history"]
         if step["outcome"] == "published"
     ]
+
+
+def summed_up(roles: Iterable[RoleProcess]) -> int:
+    """Documents that these say they have indexed."""
+    said = "".join(role.said() for role in roles)
+    return sum(int(number) for number in re.findall(r"^indexed (\d+) documents? in ", said, re.MULTILINE))
 
 
 @pytest.mark.timeout(500)
@@ -76,10 +94,11 @@ def test_two_of_everything_do_no_harm(redis: Redis, place: Path, notes: Path) ->
     with Deployment(place, notes, redis.url) as deployment:
         for number in range(20):
             deployment.write(f"{number}.md", f"document number {number}, as it was")
-        deployment.start(*EVERYTHING, WATCH, FRESH, BULK, SCHEDULE)
+        started = deployment.start(*EVERYTHING, WATCH, FRESH, BULK, SCHEDULE)
         for number in range(20):
             deployment.shows(f"number {number}, as it was", f"{number}.md")
         deployment.settled()
+        until(lambda: summed_up(started) == 20, "the workers say what they indexed")
         for number in range(20):
             deployment.write(f"{number}.md", f"document number {number}, as it is")
         for number in range(20):

@@ -22,7 +22,9 @@ def roles() -> dict[str, tuple[Any, list[str]]]:
     settings, clock = Settings(), SetClock()
     return {
         "worker": (
-            WorkerRole(settings, clock, lane=Lane.FRESH, concurrency=1, listener=ignore),
+            WorkerRole(
+                settings, clock, lane=Lane.FRESH, concurrency=1, listener=ignore, backlog=lambda number: None
+            ),
             ["_worker", "_workshop"],
         ),
         "schedule": (ScheduleRole(settings, clock, listener=ignore), ["_worker", "_beat", "_workshop"]),
