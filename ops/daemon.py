@@ -22,6 +22,7 @@ from ops.exporter import Metrics
 from ops.lock import DaemonNote, held, write_note
 from ops.measured import Measuring
 from ops.opening import data_file, file_identity
+from ops.outdated import SchemaWatch
 from ops.remote import cost
 from ops.settings import Settings
 from ops.status import status_report
@@ -132,6 +133,9 @@ class Daemon:
 
     def _begin(self, undo: contextlib.ExitStack) -> None:
         parts = self.parts
+        schema = SchemaWatch(parts.ledger)
+        schema.start()
+        undo.callback(schema.close)
         self._work_side = make_work_side(self._settings, parts, self._pipeline.work, self._clock)
         parts.batcher.on_embedded = self._embedded
         parts.batcher.on_loaded = self._work_side.dispatch  # what came before the model waits for that

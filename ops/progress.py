@@ -58,7 +58,7 @@ class Pace:
 
 
 class PlainMeter:
-    """Lines only: for logs, pipes and services. One every ``every_s`` at most; none while all stands still."""
+    """Lines only: for logs, pipes and services. One each ``every_s`` at most; none while all stands still."""
 
     def __init__(
         self,

@@ -6,11 +6,8 @@ safe: whatever was under way is in the ledger and is taken up at the next start.
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +15,7 @@ from types import FrameType
 
 from ingestion.errors import HeadwaterError
 from ops.daemon import Daemon
+from ops.ending import end_now
 from ops.opening import data_file
 from ops.printing import Printing
 from ops.settings import Settings
@@ -179,10 +177,3 @@ def _end(daemon: Daemon, printing: Printing) -> None:
     printing.line("stopping ...")
     daemon.stop()
     printing.line("stopped; nothing is lost, the next start goes on from here.")
-
-
-def end_now(code: int) -> None:
-    """End the process without waiting for any thread. As safe as kill -9, which is safe."""
-    with contextlib.suppress(OSError, AttributeError):  # full, left by its reader, or closed from the start
-        sys.stdout.flush()
-    os._exit(code)

@@ -19,6 +19,7 @@ from ingestion.records import Lane
 from ops.absences import Absences
 from ops.exporter import Metrics
 from ops.measured import Measuring
+from ops.outdated import SchemaWatch
 from ops.remote import cost
 from ops.roles.missing import Missing
 from ops.settings import Settings
@@ -129,6 +130,7 @@ class Workshop:
         self.pipeline: Pipeline = self._make_pipeline()
         self.app = make_shared_app(settings, self.pipeline.work)
         self.messenger = Messenger(settings, self.app, self.parts.ledger, clock)
+        self._schema = SchemaWatch(self.parts.ledger)
         self._tending = threading.Thread(target=self._tend, name="tending", daemon=True)
         self._hear()
 
@@ -139,7 +141,7 @@ class Workshop:
     @property
     def alive(self) -> bool:
         """Whether what ``start`` began still runs."""
-        return self.messenger.alive and self._tending.is_alive()
+        return self.messenger.alive and self._schema.alive and self._tending.is_alive()
 
     def missing(self) -> Missing:
         """What it cannot work without."""
@@ -153,6 +155,7 @@ class Workshop:
 
     def start(self) -> None:
         self.messenger.start()
+        self._schema.start()
         self._tending.start()
 
     def loaded(self) -> None:
@@ -177,6 +180,7 @@ class Workshop:
         if self._tending.is_alive():
             self._tending.join(TEND_S)
         self._absences.close()
+        self._schema.close()
         with contextlib.suppress(HeadwaterError):
             self.pipeline.work.pass_on()
         self.messenger.close()

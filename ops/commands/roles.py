@@ -50,9 +50,9 @@ def run(
     from ops.progress import PlainMeter
 
     settings = settings_of(config, data, host)
+    from ops.ending import end_now
     from ops.roles.health import Health  # the rooms are imported only once the settings are right
     from ops.roles.process import run_role
-    from ops.running import end_now
 
     clock = SystemClock()
     outages = Outages(clock)

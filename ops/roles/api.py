@@ -13,6 +13,7 @@ from ingestion.clock import Clock
 from ingestion.errors import HeadwaterError
 from ops.exporter import Metrics
 from ops.looking import Looking
+from ops.outdated import SchemaWatch
 from ops.roles.health import Health
 from ops.roles.missing import FirstListings, Missing
 from ops.roles.process import Waiting
@@ -39,7 +40,7 @@ class ApiRole:
         self._health: Health | None = None
         self._searcher: Searcher | None = None
         self.missing: Missing | None = None
-        self._threads: list[Messenger | Looking] = []
+        self._threads: list[Messenger | Looking | SchemaWatch] = []
 
     def open(self, waiting: Waiting, health: Health, undo: contextlib.ExitStack) -> str:
         """Answers once the ledger and the index are there: until the model is loaded, by words alone."""
@@ -55,7 +56,10 @@ class ApiRole:
         looking = Looking(parts.equipment)
         looking.start()
         undo.callback(looking.close)
-        self._threads = [messenger, looking]
+        schema = SchemaWatch(parts.ledger)
+        schema.start()
+        undo.callback(schema.close)
+        self._threads = [messenger, looking, schema]
         health.replace(make_api(self._service(parts, messenger, undo)))
         return f"broker {messenger.broker.shown}, {parts.embedder.description}"
 

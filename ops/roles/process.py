@@ -16,12 +16,13 @@ from typing import Protocol, TypeVar
 
 from ingestion.clock import Clock
 from ingestion.errors import Interrupted, Transient
+from ops.ending import end_now
 from ops.lock import shared
 from ops.outages import Outages
 from ops.printing import Printing
 from ops.roles.health import Health
 from ops.roles.missing import Missing
-from ops.running import LogLines, Stop, end_now
+from ops.running import LogLines, Stop
 from ops.settings import Settings
 from ops.showing import duration, plain
 from ops.version import version

@@ -14,6 +14,7 @@ from ingestion.ledger.ledger import Ledger
 from ingestion.sources.files import FilesSource
 from ops.exporter import Metrics
 from ops.listing import Lister
+from ops.outdated import SchemaWatch
 from ops.roles.health import Health
 from ops.roles.missing import Missing
 from ops.roles.process import Waiting
@@ -45,7 +46,7 @@ class WatchRole:
         self._settings = settings
         self._clock = clock
         self._listener = listener
-        self._threads: list[Watcher | Lister | Messenger] = []
+        self._threads: list[Watcher | Lister | Messenger | SchemaWatch] = []
         self.missing: Missing | None = None
 
     def open(self, waiting: Waiting, health: Health, undo: contextlib.ExitStack) -> str:
@@ -110,7 +111,10 @@ class WatchRole:
         undo.callback(lister.stop)
         watcher.start()
         undo.callback(watcher.stop)
-        self._threads = [watcher, lister, seeing.messenger]
+        schema = SchemaWatch(seeing.ledger)
+        schema.start()
+        undo.callback(schema.close)
+        self._threads = [watcher, lister, seeing.messenger, schema]
 
 
 def _listed(reconciler: Reconciler, source: FilesSource) -> None:
