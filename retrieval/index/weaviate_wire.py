@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from ingestion import tls
 from ingestion.errors import IndexUnavailable, Misconfigured
 
 if TYPE_CHECKING:
@@ -157,7 +159,8 @@ class Wire:
         except httpx.TimeoutException as error:
             raise self._slow(timeout_s) from error
         except httpx.TransportError as error:
-            raise self._away() from error
+            fault = tls.fault_of(error)
+            raise self._away() if fault is None else self._untrusted(fault) from error
         except grpc.RpcError as error:
             code = _code(error)
             if code is codes.DEADLINE_EXCEEDED:
@@ -177,7 +180,15 @@ class Wire:
     def _away(self) -> IndexUnavailable:
         return IndexUnavailable(
             f"Weaviate at {self.address.shown} (gRPC at {self.address.grpc_target}) cannot be reached.",
-            hint="Is it running? Check index.url and index.grpc_port.",
+            hint="Is it running? Check index.url and index.grpc_port."
+            + (" With https, its gRPC port has to speak TLS too." if self.address.secure else ""),
+        )
+
+    def _untrusted(self, fault: str) -> IndexUnavailable:
+        return IndexUnavailable(
+            f"No TLS connection to Weaviate at {self.address.shown} comes about: {fault}.",
+            hint="Check index.url. An authority of your own: add it to the system's, or name a file with it "
+            "in SSL_CERT_FILE.",
         )
 
     def _slow(self, timeout_s: float) -> IndexUnavailable:
@@ -207,12 +218,14 @@ def _open(address: Address, key: str | None) -> _Opened:
         base_url=f"{address.url}/v1",
         headers={"authorization": key} if key else {},
         trust_env=False,
+        # The system's certificates, so that those of one's own authority count; gRPC does not ask for them.
+        verify=ssl.create_default_context() if address.secure else True,
     )
-    channel = (
-        grpc.secure_channel(address.grpc_target, grpc.ssl_channel_credentials(), options=_CHANNEL)
-        if address.secure
-        else grpc.insecure_channel(address.grpc_target, options=_CHANNEL)
-    )
+    if address.secure:
+        trusted = grpc.ssl_channel_credentials(tls.authorities())
+        channel = grpc.secure_channel(address.grpc_target, trusted, options=_CHANNEL)
+    else:
+        channel = grpc.insecure_channel(address.grpc_target, options=_CHANNEL)
     make_stub: Any = weaviate_pb2_grpc.WeaviateStub  # made by a generator, untyped
     return _Opened(os.getpid(), rest, channel, make_stub(channel))
 

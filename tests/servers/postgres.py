@@ -175,7 +175,7 @@ def find_binaries() -> Path:
 
 @contextlib.contextmanager
 def _cluster(binaries: Path, place: Path, given: Mapping[str, str]) -> Iterator[Postgres]:
-    user = _other_user()
+    user = other_user()
     if user is not None:
         os.chown(place, user, -1)
     data, secret = place / "data", place / "password"
@@ -220,7 +220,7 @@ def _initialise(binaries: Path, data: Path, secret: Path, user: int | None) -> N
     raise NotInstalled(f"initdb failed: {made.stderr.strip()[-500:]}")
 
 
-def _other_user() -> int | None:
+def other_user() -> int | None:
     """PostgreSQL refuses to run as root."""
     if os.geteuid() != 0:
         return None
