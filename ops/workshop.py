@@ -17,8 +17,9 @@ from ingestion.errors import BrokerUnavailable, EmbedderUnavailable, HeadwaterEr
 from ingestion.ledger.ledger import Ledger
 from ingestion.records import Lane
 from ops.absences import Absences
+from ops.equipping import Embedded
 from ops.exporter import Metrics
-from ops.measured import Measuring
+from ops.measured import AllMeasured
 from ops.outdated import SchemaWatch
 from ops.remote import cost
 from ops.roles.missing import Missing
@@ -27,6 +28,7 @@ from ops.settings_stores import masked
 from ops.stores import broker_url, make_broker
 from ops.version import version
 from ops.wiring import Parts, Pipeline, bulk_threads, make_pipeline, open_parts
+from retrieval.embedding.port import Embedder
 from retrieval.embedding.remote.embedder import RemoteEmbedder
 from workers.app import Work, make_app, send_refresh
 from workers.outcomes import Listener, Outcome
@@ -126,7 +128,7 @@ class Workshop:
             self.parts.ledger, clock, version=version(), sources=list(self.parts.sources), states=False
         )
         self._sight = Sight(self.parts.ledger)
-        self._measuring = Measuring(settings.daemon.data, self.parts.embedder, clock)
+        self._measuring = AllMeasured(settings.daemon.data, clock)
         self.pipeline: Pipeline = self._make_pipeline()
         self.app = make_shared_app(settings, self.pipeline.work)
         self.messenger = Messenger(settings, self.app, self.parts.ledger, clock)
@@ -207,19 +209,24 @@ class Workshop:
         self.messenger.send(lane, document_ids, edition_id)
 
     def _hear(self) -> None:
-        self.parts.batcher.on_embedded = self._embedded
+        self.parts.batcher.on_embedded = self._embedded_by(self.parts.embedder)
         if isinstance(self.parts.embedder, RemoteEmbedder):
             self.parts.embedder.on_billed = self._billed
         hearing = self.parts.fitter.hearing
-        hearing.embedded, hearing.billed = self.metrics.embedded, self._billed
+        hearing.embedded, hearing.billed = self._embedded_by, self._billed
 
     def _outcome(self, outcome: Outcome) -> None:
         self.metrics.outcome(outcome)
         self._listener(outcome)
 
-    def _embedded(self, lane: Lane, texts: int, tokens: int, seconds: float) -> None:
-        self.metrics.embedded(lane, texts, tokens, seconds)
-        self._measuring.embedded(texts, seconds)
+    def _embedded_by(self, embedder: Embedder) -> Embedded:
+        measuring = self._measuring.of(embedder)
+
+        def embedded(lane: Lane, texts: int, tokens: int, seconds: float) -> None:
+            self.metrics.embedded(lane, texts, tokens, seconds)
+            measuring.embedded(texts, seconds)
+
+        return embedded
 
     def _billed(self, tokens: int) -> None:
         self.metrics.billed(tokens, cost(self._settings.embedding, tokens) or 0.0)
