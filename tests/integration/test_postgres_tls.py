@@ -40,8 +40,8 @@ def secured() -> Iterator[Secured]:
             for one in (place, tls.key, tls.certificate):
                 os.chown(one, user, -1)
         tls.key.chmod(0o600)
-        files = {"ssl_cert_file": str(tls.certificate), "ssl_key_file": str(tls.key)}
-        with server.own(ssl="on", **files) as postgres:
+        certificate, key = str(tls.certificate), str(tls.key)
+        with server.own(ssl="on", ssl_cert_file=certificate, ssl_key_file=key) as postgres:
             yield Secured(postgres, tls)
     except NotInstalled as fault:
         missing(fault)

@@ -179,3 +179,32 @@ def _is_served(url: str, tls: Tls) -> None:
     app.close()
     with broker_of(checked, "tls") as broker:
         assert broker.waiting(Lane.FRESH) == 1
+
+
+def test_a_redis_that_goes_away_under_a_message_ends_no_worker(own_redis: Redis) -> None:
+    """Celery lets go of a lost connection in two steps, with what is worked on still to be acknowledged."""
+    assert own_redis.server is not None
+    app = make_app(NoWork(), scans={}, broker=own_redis.url, prefix="under")
+    with contextlib.closing(app), app.connection_for_read() as connection:
+        send_refresh(app, Lane.FRESH, [1])
+        send_refresh(app, Lane.FRESH, [2])
+        channel = connection.default_channel
+        taken = [channel.basic_get(Lane.FRESH.value) for _ in range(2)]
+        assert None not in taken
+        own_redis.server.kill()
+        taken[0].ack()
+        with contextlib.suppress(*connection.connection_errors):  # as Celery does
+            connection.collect(socket_timeout=1)
+        taken[1].ack()
+        connection.close()
+
+
+def test_a_decision_that_is_taken_is_not_advised_at_every_loss(redis: Redis) -> None:
+    app = make_app(NoWork(), scans={}, broker=redis.url, prefix="advised")
+    with contextlib.closing(app), warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", CPendingDeprecationWarning)  # as Celery's own set-up does
+        with app.connection_for_read() as connection:
+            connection.ensure_connection()
+            warnings.warn(CANCEL_TASKS_BY_DEFAULT, CPendingDeprecationWarning, stacklevel=1)
+            warnings.warn("other advice", CPendingDeprecationWarning, stacklevel=1)
+    assert [str(one.message) for one in told] == ["other advice"]
