@@ -53,9 +53,12 @@ def close_embedder(embedder: Embedder) -> None:
 
 
 def slice_texts(embedder: Embedder) -> int:
-    """Texts embedded between two commits: with an endpoint, a call, so that a crash costs no more."""
+    """Texts embedded between two commits. With an endpoint, a call's; of small calls as many as are made at
+    once, up to the usual number: a commit for each text would cost more than its embedding."""
     limits = embedder.call_limits
-    return SLICE_TEXTS if limits is None else limits.texts
+    if limits is None:
+        return SLICE_TEXTS
+    return max(limits.texts, min(limits.at_once * limits.texts, SLICE_TEXTS))
 
 
 def kept(settings: EmbeddingSettings) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from ingestion.ledger.sources import SourceRow
 from ingestion.ledger.values import Edition
 from ingestion.records import Lane
 from ingestion.sources.files import FilesSource
-from ops.equipping import Fitted, Fitter, close_embedder, embedder_of, embedder_of_live, kept
+from ops.equipping import Fitted, Fitter, close_embedder, embedder_of, embedder_of_live, kept, slice_texts
 from ops.lock import writing_to
 from ops.opening import make_ledger
 from ops.settings import EmbeddingSettings, Settings, SourceSettings
@@ -171,10 +171,12 @@ def configure_sources(ledger: Ledger, sources: Mapping[str, FilesSource]) -> Non
 
 
 def bulk_threads(embedder: Embedder) -> int:
-    """Threads of the bulk lane: each has one slice under way. An endpoint needs one for each of its calls,
-    and as many to read, parse and write meanwhile, or its calls would wait for that."""
+    """Threads of the bulk lane: each has one slice under way. An endpoint needs enough of them to fill its
+    calls, and as many to read, parse and write meanwhile, or its calls would wait for that."""
     limits = embedder.call_limits
-    return BULK_THREADS if limits is None else max(BULK_THREADS, 2 * limits.at_once)
+    if limits is None:
+        return BULK_THREADS
+    return max(BULK_THREADS, 2 * limits.at_once * limits.texts // slice_texts(embedder))
 
 
 @dataclass(frozen=True, slots=True)
