@@ -49,7 +49,7 @@ def rate(corpus: Path, place: Path, servers: Servers, *, workers: int) -> float:
             one.until_settled(DEADLINE_S, documents=number)
             spent = {name: used - before.get(name, 0.0) for name, used in one.processor_s().items()}
         told = report(url)
-    seconds = told["last_at"] - told["first_at"]
+    seconds: float = told["last_at"] - told["first_at"]
     allowed = workers * AT_ONCE / CALL_S
     row(f"{workers} bulk worker{'s' * (workers > 1)}", f"{number / seconds:.0f} texts/s")
     row(f"  of the {allowed:.0f} texts/s that its calls allow", f"{number / seconds / allowed:.0%}")
