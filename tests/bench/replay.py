@@ -91,6 +91,7 @@ def on_stack(place: Path, known: Book, number: int, servers: Servers) -> Measure
     write_all(folder, known.files)
     with stack([folder], place / "roles", servers, model=REAL) as one:
         row("Redis, Weaviate, PostgreSQL: first index", f"{one.until_ready(900):.1f} s")
+        one.until_open()
         measured = replayed_on(one, folder, one.database, known, number)
         show(measured)
         live = one.exported()
