@@ -18,6 +18,7 @@ from ingestion.ledger.values import Edition, SourceState
 
 MACHINES_KEPT = 32  # of each source: containers come under ever new names
 _DEVICES = sa.select(sources.c.devices).where(sources.c.name == sa.bindparam("name")).with_for_update()
+_ALL = sa.select(sources).order_by(sources.c.name)
 _LIVE_EDITION = sa.select(editions).where(editions.c.state == "live")
 
 
@@ -28,6 +29,25 @@ class SourceRow:
     name: str
     kind: str
     location: str
+
+
+def read_states(connection: sa.Connection) -> list[SourceState]:
+    """Every source by name, those that are not in the settings too."""
+    return [
+        SourceState(
+            row.name,
+            row.kind,
+            row.location,
+            row.active,
+            row.devices or {},
+            row.listed_at,
+            row.listing_generation,
+            row.heartbeat_at,
+            row.fault,
+            row.asked_generation,
+        )
+        for row in connection.execute(_ALL).all()
+    ]
 
 
 class Sources:
@@ -65,22 +85,7 @@ class Sources:
 
     def all(self) -> list[SourceState]:
         with self._database.read() as connection:
-            rows = connection.execute(sa.select(sources).order_by(sources.c.name))
-            return [
-                SourceState(
-                    row.name,
-                    row.kind,
-                    row.location,
-                    row.active,
-                    row.devices or {},
-                    row.listed_at,
-                    row.listing_generation,
-                    row.heartbeat_at,
-                    row.fault,
-                    row.asked_generation,
-                )
-                for row in rows
-            ]
+            return read_states(connection)
 
     def state(self, name: str) -> SourceState | None:
         return next((state for state in self.all() if state.name == name), None)

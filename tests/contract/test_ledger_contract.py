@@ -1063,12 +1063,28 @@ def test_the_live_edition_belongs_to_one_model(desk: Desk) -> None:
         desk.ledger.sources.edition("0" * 64, 8, "another model")
 
 
+def test_a_search_begins_with_everything_as_of_one_moment(desk: Desk) -> None:
+    (first,) = desk.want("a.md", changed_at=50.0)
+    (second,) = desk.want("b.md", changed_at=70.0)
+    desk.publish(desk.claim(first))
+    outset = desk.fence.outset()
+    assert outset.states == desk.ledger.sources.all() != []
+    assert outset.oldest_pending == desk.views.oldest_pending() == {SOURCE: 70.0}
+    assert outset.horizon == desk.fence.horizon()
+    assert outset.horizon.tick > 0
+    desk.publish(desk.claim(second))
+    later = desk.fence.outset()
+    assert later.oldest_pending == {}
+    assert later.horizon.tick > outset.horizon.tick
+
+
 def test_a_ledger_that_was_replaced_by_an_empty_one_answers_nothing(desk: Desk) -> None:
     with desk.ledger.database.write() as connection:
         for table in (chunks, publications, attempts, documents, editions):
             connection.execute(sa.delete(table))
-    with pytest.raises(LedgerUnavailable, match="empty one"):
-        desk.fence.horizon()
+    for answer in (desk.fence.horizon, desk.fence.outset):
+        with pytest.raises(LedgerUnavailable, match="empty one"):
+            answer()
 
 
 def test_a_source_that_lies_elsewhere_has_not_been_seen_there(desk: Desk) -> None:
