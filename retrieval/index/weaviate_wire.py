@@ -104,6 +104,17 @@ class Wire:
         """The reply to a gRPC question. Raises IndexUnavailable, Doubtful."""
         return self._call(method, request, self.timeout_s)
 
+    def begin(self, method: str, request: object) -> Callable[[], Any]:
+        """As ``ask``, but what is returned waits for the reply: others can be asked meanwhile."""
+        with self._translated(self.timeout_s):
+            call, metadata = getattr(self._now().stub, method), self._metadata()
+            begun = call.future(request, metadata=metadata, timeout=self.timeout_s)
+
+        def reply() -> Any:
+            return self._replied(begun.result, call, request, self.timeout_s)
+
+        return reply
+
     def write(self, method: str, request: object) -> Any:
         """The reply to a gRPC write, which must be one that may be repeated. Raises as ``ask``."""
         return self._call(method, request, WRITES * self.timeout_s)
@@ -131,23 +142,31 @@ class Wire:
         return answer
 
     def _call(self, method: str, request: object, timeout_s: float) -> Any:
+        with self._translated(timeout_s):
+            call = getattr(self._now().stub, method)
+        first = partial(call, request, metadata=self._metadata(), timeout=timeout_s)
+        return self._replied(first, call, request, timeout_s)
+
+    def _replied(self, first: Callable[[], Any], call: Any, request: object, timeout_s: float) -> Any:
+        """What ``first`` gives, or a second try where the connection was dropped."""
         import grpc
 
         with self._translated(timeout_s):
-            call = getattr(self._now().stub, method)
-            metadata = (("authorization", self._key),) if self._key else ()
             try:
-                return call(request, metadata=metadata, timeout=timeout_s)
+                return first()
             except grpc.RpcError as error:
                 if _code(error) is not grpc.StatusCode.UNAVAILABLE:
                     raise
             ends = min(timeout_s, RECONNECT_S)
             try:
-                return call(request, metadata=metadata, timeout=ends, wait_for_ready=True)
+                return call(request, metadata=self._metadata(), timeout=ends, wait_for_ready=True)
             except grpc.RpcError as error:
                 if _code(error) is grpc.StatusCode.DEADLINE_EXCEEDED:
                     raise self._away() from error
                 raise
+
+    def _metadata(self) -> tuple[tuple[str, str], ...]:
+        return (("authorization", self._key),) if self._key else ()
 
     @contextlib.contextmanager
     def _translated(self, timeout_s: float) -> Iterator[None]:
@@ -161,6 +180,8 @@ class Wire:
         except httpx.TransportError as error:
             fault = tls.fault_of(error)
             raise self._away() if fault is None else self._untrusted(fault) from error
+        except grpc.FutureCancelledError as error:  # closed meanwhile
+            raise self._away() from error
         except grpc.RpcError as error:
             code = _code(error)
             if code is codes.DEADLINE_EXCEEDED:
