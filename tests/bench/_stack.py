@@ -32,13 +32,6 @@ from tests.servers.process import Server, free_port
 ROLES = (API, SCHEDULE, FRESH, BULK, WATCH)
 STARTED_S = 120.0
 # What an administrator would leave as it is; tests run with less.
-_DURABLE = {
-    "fsync": "on",
-    "full_page_writes": "on",
-    "autovacuum": "on",
-    "shared_buffers": "128MB",
-    "max_connections": "200",
-}
 
 Ledgers = Literal["postgresql", "sqlite"]
 
@@ -71,7 +64,15 @@ def serving(place: Path) -> Iterator[Servers]:
     with contextlib.ExitStack() as stack:
         yield Servers(
             stack.enter_context(redis.serving(place)),
-            stack.enter_context(postgres.own(**_DURABLE)),
+            stack.enter_context(
+                postgres.own(
+                    fsync="on",
+                    full_page_writes="on",
+                    autovacuum="on",
+                    shared_buffers="128MB",
+                    max_connections="200",
+                )
+            ),
             stack.enter_context(weaviate.serving(place)),
         )
 

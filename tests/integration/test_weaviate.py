@@ -332,7 +332,7 @@ class TestSearches:
     def test_what_the_words_find_is_compared_without_another_question(
         self, index: WeaviateIndex, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """By vectors that come with it; where that would be too many, Weaviate is asked, and says the same."""
+        """By vectors that come with it; where that would be too many, Weaviate is asked and says the same."""
         names = ids(300)
         index.upsert(
             EDITION,
