@@ -14,9 +14,9 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -26,6 +26,8 @@ from ingestion import postgres
 from ingestion.clock import Clock
 from ingestion.errors import DataCorrupt, HeadwaterError, LedgerUnavailable, Misconfigured
 from ingestion.turns import Turns
+
+Answer = TypeVar("Answer")
 
 BUSY_TIMEOUT_MS = 30_000
 BUSY_PAUSE_S = 0.001
@@ -48,6 +50,7 @@ class Database:
         self._writer = self._engine(writing=True)
         # One shared connection is all an in-memory database has: readers then take the writers' turn.
         self._reader = self._writer if self._memory else self._engine(writing=False)
+        self._looker = postgres.looker(self.url) if self.on_server else self._reader
 
     @classmethod
     def file(cls, path: Path) -> Database:
@@ -80,6 +83,27 @@ class Database:
                 stack.enter_context(self._turns.turn())
             stack.enter_context(self._translated())
             yield stack.enter_context(self._reader.begin())
+
+    def look(self, ask: Callable[[sa.Connection], Answer]) -> Answer:
+        """What ``ask`` reads, each of its statements as of its own beginning; it may be called twice.
+
+        For what every search asks: on a server, a transaction around one statement takes longer than the
+        statement, and so does trying the connection first. Elsewhere as ``read``.
+        """
+        if not self.on_server:
+            with self.read() as connection:
+                return ask(connection)
+        with self._translated():
+            try:
+                return self._looked(ask)
+            except sa.exc.DBAPIError as error:
+                if not error.connection_invalidated:
+                    raise
+            return self._looked(ask)  # the server had ended the connection since it was last used
+
+    def _looked(self, ask: Callable[[sa.Connection], Answer]) -> Answer:
+        with self._looker.connect() as connection:
+            return ask(connection)
 
     @contextlib.contextmanager
     def write(self) -> Iterator[sa.Connection]:
@@ -114,8 +138,8 @@ class Database:
         return postgres.now(connection) if self.on_server else clock.now()
 
     def close(self) -> None:
-        self._reader.dispose()
-        self._writer.dispose()
+        for engine in (self._looker, self._reader, self._writer):
+            engine.dispose()
 
     def _engine(self, *, writing: bool) -> sa.Engine:
         if self.on_server:

@@ -28,11 +28,12 @@ _TIME = sa.text("SELECT CAST(extract(epoch FROM clock_timestamp()) AS float8)")
 # A function in FROM is called first: this is the time when the turn came.
 _TAKE_TURN = sa.text(f"{_TIME} FROM pg_advisory_xact_lock({_TURN_KEY})")
 
-# Every thread that reads may wait a moment for a connection; forty that sleep cost the server more. Those of
-# readers are kept once they were needed: as many searches at once would open and close one for each of their
-# looks, and a connection costs both sides as much as a search.
+# Every thread that reads may wait a moment for a connection; forty that sleep cost the server more. Those
+# that look are kept once they were needed: as many searches at once would open and close one for each of
+# their looks, and a connection costs both sides as much as a search.
 _WRITERS: dict[str, Any] = {"pool_size": 2, "max_overflow": 6}
-_READERS: dict[str, Any] = {"pool_size": 16, "max_overflow": 0}
+_READERS: dict[str, Any] = {"pool_size": 4, "max_overflow": 8}
+_LOOKERS: dict[str, Any] = {"pool_size": 16, "max_overflow": 0}
 # Settings of a connection, not of each transaction: those would be set and reset with each.
 _WRITING = r"-c default_transaction_isolation=read\ committed"
 _READING = r"-c default_transaction_isolation=repeatable\ read -c default_transaction_read_only=on"
@@ -53,14 +54,24 @@ def described(url: sa.URL) -> str:
 
 def engine(url: sa.URL, *, writing: bool) -> sa.Engine:
     """Connections for writing and for taking work, or for reading one snapshot each."""
-    silent_s, transactions = (SILENT_WRITER_S, _WRITING) if writing else (SILENT_READER_S, _READING)
+    if writing:
+        return _engine(url, SILENT_WRITER_S, _WRITING, pool_pre_ping=True, **_WRITERS)
+    return _engine(url, SILENT_READER_S, _READING, pool_pre_ping=True, **_READERS)
+
+
+def looker(url: sa.URL) -> sa.Engine:
+    """Connections for single statements that read, with no transaction around them. They are not tried
+    before: whoever uses one asks again."""
+    return _engine(url, SILENT_READER_S, _READING, isolation_level="AUTOCOMMIT", **_LOOKERS)
+
+
+def _engine(url: sa.URL, silent_s: int, transactions: str, **options: Any) -> sa.Engine:
     return sa.create_engine(
         url,
         connect_args=_connection(url, silent_s, transactions),
-        pool_pre_ping=True,
         pool_use_lifo=True,
         hide_parameters=True,
-        **(_WRITERS if writing else _READERS),
+        **options,
     )
 
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from ingestion.database import Database
+from ingestion.ledger.sources import as_state
 from ingestion.ledger.sql import configured, live_edition
 from ingestion.ledger.tables import documents, is_pending, publications, sources
-from ingestion.ledger.values import SourceLag
+from ingestion.ledger.values import SourceLag, SourceState
 from ingestion.records import Lane, PublicationState, Standing
 
 # What `state` means to users: the standing, refined by the publication for documents that are there.
@@ -58,6 +59,7 @@ _oldest = (
     .scalar_subquery()
 )
 _OLDEST = sa.select(sources.c.name, _oldest)
+_SIGHT = sa.select(sources, _oldest.label("oldest_pending")).order_by(sources.c.name)
 _COUNTED = (
     sa.select(documents.c.source, shown_state, sa.func.count())
     .select_from(with_publication)
@@ -80,9 +82,11 @@ _UNFINISHED = _PENDING.with_only_columns(sa.func.count()).where(
 _NEVER_LIVE = _UNFINISHED.where(publications.c.live_generation.is_(None))
 
 
-def read_oldest_pending(connection: sa.Connection) -> dict[str, float]:
-    """The oldest unpublished change of each source that has one."""
-    return {row[0]: row[1] for row in connection.execute(_OLDEST).all() if row[1] is not None}
+def read_sight(connection: sa.Connection) -> tuple[list[SourceState], dict[str, float]]:
+    """Every source by name, and the oldest unpublished change of each that has one."""
+    rows = connection.execute(_SIGHT).all()
+    oldest = {row.name: row.oldest_pending for row in rows if row.oldest_pending is not None}
+    return [as_state(row) for row in rows], oldest
 
 
 class Backlog:
@@ -109,7 +113,7 @@ class Backlog:
         """The oldest unpublished change by source, failed and held documents left out: the cheap part of
         ``lags``, for every search."""
         with self._database.read() as connection:
-            return read_oldest_pending(connection)
+            return {row[0]: row[1] for row in connection.execute(_OLDEST).all() if row[1] is not None}
 
     def lanes(self) -> list[LaneView]:
         """The open work of both lanes in sources that are configured, reindexing and repairs too."""

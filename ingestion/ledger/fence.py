@@ -8,15 +8,15 @@ is missing; all rounds of a search use one tick, so nothing is mixed.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 
 from ingestion.database import Database
 from ingestion.errors import LedgerUnavailable
-from ingestion.ledger.backlog import read_oldest_pending
+from ingestion.ledger.backlog import read_sight
 from ingestion.ledger.edition_rows import as_edition
-from ingestion.ledger.sources import read_states
 from ingestion.ledger.sql import configured, read_counter, slices
 from ingestion.ledger.tables import chunks, counters, documents, editions, is_pending, publications, sources
 from ingestion.ledger.values import Admitted, Edition, Horizon, Outset
@@ -80,9 +80,14 @@ class Fence:
             return _horizon(connection)
 
     def outset(self) -> Outset:
-        """A horizon, and the watermark of the sources as of that moment. Raises as ``horizon``."""
-        with self._database.read() as connection:
-            return Outset(read_states(connection), read_oldest_pending(connection), _horizon(connection))
+        """A horizon, and before it the watermark of the sources: what is said to be searchable is, at the
+        horizon. Raises as ``horizon``."""
+
+        def ask(connection: sa.Connection) -> Outset:
+            states, oldest_pending = read_sight(connection)
+            return Outset(states, oldest_pending, _horizon(connection))
+
+        return self._database.look(ask)
 
     def horizon_with(
         self, document_ids: Collection[int], chunk_ids: Collection[str], *, within: Edition | None = None
@@ -98,16 +103,15 @@ class Fence:
         with self._database.read() as connection:
             horizon = _horizon(connection, within)
             for some_documents in slices(list(document_ids)):
-                admitted |= _admit(connection, horizon, _BY_DOCUMENT, some_documents)
+                admitted |= _admit(horizon, _BY_DOCUMENT, some_documents, connection)
             for some_chunks in slices(list(chunk_ids)):
-                admitted |= _admit(connection, horizon, _BY_CHUNK, some_chunks)
+                admitted |= _admit(horizon, _BY_CHUNK, some_chunks, connection)
         return horizon, admitted
 
     def active_sources(self) -> tuple[str, ...]:
         """The sources in the settings: documents of any other are not served."""
-        with self._database.read() as connection:
-            query = sa.select(sources.c.name).where(sources.c.active).order_by(sources.c.name)
-            return tuple(connection.execute(query).scalars())
+        query = sa.select(sources.c.name).where(sources.c.active).order_by(sources.c.name)
+        return self._database.look(lambda connection: tuple(connection.execute(query).scalars()))
 
     def admit(self, chunk_ids: Sequence[str], horizon: Horizon) -> dict[str, Admitted]:
         """Those of the chunks that were live at the horizon and whose document is not retired since.
@@ -116,9 +120,8 @@ class Fence:
         horizon's tick: its place and times are those of the newer revision.
         """
         admitted: dict[str, Admitted] = {}
-        with self._database.read() as connection:
-            for some in slices(chunk_ids):
-                admitted |= _admit(connection, horizon, _BY_CHUNK, some)
+        for some in slices(chunk_ids):  # as the rounds of a search, not all of one moment
+            admitted |= self._database.look(partial(_admit, horizon, _BY_CHUNK, some))
         return admitted
 
     def behind(self, generation: int, names: Sequence[str] | None = None) -> int:
@@ -143,8 +146,7 @@ class Fence:
             .join(editions, editions.c.id == publications.c.edition_id)
             .where(*condition)
         )
-        with self._database.read() as connection:
-            return int(connection.execute(query).scalar_one())
+        return self._database.look(lambda connection: int(connection.execute(query).scalar_one()))
 
     def pending(self, document_ids: Sequence[int]) -> set[int]:
         """Those of the documents whose newer revision is still to be published (dead letters left out)."""
@@ -159,13 +161,11 @@ class Fence:
                 editions.c.state == "live",
             )
         )
-        with self._database.read() as connection:
-            return set(connection.execute(query).scalars())
+        return self._database.look(lambda connection: set(connection.execute(query).scalars()))
 
     def generation(self) -> int:
         """The last generation that was issued."""
-        with self._database.read() as connection:
-            return read_counter(connection, "generation")
+        return self._database.look(lambda connection: read_counter(connection, "generation"))
 
 
 def _horizon(connection: sa.Connection, within: Edition | None = None) -> Horizon:
@@ -181,7 +181,7 @@ def _horizon(connection: sa.Connection, within: Edition | None = None) -> Horizo
 
 
 def _admit(
-    connection: sa.Connection, horizon: Horizon, query: sa.Select[Any], keys: Sequence[int | str]
+    horizon: Horizon, query: sa.Select[Any], keys: Sequence[int | str], connection: sa.Connection
 ) -> dict[str, Admitted]:
     values = {"keys": keys, "edition": horizon.edition.edition_id, "tick": horizon.tick}
     return {row.id: _admitted(row) for row in connection.execute(query, values).all()}

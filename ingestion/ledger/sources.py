@@ -31,23 +31,19 @@ class SourceRow:
     location: str
 
 
-def read_states(connection: sa.Connection) -> list[SourceState]:
-    """Every source by name, those that are not in the settings too."""
-    return [
-        SourceState(
-            row.name,
-            row.kind,
-            row.location,
-            row.active,
-            row.devices or {},
-            row.listed_at,
-            row.listing_generation,
-            row.heartbeat_at,
-            row.fault,
-            row.asked_generation,
-        )
-        for row in connection.execute(_ALL).all()
-    ]
+def as_state(row: Any) -> SourceState:
+    return SourceState(
+        row.name,
+        row.kind,
+        row.location,
+        row.active,
+        row.devices or {},
+        row.listed_at,
+        row.listing_generation,
+        row.heartbeat_at,
+        row.fault,
+        row.asked_generation,
+    )
 
 
 class Sources:
@@ -85,7 +81,7 @@ class Sources:
 
     def all(self) -> list[SourceState]:
         with self._database.read() as connection:
-            return read_states(connection)
+            return [as_state(row) for row in connection.execute(_ALL).all()]
 
     def state(self, name: str) -> SourceState | None:
         return next((state for state in self.all() if state.name == name), None)

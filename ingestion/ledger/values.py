@@ -233,7 +233,7 @@ class Horizon:
 
 @dataclass(frozen=True, slots=True)
 class Outset:
-    """What a search begins with, all as of one moment. ``oldest_pending``: by source."""
+    """What a search begins with. ``oldest_pending``: by source, as of no later than the horizon."""
 
     states: Sequence[SourceState]
     oldest_pending: Mapping[str, float]

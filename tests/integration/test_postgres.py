@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import multiprocessing
 import re
 import socket
@@ -252,9 +253,11 @@ def test_connections_that_many_readers_needed_at_once_are_kept(database: Databas
         all_read = threading.Barrier(readers)
 
         def read(_: int) -> int:
-            with database.read() as connection:
-                all_read.wait(30)
-                return int(connection.execute(sa.text("SELECT pg_backend_pid()")).scalar_one())
+            return database.look(ask)
+
+        def ask(connection: sa.Connection) -> int:
+            all_read.wait(30)
+            return int(connection.execute(sa.text("SELECT pg_backend_pid()")).scalar_one())
 
         with ThreadPoolExecutor(readers) as pool:
             return set(pool.map(read, range(readers)))
@@ -262,6 +265,28 @@ def test_connections_that_many_readers_needed_at_once_are_kept(database: Databas
     first = together()
     assert len(first) == readers
     assert together() == first
+
+
+def test_a_look_has_no_transaction_around_it(database: Database) -> None:
+    def began(connection: sa.Connection) -> list[datetime.datetime]:
+        return [connection.execute(sa.select(sa.func.now())).scalar_one() for _ in range(2)]
+
+    first, second = database.look(began)
+    assert first < second
+    with database.read() as connection:
+        first, second = began(connection)
+    assert first == second
+    with pytest.raises(LedgerUnavailable):
+        database.look(lambda connection: connection.exec_driver_sql("CREATE TABLE x (y int)"))
+
+
+def test_a_look_asks_again_where_its_connection_was_ended(postgres: Postgres, database: Database) -> None:
+    def asked(connection: sa.Connection) -> int:
+        return int(connection.execute(sa.text("SELECT pg_backend_pid()")).scalar_one())
+
+    before = database.look(asked)
+    postgres.execute(f"SELECT pg_terminate_backend({before})")
+    assert database.look(asked) != before
 
 
 def test_a_user_without_rights(postgres: Postgres, empty: Database) -> None:
