@@ -20,6 +20,7 @@ from ingestion.errors import HeadwaterError, Interrupted
 from ingestion.records import Lane
 from ops.equipping import Embedded
 from ops.exporter import Metrics
+from ops.keeping import Keeper, decide_alone
 from ops.lock import DaemonNote, held, write_note
 from ops.measured import AllMeasured
 from ops.opening import data_file, file_identity
@@ -28,7 +29,7 @@ from ops.remote import cost
 from ops.settings import Settings
 from ops.status import status_report
 from ops.version import version
-from ops.wiring import SWITCH_S, Pipeline, configure_sources, make_pipeline, open_parts
+from ops.wiring import SWITCH_S, Pipeline, add_sources, make_pipeline, open_parts, source_rows
 from ops.work_side import make_work_side
 from retrieval.api.app import Readiness, Service, make_api
 from retrieval.api.server import Server
@@ -102,7 +103,9 @@ class Daemon:
         if self._settings.broker.url is None:
             ledger.claims.reap(all_leases=True)
             ledger.claims.forget_messages()
-        configure_sources(ledger, self.parts.sources)
+            decide_alone(ledger, source_rows(self.parts.sources))
+        else:
+            add_sources(ledger, self.parts.sources)
         if self.parts.differs:
             log.warning(
                 "the settings name the model %s, and the index was made with %s, which goes on serving; "
@@ -154,6 +157,10 @@ class Daemon:
             list_source=self._work_side.list_source,
             overflowed=self.metrics.overflow,
         )
+        if self._settings.broker.url is not None:
+            keeper = Keeper(parts.ledger, list(parts.sources), self._clock, watches=True)
+            keeper.start()
+            undo.callback(keeper.close)
         self._work_side.start()
         undo.callback(self._work_side.stop)
         self._watcher.start()

@@ -23,7 +23,7 @@ from ingestion.records import Lane
 from ops.equipping import close_embedder, embedder_of, kept
 from ops.lock import running_daemon
 from ops.settings import EmbeddingSettings, Settings
-from ops.wiring import configure_sources, make_pipeline, open_parts
+from ops.wiring import add_sources, make_pipeline, open_parts
 from retrieval.index.port import Index
 from workers.outcomes import ignore
 from workers.wholeness import mark_missing
@@ -211,7 +211,7 @@ def working_here(
 
     parts = open_parts(settings)
     try:
-        configure_sources(parts.ledger, parts.sources)
+        add_sources(parts.ledger, parts.sources)
         parts.fitter.hearing.load = True
         pipeline = make_pipeline(
             parts, send_message=send, listener=ignore, missed=lambda source, number: None, stopping=stop_early

@@ -7,6 +7,7 @@ work is done here: one batch after the other, or with an endpoint as many togeth
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections import deque
@@ -28,8 +29,8 @@ from ops.opening import open_ledger
 from ops.settings import Settings
 from ops.wiring import (
     Parts,
+    add_sources,
     bulk_threads,
-    configure_sources,
     ensure_edition,
     make_pipeline,
     make_source,
@@ -40,6 +41,8 @@ from ops.wiring import (
 from workers.outcomes import Listener, ignore
 from workers.reconcile import Listed, Reconciler
 from workers.sight import Sight, seen
+
+log = logging.getLogger("headwater.sync")
 
 POLL_S = 0.1
 NO_PROGRESS_S = 60.0  # without a daemon: longer than a store or a disk is usually away
@@ -88,7 +91,8 @@ def sync(
             ledger.database.close()
     parts = open_parts(settings)
     try:
-        configure_sources(parts.ledger, parts.sources)
+        add_sources(parts.ledger, parts.sources)
+        _tell_others(parts.ledger, settings)
         with _let_go(parts, stopping):
             return _carried_out_here(parts, names, listener, remaining, stopping)
     finally:
@@ -119,23 +123,36 @@ def _let_go(parts: Parts, stopping: Callable[[], bool]) -> Iterator[None]:
 
 
 def _opened_beside(settings: Settings) -> Ledger:
-    """The ledger; beside a shared broker no process may have named the sources yet."""
+    """The ledger; beside a shared broker no process may have named the sources yet. Once one has, those who
+    watch decide what is in service."""
     if settings.broker.url is None:
         return open_ledger(settings)
     clock = SystemClock()
     ledger = open_or_make_ledger(settings, clock)
     ensure_edition(settings, ledger, clock)
-    configure_sources(ledger, make_sources(settings, clock))
+    if not any(state.active for state in ledger.sources.all()):
+        add_sources(ledger, make_sources(settings, clock))
     return ledger
 
 
+def _tell_others(ledger: Ledger, settings: Settings) -> None:
+    own = {source.name for source in settings.sources}
+    if others := [state.name for state in ledger.sources.all() if state.active and state.name not in own]:
+        log.warning(
+            "in service, but not in these settings: %s. They stay, as they are, until headwater up is "
+            "started with these settings",
+            ", ".join(others),
+        )
+
+
 def require_kept(ledger: Ledger, settings: Settings, names: Sequence[str]) -> None:
-    """Raises WrongSettings for a source that the running daemon does not keep."""
+    """Raises WrongSettings for a source that those who watch do not keep."""
+    who = "The running daemon" if settings.broker.url is None else "Who watches (headwater watch)"
     kept = {state.name: state.location for state in ledger.sources.all() if state.active}
     for source in settings.sources:
         if source.name in names and kept.get(source.name) != str(source.root):
             raise WrongSettings(
-                f"The running daemon does not keep {source.name} ({source.root}); nothing was looked at.",
+                f"{who} does not keep {source.name} ({source.root}); nothing was looked at.",
                 hint="Start it again with these settings, or use its own (--config).",
             )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -33,6 +34,8 @@ from workers.sight import Unseen, seen
 from workers.staging import Embed
 from workers.upkeep import Upkeep
 from workers.work import Able, PipelineWork
+
+log = logging.getLogger("headwater.sources")
 
 BULK_THREADS = 2  # one embeds while the other reads, parses and writes
 # A thread that comes back from the disk, the model or the network waits so long for one that computes in
@@ -165,9 +168,19 @@ def make_sources(settings: Settings, clock: Clock) -> dict[str, FilesSource]:
     return {source.name: make_source(source, clock) for source in settings.sources}
 
 
-def configure_sources(ledger: Ledger, sources: Mapping[str, FilesSource]) -> None:
-    """Tell the ledger what the settings name: only these sources are served."""
-    ledger.sources.configure([SourceRow(one.name, one.kind, one.location) for one in sources.values()])
+def source_rows(sources: Mapping[str, FilesSource]) -> list[SourceRow]:
+    return [SourceRow(one.name, one.kind, one.location) for one in sources.values()]
+
+
+def add_sources(ledger: Ledger, sources: Mapping[str, FilesSource]) -> None:
+    """Have these served, too. What others serve is not for this process to end: see ``ops.keeping``."""
+    for state in ledger.sources.all():
+        own = sources.get(state.name)
+        if own is not None and state.active and state.location != own.location:
+            log.warning(
+                "%s lies in %s from now on, and no longer in %s", own.name, own.location, state.location
+            )
+    ledger.sources.add(source_rows(sources))
 
 
 def bulk_threads(embedder: Embedder) -> int:

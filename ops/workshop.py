@@ -19,6 +19,7 @@ from ingestion.records import Lane
 from ops.absences import Absences
 from ops.equipping import Embedded
 from ops.exporter import Metrics
+from ops.keeping import Keeper
 from ops.measured import AllMeasured
 from ops.outdated import SchemaWatch
 from ops.remote import cost
@@ -133,6 +134,7 @@ class Workshop:
         self.app = make_shared_app(settings, self.pipeline.work)
         self.messenger = Messenger(settings, self.app, self.parts.ledger, clock)
         self._schema = SchemaWatch(self.parts.ledger)
+        self._keeper = Keeper(self.parts.ledger, list(self.parts.sources), clock)
         self._tending = threading.Thread(target=self._tend, name="tending", daemon=True)
         self._hear()
 
@@ -143,7 +145,8 @@ class Workshop:
     @property
     def alive(self) -> bool:
         """Whether what ``start`` began still runs."""
-        return self.messenger.alive and self._schema.alive and self._tending.is_alive()
+        threads = (self.messenger, self._schema, self._keeper)
+        return all(one.alive for one in threads) and self._tending.is_alive()
 
     def missing(self) -> Missing:
         """What it cannot work without."""
@@ -158,6 +161,7 @@ class Workshop:
     def start(self) -> None:
         self.messenger.start()
         self._schema.start()
+        self._keeper.start()
         self._tending.start()
 
     def loaded(self) -> None:
@@ -181,6 +185,7 @@ class Workshop:
         self._closed.set()
         if self._tending.is_alive():
             self._tending.join(TEND_S)
+        self._keeper.close()
         self._absences.close()
         self._schema.close()
         with contextlib.suppress(HeadwaterError):

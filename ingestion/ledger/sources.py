@@ -19,6 +19,7 @@ from ingestion.ledger.values import Edition, SourceState
 MACHINES_KEPT = 32  # of each source: containers come under ever new names
 _DEVICES = sa.select(sources.c.devices).where(sources.c.name == sa.bindparam("name")).with_for_update()
 _ALL = sa.select(sources).order_by(sources.c.name)
+_SIGHT = (sources.c.devices, sources.c.listed_at, sources.c.listing_generation, sources.c.heartbeat_at)
 _LIVE_EDITION = sa.select(editions).where(editions.c.state == "live")
 
 
@@ -53,31 +54,43 @@ class Sources:
         self._database = database
         self._clock = clock
 
-    def configure(self, rows: Sequence[SourceRow]) -> None:
+    def configure(self, rows: Sequence[SourceRow]) -> list[str]:
         """These are the sources now; the documents of any other stay, and are not served.
+
+        Returns which that takes out of service: for a process that is alone with this ledger.
+        """
+        with self._database.write() as connection:
+            out = (
+                connection.execute(_take_out_others([row.name for row in rows]).returning(sources.c.name))
+                .scalars()
+                .all()
+            )
+            self._add(connection, rows)
+        return sorted(out)
+
+    def add(self, rows: Sequence[SourceRow]) -> None:
+        """These are in service now, besides those that are already.
 
         A source that lies elsewhere than before has not been seen there yet.
         """
         with self._database.write() as connection:
-            connection.execute(sa.update(sources).values(active=False))
-            for row in rows:
-                insert = inserting(connection.dialect.name, sources)
-                values = {"name": row.name, "kind": row.kind, "location": row.location, "active": True}
-                elsewhere = sa.or_(sources.c.kind != row.kind, sources.c.location != row.location)
-                sight = {
-                    column.name: sa.case((elsewhere, sa.null()), else_=column)
-                    for column in (
-                        sources.c.devices,
-                        sources.c.listed_at,
-                        sources.c.listing_generation,
-                        sources.c.heartbeat_at,
-                    )
-                }
-                connection.execute(
-                    insert.values(values).on_conflict_do_update(
-                        index_elements=["name"], set_={**values, **sight, "fault": None}
-                    )
-                )
+            self._add(connection, rows)
+
+    def keep(self, names: Sequence[str], *, in_service: bool = False) -> None:
+        """A running process has these in its settings; ``in_service`` puts them there where they are not."""
+        with self._database.write() as connection:
+            values: dict[str, object] = {"kept_at": self._database.now(connection, self._clock)}
+            if in_service:
+                values["active"] = True
+            connection.execute(sa.update(sources).where(sources.c.name.in_(names)).values(values))
+
+    def let_go(self, names: Sequence[str], for_s: float) -> list[str]:
+        """Take all but these out of service that no process has kept for so long; returns their names."""
+        with self._database.write() as connection:
+            before = self._database.now(connection, self._clock) - for_s
+            unkept = sa.or_(sources.c.kept_at.is_(None), sources.c.kept_at < before)
+            query = _take_out_others(names).where(unkept).returning(sources.c.name)
+            return sorted(connection.execute(query).scalars())
 
     def all(self) -> list[SourceState]:
         with self._database.read() as connection:
@@ -172,6 +185,23 @@ class Sources:
             row = connection.execute(_LIVE_EDITION).one_or_none()
         return None if row is None else as_edition(row)
 
+    def _add(self, connection: sa.Connection, rows: Sequence[SourceRow]) -> None:
+        kept_at = self._database.now(connection, self._clock)
+        for row in rows:
+            insert = inserting(connection.dialect.name, sources)
+            values = {"kind": row.kind, "location": row.location, "active": True, "kept_at": kept_at}
+            elsewhere = sa.or_(sources.c.kind != row.kind, sources.c.location != row.location)
+            sight = {column.name: sa.case((elsewhere, sa.null()), else_=column) for column in _SIGHT}
+            connection.execute(
+                insert.values(name=row.name, **values).on_conflict_do_update(
+                    index_elements=["name"], set_={**values, **sight, "fault": None}
+                )
+            )
+
     def _update(self, name: str, **values: object) -> None:
         with self._database.write() as connection:
             connection.execute(sa.update(sources).where(sources.c.name == name).values(**values))
+
+
+def _take_out_others(names: Sequence[str]) -> sa.Update:
+    return sa.update(sources).where(sources.c.active, sources.c.name.not_in(names)).values(active=False)

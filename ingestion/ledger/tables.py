@@ -39,7 +39,8 @@ sources = sa.Table(
     sa.Column("name", Name, primary_key=True),
     sa.Column("kind", sa.String, nullable=False),
     sa.Column("location", Name, nullable=False),
-    sa.Column("active", sa.Boolean, nullable=False),  # in the settings now
+    sa.Column("active", sa.Boolean, nullable=False),  # in service: its documents are served
+    sa.Column("kept_at", sa.Float),  # when a process last said that it is in its settings
     sa.Column("devices", sa.JSON),  # number of the device it lies on, by machine
     sa.Column("listed_at", sa.Float),  # start of the last complete listing
     sa.Column("listing_generation", sa.BigInteger),  # of the last complete listing

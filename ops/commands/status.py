@@ -75,7 +75,7 @@ def _freshness(fresh_as_of: str | None, now: float) -> str:
 
 
 def _source(source: Json, now: float) -> Iterator[str]:
-    left = "" if source["active"] else "  (not in the settings now: kept, not served)"
+    left = "" if source["active"] else "  (not in service: kept, not served)"
     yield f"{source['name']}  {plain(source['location'])}{left}"
     counts = {state: number for state, number in source["documents"].items() if number}
     states = ", ".join(f"{number:,} {state}" for state, number in counts.items())

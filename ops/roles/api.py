@@ -12,6 +12,7 @@ from typing import Any
 from ingestion.clock import Clock
 from ingestion.errors import HeadwaterError
 from ops.exporter import Metrics
+from ops.keeping import Keeper
 from ops.looking import Looking
 from ops.outdated import SchemaWatch
 from ops.roles.health import Health
@@ -40,7 +41,7 @@ class ApiRole:
         self._health: Health | None = None
         self._searcher: Searcher | None = None
         self.missing: Missing | None = None
-        self._threads: list[Messenger | Looking | SchemaWatch] = []
+        self._threads: list[Messenger | Looking | SchemaWatch | Keeper] = []
 
     def open(self, waiting: Waiting, health: Health, undo: contextlib.ExitStack) -> str:
         """Answers once the ledger and the index are there: until the model is loaded, by words alone."""
@@ -59,7 +60,10 @@ class ApiRole:
         schema = SchemaWatch(parts.ledger)
         schema.start()
         undo.callback(schema.close)
-        self._threads = [messenger, looking, schema]
+        keeper = Keeper(parts.ledger, list(parts.sources), self._clock)
+        keeper.start()
+        undo.callback(keeper.close)
+        self._threads = [messenger, looking, schema, keeper]
         health.replace(make_api(self._service(parts, messenger, undo)))
         return f"broker {messenger.broker.shown}, {parts.embedder.description}"
 

@@ -45,26 +45,30 @@ class Missing:
 
 
 class FirstListings:
-    """Whether everything that the sources held when they were first listed is indexed, or a dead letter.
+    """Whether the sources are in service, and what they held when they were first listed is indexed, or a
+    dead letter.
 
-    Once it is so it stays so: what is pending later has a revision that answers.
+    Once that is so it stays so: what is pending later has a revision that answers.
     """
 
     def __init__(self, ledger: Ledger, sources: Iterable[str]) -> None:
         self._ledger = ledger
-        self._open = list(sources)
+        self._sources = list(sources)
+        self._open = set(self._sources)
         self._held: dict[str, int] = {}  # up to what generation the first listing found its documents
 
     def reasons(self) -> list[str]:
-        """One for each source that is not there yet. Raises LedgerUnavailable."""
-        if not self._open:
-            return []
+        """One for each source that is not there. Raises LedgerUnavailable."""
         states = {state.name: state for state in self._ledger.sources.all() if state.active}
         found: list[str] = []
-        for name in list(self._open):
+        for name in self._sources:
             state = states.get(name)
             if state is None:
-                found.append(f"{name}: no process has taken it up yet; headwater watch does")
+                found.append(
+                    f"{name}: it is not in service; headwater watch, with it in its settings, puts it there"
+                )
+            elif name not in self._open:
+                continue
             elif state.listed_at is None or state.listing_generation is None:
                 found.append(f"{name}: {state.fault or 'it is still to be listed for the first time'}")
             elif number := self._never_live(name):

@@ -14,7 +14,6 @@ from ops.roles.health import Health
 from ops.roles.missing import Missing
 from ops.roles.process import Waiting
 from ops.settings import Settings
-from ops.wiring import configure_sources
 from ops.workshop import Workshop
 from workers.app import UPKEEP_QUEUE
 from workers.outcomes import Listener
@@ -68,7 +67,6 @@ class ScheduleRole:
 
     def _prepare(self, shop: Workshop) -> None:
         parts = shop.parts
-        configure_sources(parts.ledger, parts.sources)
         again = parts.ledger.claims.reindex(parts.edition, parts.drafter.pipeline)
         if again:
             log.info("%s documents are indexed again: the parser or the chunker has changed", again)

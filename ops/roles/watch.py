@@ -13,6 +13,7 @@ from ingestion.clock import Clock
 from ingestion.ledger.ledger import Ledger
 from ingestion.sources.files import FilesSource
 from ops.exporter import Metrics
+from ops.keeping import Keeper
 from ops.listing import Lister
 from ops.outdated import SchemaWatch
 from ops.roles.health import Health
@@ -21,7 +22,7 @@ from ops.roles.process import Waiting
 from ops.settings import Settings
 from ops.showing import counted
 from ops.version import version
-from ops.wiring import configure_sources, ensure_edition, make_sources, open_or_make_ledger
+from ops.wiring import add_sources, ensure_edition, make_sources, open_or_make_ledger
 from ops.workshop import Messenger, make_shared_app
 from workers.dispatch import Dispatcher
 from workers.no_work import NoWork
@@ -46,7 +47,7 @@ class WatchRole:
         self._settings = settings
         self._clock = clock
         self._listener = listener
-        self._threads: list[Watcher | Lister | Messenger | SchemaWatch] = []
+        self._threads: list[Watcher | Lister | Messenger | SchemaWatch | Keeper] = []
         self.missing: Missing | None = None
 
     def open(self, waiting: Waiting, health: Health, undo: contextlib.ExitStack) -> str:
@@ -79,7 +80,7 @@ class WatchRole:
         try:
             ensure_edition(self._settings, ledger, self._clock)
             sources = make_sources(self._settings, self._clock)
-            configure_sources(ledger, sources)
+            add_sources(ledger, sources)
             return _Seeing(ledger, sources, Messenger(self._settings, app, ledger, self._clock))
         except BaseException:
             ledger.database.close()
@@ -107,6 +108,9 @@ class WatchRole:
             list_source=lister.ask,
             overflowed=metrics.overflow,
         )
+        keeper = Keeper(seeing.ledger, list(seeing.sources), self._clock, watches=True)
+        keeper.start()
+        undo.callback(keeper.close)
         lister.start()
         undo.callback(lister.stop)
         watcher.start()
@@ -114,7 +118,7 @@ class WatchRole:
         schema = SchemaWatch(seeing.ledger)
         schema.start()
         undo.callback(schema.close)
-        self._threads = [watcher, lister, seeing.messenger, schema]
+        self._threads = [watcher, lister, seeing.messenger, schema, keeper]
 
 
 def _listed(reconciler: Reconciler, source: FilesSource) -> None:

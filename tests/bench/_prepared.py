@@ -18,7 +18,7 @@ from ingestion.ledger.sql import slices
 from ingestion.ledger.values import Look, Placed, Publishing, Staging
 from ingestion.records import Lane, Seen
 from ops.settings import load
-from ops.wiring import Parts, configure_sources, open_parts
+from ops.wiring import Parts, add_sources, open_parts
 from retrieval.embedding.hashing import HashingEmbedder
 from retrieval.index.port import IndexedChunk
 from tests.bench._common import HASHING, small_files, write_all
@@ -76,7 +76,7 @@ def prepared(
     )
     parts = open_parts(settings)
     try:
-        configure_sources(parts.ledger, parts.sources)
+        add_sources(parts.ledger, parts.sources)
         yield parts, [one for one in parts.sources[SOURCE].list().sightings if isinstance(one, Seen)]
     finally:
         parts.close()

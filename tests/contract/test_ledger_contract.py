@@ -1175,3 +1175,17 @@ def test_headings_keep_whatever_characters_they_have(desk: Desk) -> None:
     desk.publications.publish([desk.publishing(claim, [placed])])
     assert desk.fence.admit(["chunk"], desk.fence.horizon())["chunk"].heading_path == path
     assert [row.heading_path for row in desk.views.export()] == [path]
+
+
+def test_a_source_that_nobody_keeps_is_let_go(desk: Desk) -> None:
+    sources = desk.ledger.sources
+    assert sources.configure([SourceRow("pay", "files", "/pay")]) == sorted([SOURCE, OTHER])
+    sources.add([SourceRow(SOURCE, "files", "/notes"), SourceRow("pay", "files", "/pay")])
+    assert desk.fence.active_sources() == tuple(sorted([SOURCE, "pay"]))  # nothing is taken out
+    sources.keep([OTHER])
+    assert desk.fence.active_sources() == tuple(sorted([SOURCE, "pay"]))  # nor put back
+    sources.keep([OTHER], in_service=True)
+    assert sources.let_go(["pay"], for_s=60.0) == []  # they were kept just now
+    assert sources.let_go(["pay"], for_s=-60.0) == sorted([SOURCE, OTHER])
+    assert sources.let_go(["pay"], for_s=-60.0) == []
+    assert desk.fence.active_sources() == ("pay",)

@@ -113,7 +113,7 @@ def test_a_model_that_is_missing_is_part_of_the_report(filed: Books, data: Path)
 def test_sources_that_left_the_settings_are_marked(filed: Books, run: Run) -> None:
     filed.publish(filed.want("handbook", "live.md")[0])
     filed.configure(notes="/srv/notes")
-    assert "not in the settings now: kept, not served" in run("status").output
+    assert "not in service: kept, not served" in run("status").output
 
 
 def test_explain_tells_every_attempt_with_its_stages(

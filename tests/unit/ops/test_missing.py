@@ -75,3 +75,13 @@ def test_what_a_listing_finds_is_newer_than_its_beginning_and_waited_for(books: 
     books.want("notes", "b.md")  # found later: it does not make the wait longer
     books.publish(one)
     assert first.reasons() == []
+
+
+def test_a_source_out_of_service_is_a_reason_also_later(books: Books) -> None:
+    books.configure(notes="/notes", pay="/pay")
+    first = FirstListings(books.ledger, ["notes", "pay"])
+    for name in ("notes", "pay"):
+        books.listed(name)
+    assert first.reasons() == []
+    books.configure(notes="/notes")
+    assert [reason.split(";")[0] for reason in first.reasons()] == ["pay: it is not in service"]
