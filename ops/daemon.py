@@ -26,6 +26,7 @@ from ops.measured import AllMeasured
 from ops.opening import data_file, file_identity
 from ops.outdated import SchemaWatch
 from ops.remote import cost
+from ops.roles.missing import IndexHolds
 from ops.settings import Settings
 from ops.status import status_report
 from ops.version import version
@@ -62,6 +63,9 @@ class Daemon:
             self.parts = open_parts(self._settings, clock=self._clock)
             self._data_file = file_identity(data_file(self._settings))
             undo.callback(self.parts.close)
+            self._index_holds = IndexHolds(
+                self.parts.ledger, self.parts.index, lambda: self.parts.edition, self._clock
+            )
             self._recover()
             self.metrics = Metrics(
                 self.parts.ledger, self._clock, version=version(), sources=list(self.parts.sources)
@@ -213,7 +217,7 @@ class Daemon:
         """Ready once every source's first listing since the start is published, or dead-lettered."""
         reasons = list(self._lost_data())
         try:
-            self.parts.index.check(self.parts.edition.name)
+            self._index_holds()
             if not self._ready_once:
                 reasons += self._unlisted()
         except HeadwaterError as error:

@@ -33,6 +33,7 @@ from workers.refresh import Absent, Refresher
 from workers.sight import Unseen, seen
 from workers.staging import Embed
 from workers.upkeep import Upkeep
+from workers.wholeness import make_room
 from workers.work import Able, PipelineWork
 
 log = logging.getLogger("headwater.sources")
@@ -100,7 +101,7 @@ def open_parts(settings: Settings, *, clock: Clock | None = None, loads: bool = 
         undo.callback(close_embedder, embedder)
         index = make_index(settings, ledger.database)
         undo.callback(index.close)
-        index.create(edition.name, edition.dimensions)
+        make_room(ledger, index, edition)
         undo.pop_all()
     fitter = Fitter(settings.embedding, clock)
     return Parts(

@@ -16,7 +16,7 @@ from ops.keeping import Keeper
 from ops.looking import Looking
 from ops.outdated import SchemaWatch
 from ops.roles.health import Health
-from ops.roles.missing import FirstListings, Missing
+from ops.roles.missing import Check, FirstListings, IndexHolds, Missing
 from ops.roles.process import Waiting
 from ops.settings import Settings
 from ops.status import status_report
@@ -82,9 +82,9 @@ class ApiRole:
 
     def _service(self, parts: Parts, messenger: Messenger, undo: contextlib.ExitStack) -> Service:
         metrics = Metrics(parts.ledger, self._clock, version=version())
-        checks = {
+        checks: dict[str, Check] = {
             "ledger": parts.ledger.fence.generation,
-            "index": lambda: parts.index.check(parts.edition.name),
+            "index": IndexHolds(parts.ledger, parts.index, lambda: parts.edition, self._clock),
         }
         missing = self.missing = Missing(checks, self._clock)
         first = FirstListings(parts.ledger, parts.sources)

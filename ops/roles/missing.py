@@ -8,8 +8,12 @@ from collections.abc import Callable, Iterable, Mapping
 from ingestion.clock import Clock
 from ingestion.errors import HeadwaterError
 from ingestion.ledger.ledger import Ledger
+from ingestion.ledger.values import Edition
+from retrieval.index.port import Index
+from workers.wholeness import require_most
 
 KEPT_S = 1.0  # an answer is good for so long, however many ask
+COUNTED_FOR_S = 30.0  # what is deleted leaves the index later than that
 
 Check = Callable[[], object]
 
@@ -42,6 +46,32 @@ class Missing:
                 check()
             except HeadwaterError as error:
                 yield name, str(error)
+
+
+class IndexHolds:
+    """A check: the index holds most of what searches may return of the live edition.
+
+    What was marked for repair counts: until it is made again, it is not found.
+    """
+
+    def __init__(self, ledger: Ledger, index: Index, edition: Callable[[], Edition], clock: Clock) -> None:
+        self._ledger = ledger
+        self._index = index
+        self._edition = edition
+        self._clock = clock
+        self._counted: tuple[Edition, int, float] | None = None
+
+    def __call__(self) -> None:
+        """Raises IndexUnavailable, with what is lost."""
+        edition = self._edition()
+        require_most(self._index, edition, self._live(edition))
+
+    def _live(self, edition: Edition) -> int:
+        """At most ``COUNTED_FOR_S`` old: a million rows are not counted by each who asks."""
+        now = self._clock.monotonic()
+        if self._counted is None or self._counted[0] != edition or now - self._counted[2] >= COUNTED_FOR_S:
+            self._counted = edition, self._ledger.audits.count_live(edition), now
+        return self._counted[1]
 
 
 class FirstListings:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from ingestion.errors import IndexUnavailable
+import numpy as np
+import pytest
+
+from ingestion.errors import EditionMissing, IndexUnavailable
 from ingestion.records import Lane
-from ops.roles.missing import KEPT_S, FirstListings, Missing
+from ops.roles.missing import COUNTED_FOR_S, KEPT_S, FirstListings, IndexHolds, Missing
+from retrieval.index.memory import MemoryIndex
+from retrieval.index.port import IndexedChunk
 from tests.unit.ops.books import Books, SetClock
 
 
@@ -85,3 +90,27 @@ def test_a_source_out_of_service_is_a_reason_also_later(books: Books) -> None:
     assert first.reasons() == []
     books.configure(notes="/notes")
     assert [reason.split(";")[0] for reason in first.reasons()] == ["pay: it is not in service"]
+
+
+def test_an_index_that_holds_less_than_half_is_missing(books: Books) -> None:
+    """Also once that is marked for repair: it is not found until it is made again."""
+    index = MemoryIndex()
+    holds = IndexHolds(books.ledger, index, lambda: books.edition, books.clock)
+    with pytest.raises(EditionMissing):
+        holds()
+    index.create(books.edition.name, books.edition.dimensions)
+    holds()  # nothing was published yet
+    books.configure(notes="/notes")
+    for document in books.want("notes", "a.md", "b.md"):
+        books.publish(document)
+    books.clock.at += COUNTED_FOR_S
+    with pytest.raises(IndexUnavailable, match="holds 0 chunks"):
+        holds()
+    live = [one.chunk_id for one in books.ledger.audits.live(books.edition)]
+    books.ledger.publications.mark_missing(live)
+    with pytest.raises(IndexUnavailable):
+        holds()
+    vector = np.ones(books.edition.dimensions, np.float32) / 2.0
+    chunks = [IndexedChunk(one, "notes", "d", "", "text", vector) for one in live[len(live) // 2 :]]
+    index.upsert(books.edition.name, chunks)
+    holds()
