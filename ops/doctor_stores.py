@@ -6,11 +6,13 @@ from collections.abc import Iterator
 
 from ingestion.clock import Clock
 from ingestion.errors import HeadwaterError
+from ingestion.ledger.ledger import Ledger
 from ops.findings import Finding, ok, wrong
 from ops.opening import make_ledger
 from ops.settings import Settings
 from ops.settings_stores import masked
 from ops.showing import plain
+from retrieval.index.port import Index
 
 
 def servers(settings: Settings, clock: Clock) -> Iterator[Finding]:
@@ -34,13 +36,24 @@ def servers(settings: Settings, clock: Clock) -> Iterator[Finding]:
             index = make_index(settings, ledger.database)
             try:
                 index.check()
-                yield ok("index", f"{plain(str(settings.index.url))} answers")
+                _check_live(ledger, index)
+                yield ok("index", f"{plain(str(settings.index.url))} answers, and holds what is live")
             finally:
                 index.close()
     except HeadwaterError as error:
         yield wrong("index", plain(error.message), plain(error.hint))
     finally:
         ledger.database.close()
+
+
+def _check_live(ledger: Ledger, index: Index) -> None:
+    """Raises IndexUnavailable where it lacks what searches should find."""
+    from workers.wholeness import require_most
+
+    edition = ledger.sources.live_edition()
+    live = 0 if edition is None else ledger.audits.count_live(edition)
+    if edition is not None and live:  # before that, it need not be there
+        require_most(index, edition, live)
 
 
 def _broker(settings: Settings) -> Finding:

@@ -29,6 +29,7 @@ def test_a_lost_collection_is_not_made_again_empty_by_whoever_starts(
         deployment.write("leave.md", "days of holiday")
         _, fresh, *_ = deployment.start(*EVERYTHING)
         deployment.shows("days of holiday")
+        assert "holds what is live" in deployment.run("ops.cli", "doctor").stdout
 
         remove_collections(weaviate, weaviate_prefix)
         until(lambda: asked(deployment).status_code == 503, "searches fail")
@@ -38,6 +39,10 @@ def test_a_lost_collection_is_not_made_again_empty_by_whoever_starts(
         assert asked(deployment).status_code == 503
         assert "searches fail until it is made again" in fresh.said()
         assert deployment.get("/readyz").status_code == 503
+        doctor = deployment.run("ops.cli", "doctor")
+        assert doctor.returncode == 1
+        assert "Weaviate holds no collection" in doctor.stdout
+        assert "headwater audit --repair" in doctor.stdout
 
         mended = deployment.run("ops.cli", "audit", "--repair")
         assert mended.returncode == 0, mended.stdout + mended.stderr
