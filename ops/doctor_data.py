@@ -15,7 +15,7 @@ from ops.measured import last_measured
 from ops.opening import data_file, open_ledger, size_bytes
 from ops.settings import Settings
 from ops.settings_embedding import leaves_in_the_open
-from ops.showing import counted, duration, plain, size
+from ops.showing import counted, duration, held_are_served, plain, size
 from retrieval.embedding.choice import Choice
 
 AHEAD_S = 60.0  # a time in the ledger this far in the future is not rounding
@@ -69,7 +69,7 @@ def _contents(settings: Settings, ledger: Ledger, now: float) -> Iterator[Findin
     yield from _edition(settings, ledger)
     found = backlog.look(ledger)
     for source in found.active:
-        yield from _source(source, now)
+        yield from _source(source, ledger, now)
     yield _dead(found.active)
 
 
@@ -168,7 +168,7 @@ def _edition(settings: Settings, ledger: Ledger) -> Iterator[Finding]:
         yield wrong("index", f"{made_with}.", "Set embedding.model back; then: headwater rebuild --model")
 
 
-def _source(source: SourceBacklog, now: float) -> Iterator[Finding]:
+def _source(source: SourceBacklog, ledger: Ledger, now: float) -> Iterator[Finding]:
     name, state = f"source {source.state.name}", source.state
     if state.fault:
         yield wrong(name, plain(state.fault), "Once that is mended the next scan clears this.")
@@ -181,9 +181,10 @@ def _source(source: SourceBacklog, now: float) -> Iterator[Finding]:
         lag = duration(source.index_lag_s(now))
         yield ok(name, f"{plain(state.location)}, listed {duration(now - state.listed_at)} ago, lag {lag}")
     if source.lag.held:
+        served = held_are_served(ledger.documents.count_held_lost(state.name))
         yield wrong(
             name,
-            f"{counted(source.lag.held, 'document')} not there and held: they stay searchable.",
+            f"{counted(source.lag.held, 'document')} not there and held. {served}",
             f"Bring them back, or: headwater approve {state.name}",
         )
 

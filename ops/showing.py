@@ -59,6 +59,16 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def held_are_served(lost: int) -> str:
+    """What searches find of documents that are held, the index having lost so many of them."""
+    if not lost:
+        return "They stay searchable."
+    return (
+        f"They stay searchable, but for what the index has lost of {counted(lost, 'document')}: only their "
+        "files can bring that back."
+    )
+
+
 def ago(seconds: float) -> str:
     """An age in its largest unit: ``3 minutes ago``."""
     for length, noun in _AGES:

@@ -81,6 +81,7 @@ def _held(source: SourceBacklog, ledger: Ledger) -> Json:
     entries, reasons, _ = ledger.documents.held(source.state.name)
     return {
         "documents": len(entries),
+        "lost": ledger.documents.count_held_lost(source.state.name),
         "reasons": sorted(set(reasons.values())),
         "first": [entry.uri for entry in entries[:HELD_SHOWN]],
         "to_do": f"headwater approve {source.state.name}",

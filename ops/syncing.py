@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
@@ -60,12 +60,13 @@ Remaining = Callable[[int], None]
 class Synced:
     """What was found and carried out. ``waiting`` failed and will be tried again later, by a daemon or
     the next sync; ``dead`` are the dead letters of these sources; ``reason`` says why nothing more was
-    done now."""
+    done now; ``lost``: of how many held documents the index lacks something, by source."""
 
     listed: Sequence[Listed]
     dead: Sequence[DocumentView] = ()
     waiting: Sequence[DocumentView] = ()
     reason: str = ""
+    lost: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -295,7 +296,8 @@ def _synced(
         for one in listed
         for view in ledger.views.documents(source=one.source, state="failed", limit=1000)
     ]
-    return Synced(listed, dead, waiting, reason)
+    lost = {one.source: ledger.documents.count_held_lost(one.source) for one in listed}
+    return Synced(listed, dead, waiting, reason, lost)
 
 
 @dataclass(slots=True)

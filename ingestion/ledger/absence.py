@@ -8,8 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from ingestion.ledger.entries import ENTRY, Entries, as_entries
-from ingestion.ledger.sql import advance, among, record_attempts, slices
-from ingestion.ledger.tables import documents
+from ingestion.ledger.sql import advance, among, live_edition, record_attempts, slices
+from ingestion.ledger.tables import chunks, documents, is_marked
 from ingestion.ledger.tombstones import event, prune, retire
 from ingestion.ledger.values import Entry
 from ingestion.records import Standing
@@ -33,6 +33,18 @@ _SHOWN = sa.select(documents.c.id, documents.c.reason).where(
     documents.c.source == sa.bindparam("in_source"),
     documents.c.standing == Standing.HELD,
     documents.c.observed <= sa.bindparam("shown"),
+)
+_HELD_LOST = (
+    sa.select(sa.func.count(sa.distinct(chunks.c.document_id)))
+    .select_from(chunks.join(documents))
+    .where(
+        chunks.c.edition_id == live_edition,
+        chunks.c.born.is_not(None),
+        chunks.c.died.is_(None),
+        is_marked,
+        documents.c.source == sa.bindparam("in_source"),
+        documents.c.standing == Standing.HELD,
+    )
 )
 _NEVER = 2**62  # above every generation
 
@@ -77,6 +89,11 @@ class Absences(Entries):
             rows = connection.execute(_HELD.order_by(documents.c.uri), {"in_source": source}).all()
         shown = max((row.observed for row in rows), default=0)
         return as_entries(row[:-1] for row in rows), {row.id: row.reason for row in rows}, shown
+
+    def count_held_lost(self, source: str) -> int:
+        """Held documents of which the index lacks something: there is no file to make it again from."""
+        with self._database.read() as connection:
+            return int(connection.execute(_HELD_LOST, {"in_source": source}).scalar_one())
 
     def approve(self, source: str, shown: int) -> list[int]:
         """Retire what was held when ``held`` returned ``shown``; documents held later stay held."""

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from ops.commands.common import located, opened_ledger, settings_of
-from ops.showing import ago, counted, duration, moment, plain, seconds_of, size
+from ops.showing import ago, counted, duration, held_are_served, moment, plain, seconds_of, size
 
 Json = dict[str, Any]
 
@@ -93,7 +93,8 @@ def _source(source: Json, now: float) -> Iterator[str]:
             yield f"                 {plain(uri)}"
         if held["documents"] > len(held["first"]):
             yield "                 ..."
-        yield f"                 They stay searchable. If they are really gone: {held['to_do']}"
+        served = held_are_served(held.get("lost", 0))
+        yield f"                 {served} If they are really gone: {held['to_do']}"
 
 
 def _audit(audit: Json | None, now: float) -> Iterator[str]:

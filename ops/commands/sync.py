@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ops.commands.common import located, settings_of
-from ops.showing import counted, plain, reason_for
+from ops.showing import counted, held_are_served, plain, reason_for
 
 if TYPE_CHECKING:
     from ingestion.ledger.views import DocumentView
@@ -64,8 +64,9 @@ def shown(synced: Synced) -> Iterator[str]:
         yield f"{one.source}: {', '.join(part for part in parts if not part.startswith('0 ')) or 'empty'}"
         if one.fault:
             yield f"  {plain(one.fault)}"
-        if one.held:
-            yield f"  Held documents stay searchable. If they are really gone: headwater approve {one.source}"
+        if one.held or synced.lost.get(one.source):
+            yield f"  Held documents are not there. {held_are_served(synced.lost.get(one.source, 0))}"
+            yield f"  If they are really gone: headwater approve {one.source}"
     for view in synced.dead[:DEAD_SHOWN]:
         yield f"{_name(view)} is a dead letter {_reason(view)}"
     if synced.dead:
@@ -191,7 +192,9 @@ def _as_json(synced: Synced) -> dict[str, object]:
     return {
         "complete": synced.complete,
         "reason": synced.reason,
-        "sources": [dataclasses.asdict(one) for one in synced.listed],
+        "sources": [
+            {**dataclasses.asdict(one), "held_lost": synced.lost.get(one.source, 0)} for one in synced.listed
+        ],
         "dead": [_failed(view) for view in synced.dead],
         "waiting": [_failed(view) for view in synced.waiting],
     }

@@ -9,6 +9,7 @@ import pytest
 
 from tests.acceptance.roles import EVERYTHING, FRESH, Deployment, until
 from tests.acceptance.test_roles_on_servers import place, weaviate_settings
+from tests.servers.postgres import Postgres
 from tests.servers.redis import Redis
 from tests.servers.weaviate import Weaviate, remove_collections
 
@@ -48,3 +49,37 @@ def test_a_lost_collection_is_not_made_again_empty_by_whoever_starts(
         assert mended.returncode == 0, mended.stdout + mended.stderr
         assert deployment.finds("days of holiday")
         until(lambda: deployment.get("/readyz").status_code == 200, "it is ready again")
+
+
+@pytest.mark.timeout(500)
+def test_what_is_held_and_lost_is_not_called_searchable(
+    redis: Redis, postgres: Postgres, weaviate: Weaviate, weaviate_prefix: str, place: Path, notes: Path
+) -> None:
+    database = postgres.empty().render_as_string(hide_password=False)
+    settings = {"LEDGER__URL": database, **weaviate_settings(weaviate, weaviate_prefix)}
+    with Deployment(place, notes, redis.url, **settings) as deployment:
+        for name in ("leave.md", "pay.md"):
+            deployment.write(name, f"days of holiday in {name}")
+        deployment.start(*EVERYTHING)
+        for name in ("leave.md", "pay.md"):
+            deployment.shows("days of holiday", name)
+        for name in ("leave.md", "pay.md"):
+            (notes / name).rename(place / name)
+        until(lambda: deployment.status()["sources"][0]["held"], "they are held")
+        assert "They stay searchable. If" in deployment.run("ops.cli", "status").stdout
+
+        remove_collections(weaviate, weaviate_prefix)
+        mended = deployment.run("ops.cli", "audit", "--repair")
+        assert mended.returncode == 1
+        assert deployment.answers("days of holiday") == []
+        said = [
+            mended.stdout,
+            *(deployment.run("ops.cli", one).stdout for one in ("sync", "status", "doctor")),
+        ]
+        for output in said:
+            assert "the index has lost of 2 documents: only their files can bring that back" in output
+        for name in ("leave.md", "pay.md"):
+            (place / name).rename(notes / name)
+        for name in ("leave.md", "pay.md"):
+            deployment.shows("days of holiday", name)
+        until(lambda: "lost of" not in deployment.run("ops.cli", "status").stdout, "nothing is lost")

@@ -182,6 +182,10 @@ def test_what_cannot_be_made_again_yet_is_said(run: Run, stores: Stores, handboo
     stores.ledger.documents.hold([document.document_id], "by hand")
     output = run("audit --repair", code=1).output
     assert "1 chunk cannot be made again yet" in output
+    for said in (output, run("sync").output, run("status").output, run("doctor", code=1).output):
+        assert "but for what the index has lost of 1 document: only" in said
+    assert json.loads(run("status --json").stdout)["sources"][0]["held"]["lost"] == 1
+    assert json.loads(run("sync --json").stdout)["sources"][0]["held_lost"] == 1
     assert json.loads(run("audit --repair --json", code=1).stdout)["chunks_left"] == 1
 
 
