@@ -19,7 +19,7 @@ from ingestion.parsing.plain import parse_plain
 from ingestion.parsing.rst import parse_rst
 from ingestion.records import Parsed
 
-PARSER_VERSION = "1"
+PARSER_VERSION = "2"
 """Part of the pipeline's fingerprint: change it with every change of what any document parses to."""
 
 _HEAD_BYTES = 1024  # how far a document may declare its charset (WHATWG HTML, 4.2.5.4)

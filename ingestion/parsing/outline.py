@@ -11,6 +11,9 @@ from ingestion.records import Block, BlockKind
 
 NEWLINE = re.compile(r"\r\n?|\n")
 DOCUMENT_TITLE = 0  # the level of a title that a document gives itself beside its headings
+MAX_TITLE = 500
+"""Characters of a heading that stand above what follows it, with each of its chunks. Its line is text, too,
+and kept whole; a line without end, underlined by chance, would otherwise be held a hundred times."""
 
 
 class Outline:
@@ -23,8 +26,10 @@ class Outline:
     def enter(self, level: int, title: str) -> tuple[str, ...]:
         """Open a heading, closing those of its level and below, and return its path.
 
-        A heading that repeats the document's own title takes its place instead of standing under it.
+        A heading that repeats the document's own title takes its place instead of standing under it. One that
+        is longer than MAX_TITLE ends in an ellipsis.
         """
+        title = title if len(title) <= MAX_TITLE else title[: MAX_TITLE - 1].rstrip() + "…"
         while self._open and (self._open[-1][0] >= level or self._open[-1] == (DOCUMENT_TITLE, title)):
             self._open.pop()
         self._open.append((level, title))

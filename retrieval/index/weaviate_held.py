@@ -15,6 +15,12 @@ from ingestion.errors import EditionMissing, IndexUnavailable
 from retrieval.index.weaviate_collections import recorded_dimensions
 from retrieval.index.weaviate_wire import Doubtful, Wire
 
+_OF_THE_REQUEST = frozenset(("RESOURCE_EXHAUSTED", "INVALID_ARGUMENT"))  # too large, malformed
+
+
+class RequestRefused(IndexUnavailable):
+    """The server answers, and would not take this request: it may be for what is in it."""
+
 
 class Held:
     """The collection ``name`` of an edition, which may not exist."""
@@ -44,7 +50,7 @@ class Held:
         return reply
 
     def write(self, method: str, request: Any) -> Any:
-        """The reply to a write. Raises as ``ask``."""
+        """The reply to a write. Raises as ``ask``; RequestRefused among it."""
         try:
             return self._wire.write(method, request)
         except Doubtful as doubt:
@@ -96,7 +102,8 @@ class Held:
             return self.gone()
         if self.is_read_only():
             return self.read_only()
-        return IndexUnavailable(
+        kind = RequestRefused if doubt.code in _OF_THE_REQUEST else IndexUnavailable
+        return kind(
             f"Weaviate could not answer for the collection {self.name} ({doubt.code}).",
             hint="Its log says why.",
         )

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from ingestion.errors import EditionMissing, IndexRefused, IndexRejected, IndexUnavailable
 from retrieval.embedding.port import Vectors
 from retrieval.index.checked import checked_vectors, some_of
 from retrieval.index.port import IndexedChunk
-from retrieval.index.weaviate_held import Held
+from retrieval.index.weaviate_held import Held, RequestRefused
 from retrieval.index.words import QueryReader
 
 SLICE = 200  # chunks a request
+MOST_BYTES = (
+    4_000_000  # of chunks a request; gRPC's own limit is a little more, and Weaviate's 100 MB by itself
+)
 TRIES = 3  # for chunks that Weaviate refused while it answered
 PAUSE_S = 0.2  # before the second; it doubles
+
+_Piece = tuple[IndexedChunk, str]  # and its words
 
 
 def upsert(held: Held, chunks: Sequence[IndexedChunk], reader: QueryReader) -> None:
@@ -83,11 +88,50 @@ def _insert_all(held: Held, chunks: Sequence[IndexedChunk], reader: QueryReader)
     for start in range(0, len(chunks), SLICE):
         some = chunks[start : start + SLICE]
         words = reader.stems((chunk.heading, chunk.text) for chunk in some)
-        _insert(held, list(zip(some, words, strict=True)))
+        for pieces in _requests(zip(some, words, strict=True)):
+            _insert(held, pieces)
     _seal(held)
 
 
-def _insert(held: Held, pieces: list[tuple[IndexedChunk, str]]) -> None:
+def _requests(pieces: Iterable[_Piece]) -> Iterator[list[_Piece]]:
+    """Runs of at most MOST_BYTES; a chunk that has more goes alone."""
+    run: list[_Piece] = []
+    size_bytes = 0
+    for piece in pieces:
+        added = _size_bytes(*piece)
+        if run and size_bytes + added > MOST_BYTES:
+            yield run
+            run, size_bytes = [], 0
+        run.append(piece)
+        size_bytes += added
+    yield run
+
+
+def _size_bytes(chunk: IndexedChunk, words: str) -> int:
+    texts = (chunk.source, chunk.digest, chunk.heading, chunk.text, words)
+    return chunk.vector.nbytes + sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
+
+
+def _insert(held: Held, pieces: list[_Piece]) -> None:
+    """Where the request itself is refused, half by half, down to the chunk that it is refused for."""
+    try:
+        _send(held, pieces)
+    except RequestRefused as refusal:
+        if len(pieces) > 1:
+            middle = len(pieces) // 2
+            _insert(held, pieces[:middle])
+            _insert(held, pieces[middle:])
+            return
+        _seal(held)  # a server that refuses this, too, has had too much of everything
+        only = pieces[0][0].chunk_id
+        raise IndexRefused(
+            f"Weaviate would not take a request with one chunk, {only}.",
+            chunk_ids=(only,),
+            hint="Is it larger than the server's GRPC_MAX_MESSAGE_SIZE? Its log says why.",
+        ) from refusal
+
+
+def _send(held: Held, pieces: list[_Piece]) -> None:
     from retrieval.index import weaviate_messages as messages
 
     taken = 0

@@ -14,8 +14,17 @@ import pytest
 
 from ingestion.clock import SystemClock
 from ingestion.database import Database
-from ingestion.errors import EditionMissing, IndexRejected, IndexUnavailable, Misconfigured, WrongEdition
+from ingestion.errors import (
+    EditionMissing,
+    IndexRefused,
+    IndexRejected,
+    IndexUnavailable,
+    Misconfigured,
+    WrongEdition,
+)
 from ingestion.ledger.ledger import Ledger
+from ingestion.parsing.outline import MAX_TITLE
+from ingestion.sources.memory import MemorySource
 from ops.settings import load
 from ops.stores import make_index
 from retrieval.index import weaviate_messages, weaviate_write
@@ -24,7 +33,7 @@ from retrieval.index.weaviate import WeaviateIndex
 from retrieval.index.weaviate_collections import collection_schema
 from retrieval.index.weaviate_held import Held
 from retrieval.index.weaviate_search import COMPARED
-from tests.rig import Rig
+from tests.rig import Rig, fresh_database
 from tests.servers.process import NotInstalled, free_port, missing
 from tests.servers.weaviate import Weaviate, admin, collections, serving
 
@@ -357,6 +366,44 @@ class TestSearches:
         wombats = [{hit.chunk_id: hit.vector_score for hit in hits if hit.text_score} for hits in (few, many)]
         assert len(wombats[0]) == 100 and None not in wombats[0].values()
         assert wombats[0] == pytest.approx(wombats[1], abs=2e-6)
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weaviate]:
+    """A server that takes small messages only, as one behind a proxy may."""
+    try:
+        with serving(tmp_path_factory.mktemp("narrow"), GRPC_MAX_MESSAGE_SIZE="200000") as server:
+            yield server
+    except NotInstalled as fault:
+        missing(fault)
+
+
+class TestMessageSizes:
+    def test_only_the_chunk_that_is_too_large_is_refused(self, narrow: Weaviate) -> None:
+        index = made(narrow, "Sizes")
+        index.create(EDITION, DIMENSIONS)
+        some = ids(6)
+        large = chunk(some[3], "word " * 60_000)
+        with pytest.raises(IndexRefused, match="GRPC_MAX_MESSAGE_SIZE") as caught:
+            index.upsert(EDITION, [large if one == some[3] else chunk(one) for one in some])
+        assert caught.value.chunk_ids == (some[3],)
+        index.upsert(EDITION, [chunk(one, "words " * 12_000) for one in some])  # together too large
+        assert index.present(EDITION, some) == set(some)
+        index.close()
+
+    def test_a_heading_without_end_holds_nobody_up(self, narrow: Weaviate, tmp_path: Path) -> None:
+        """Its line is held once, in pieces, and not above each of its paragraphs."""
+        source = MemorySource("notes", clock=SystemClock())
+        rig = Rig(fresh_database(tmp_path), [source], index=made(narrow, "Headings"))
+        paragraphs = "\n\n".join(f"Paragraph {place}: " + "so it goes " * 60 for place in range(20))
+        source.put("endless.md", f"{'a line without end ' * 10_000}\n---\n\n{paragraphs}".encode())
+        for place in range(5):
+            source.put(f"{place}.md", b"# Short\n\nand well")
+        rig.sync()
+        assert set(rig.states().values()) == {"live"}
+        assert all(len(row.heading_path[0]) <= MAX_TITLE for row in rig.ledger.views.export())
+        rig.ledger.database.close()
+        rig.index.close()
 
 
 class TestOutages:

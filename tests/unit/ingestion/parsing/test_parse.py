@@ -9,6 +9,7 @@ import pytest
 
 from ingestion.errors import DocumentUnparsable, NotIndexable
 from ingestion.parsing import FORMATS, PARSER_VERSION, format_of, parse
+from ingestion.parsing.outline import MAX_TITLE
 from ingestion.records import BlockKind
 
 SAMPLES = {
@@ -23,7 +24,36 @@ SAMPLES = {
 def test_a_change_of_what_is_parsed_needs_a_new_version() -> None:
     parsed = [parse(text.encode(), uri) for uri, text in SAMPLES.items()]
     digest = hashlib.sha256(repr([(p.text, list(p.blocks)) for p in parsed]).encode()).hexdigest()
-    assert (PARSER_VERSION, digest[:16]) == ("1", "0190c394ef82110b")
+    assert (PARSER_VERSION, digest[:16]) == ("2", "0190c394ef82110b")
+
+
+ENDLESS = "word " * 100_000
+
+
+@pytest.mark.parametrize(
+    ("uri", "text"),
+    [
+        ("a.md", f"# {ENDLESS}\n\nx"),
+        ("a.md", f"{ENDLESS}\n---\n\nx"),
+        ("a.md", f"---\ntitle: {ENDLESS}\n---\n\nx"),
+        ("a.rst", f"{ENDLESS}\n{'=' * len(ENDLESS)}\n\nx"),
+        ("a.html", f"<h1>{ENDLESS}</h1><p>x"),
+        ("a.html", f"<title>{ENDLESS}</title><p>x"),
+    ],
+)
+def test_a_heading_without_end_is_cut_where_it_stands_above_others(uri: str, text: str) -> None:
+    parsed = parse(text.encode(), uri)
+    last = parsed.blocks[-1]
+    (title,) = last.heading_path
+    assert parsed.text[last.start : last.end] == "x"
+    assert title.startswith("word word")
+    assert title.endswith("word…")
+    assert MAX_TITLE - 5 < len(title) <= MAX_TITLE
+
+
+def test_a_heading_that_people_write_is_kept_as_it_is() -> None:
+    longest = "x" * MAX_TITLE
+    assert parse(f"# {longest}".encode(), "a.md").blocks[0].heading_path == (longest,)
 
 
 @pytest.mark.parametrize(

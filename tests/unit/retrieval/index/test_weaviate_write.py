@@ -100,6 +100,17 @@ def test_some_refused_by_a_read_only_shard_are_not_to_blame() -> None:
         upsert(IllServer(lambda one, request: one == NAMES[2], read_only=True))
 
 
+def test_a_request_is_kept_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = IllServer(lambda one, request: False)
+    monkeypatch.setattr(weaviate_write, "MOST_BYTES", 100)  # two of the chunks
+    upsert(server)
+    assert server.taken == set(NAMES)
+    assert server.requests == 3
+    monkeypatch.setattr(weaviate_write, "MOST_BYTES", 1)
+    upsert(server)
+    assert server.requests == 8
+
+
 def test_the_index_does_not_load_weaviate_with_itself() -> None:
     """It takes a second, and most commands need none."""
     program = (
