@@ -45,28 +45,25 @@ class QueryTerm:
 
 
 class QueryReader:
-    """Splits questions exactly as the index splits text, by asking the same tokenizer."""
+    """Splits questions exactly as the index splits text, by asking the same tokenizer.
+
+    Nobody waits for anybody: a question must not stand behind the chunks of a whole slice. There are as many
+    scratch tables as were ever used at the same time.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._scratch = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-        self._scratch.executescript(
-            f"""
-            CREATE VIRTUAL TABLE plain USING fts5(t, content='', tokenize='unicode61 remove_diacritics 2');
-            CREATE VIRTUAL TABLE plain_words USING fts5vocab(plain, instance);
-            CREATE VIRTUAL TABLE stemmed USING fts5(heading, text, content='', tokenize='{TOKENIZER}');
-            CREATE VIRTUAL TABLE stems USING fts5vocab(stemmed, instance);
-            """
-        )
+        self._idle: list[sqlite3.Connection] = []
+        self._closed = False
 
     def terms(self, text: str) -> list[QueryTerm]:
         """The distinct terms of a question, the first MAX_WORDS_READ of them, in its order."""
-        with self._rolled_back():
-            self._scratch.execute("INSERT INTO plain(rowid, t) VALUES (1, ?)", (text[:MAX_CHARACTERS],))
-            found = self._scratch.execute("SELECT term FROM plain_words ORDER BY offset").fetchall()
+        with self._scratch() as scratch:
+            scratch.execute("INSERT INTO plain(rowid, t) VALUES (1, ?)", (text[:MAX_CHARACTERS],))
+            found = scratch.execute("SELECT term FROM plain_words ORDER BY offset").fetchall()
             words = list(dict.fromkeys(word for (word,) in found))[:MAX_WORDS_READ]
-            self._scratch.executemany("INSERT INTO stemmed(rowid, text) VALUES (?, ?)", enumerate(words))
-            stems = self._scratch.execute("SELECT doc, term FROM stems ORDER BY doc DESC").fetchall()
+            scratch.executemany("INSERT INTO stemmed(rowid, text) VALUES (?, ?)", enumerate(words))
+            stems = scratch.execute("SELECT doc, term FROM stems ORDER BY doc DESC").fetchall()
             by_stem = {stem: words[place] for place, stem in stems}
             return [QueryTerm(word, stem) for stem, word in reversed(by_stem.items())]
 
@@ -77,9 +74,9 @@ class QueryReader:
 
         An occurrence in the heading counts HEADING_WEIGHT.
         """
-        with self._rolled_back():
-            self._scratch.executemany("INSERT INTO stemmed(rowid, heading, text) VALUES (?, ?, ?)", chunks)
-            return {stem: self._count(stem) for stem in stems}
+        with self._scratch() as scratch:
+            scratch.executemany("INSERT INTO stemmed(rowid, heading, text) VALUES (?, ?, ?)", chunks)
+            return {stem: _count(scratch, stem) for stem in stems}
 
     def stems(self, chunks: Iterable[tuple[str, str]]) -> list[str]:
         """The stems of each (heading, text), each as often as it occurs, with spaces between, in no order.
@@ -87,9 +84,9 @@ class QueryReader:
         A stem of the heading is there HEADING_WEIGHT times: for an index that has no weights.
         """
         rows = [(row, heading, text) for row, (heading, text) in enumerate(chunks)]
-        with self._rolled_back():
-            self._scratch.executemany("INSERT INTO stemmed(rowid, heading, text) VALUES (?, ?, ?)", rows)
-            found = self._scratch.execute(
+        with self._scratch() as scratch:
+            scratch.executemany("INSERT INTO stemmed(rowid, heading, text) VALUES (?, ?, ?)", rows)
+            found = scratch.execute(
                 f"SELECT doc, group_concat(iif(col = 'heading', {_WEIGHTED}, term), ' ') FROM"
                 f" (SELECT doc, col, substr(term, 1, {MAX_STEM}) AS term FROM stems) GROUP BY doc"
             )
@@ -102,24 +99,52 @@ class QueryReader:
 
     def close(self) -> None:
         with self._lock:
-            self._scratch.close()
-
-    def _count(self, stem: str) -> dict[int, float]:
-        found = self._scratch.execute(
-            f"SELECT doc, sum(iif(col = 'heading', {HEADING_WEIGHT}, 1.0)) FROM stems"
-            " WHERE term = ? GROUP BY doc",
-            (stem,),
-        )
-        return dict(found.fetchall())
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for scratch in idle:
+            scratch.close()
 
     @contextlib.contextmanager
-    def _rolled_back(self) -> Iterator[None]:
+    def _scratch(self) -> Iterator[sqlite3.Connection]:
+        """Empty tables that nobody else has, and empty again afterwards."""
         with self._lock:
-            self._scratch.execute("BEGIN")
-            try:
-                yield
-            finally:
-                self._scratch.execute("ROLLBACK")
+            idle = self._idle.pop() if self._idle else None
+        scratch = idle or _new_scratch()
+        scratch.execute("BEGIN")
+        try:
+            yield scratch
+        finally:
+            scratch.execute("ROLLBACK")
+            self._give_back(scratch)
+
+    def _give_back(self, scratch: sqlite3.Connection) -> None:
+        with self._lock:
+            if not self._closed:
+                self._idle.append(scratch)
+                return
+        scratch.close()
+
+
+def _new_scratch() -> sqlite3.Connection:
+    scratch = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    scratch.executescript(
+        f"""
+        CREATE VIRTUAL TABLE plain USING fts5(t, content='', tokenize='unicode61 remove_diacritics 2');
+        CREATE VIRTUAL TABLE plain_words USING fts5vocab(plain, instance);
+        CREATE VIRTUAL TABLE stemmed USING fts5(heading, text, content='', tokenize='{TOKENIZER}');
+        CREATE VIRTUAL TABLE stems USING fts5vocab(stemmed, instance);
+        """
+    )
+    return scratch
+
+
+def _count(scratch: sqlite3.Connection, stem: str) -> dict[int, float]:
+    found = scratch.execute(
+        f"SELECT doc, sum(iif(col = 'heading', {HEADING_WEIGHT}, 1.0)) FROM stems"
+        " WHERE term = ? GROUP BY doc",
+        (stem,),
+    )
+    return dict(found.fetchall())
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +95,26 @@ class TestSharing:
         index.upsert(EDITION, [chunk(one)])
         assert [hit.chunk_id for hit in other.search(EDITION, IndexQuery("quokka", None, 5))] == [one]
         other.close()
+
+    def test_neither_edit_nor_search_waits_while_another_thread_stems(self, index: WeaviateIndex) -> None:
+        (one,) = ids(1)
+        begun, done = threading.Event(), threading.Event()
+
+        def endless() -> Iterator[tuple[int, str, str]]:
+            begun.set()
+            done.wait(60)
+            yield 1, "", "searching"
+
+        with ThreadPoolExecutor(2) as pool:
+            stemming = pool.submit(index._words().counts, endless(), ["search"])
+            try:
+                assert begun.wait(30)
+                pool.submit(index.upsert, EDITION, [chunk(one)]).result(40)
+                found = pool.submit(index.search, EDITION, IndexQuery("quokka", None, 5)).result(40)
+            finally:
+                done.set()
+        assert [hit.chunk_id for hit in found] == [one]
+        assert stemming.result() == {"search": {1: 1.0}}
 
     def test_a_forked_process_opens_its_own(self, index: WeaviateIndex) -> None:
         (one,) = ids(1)

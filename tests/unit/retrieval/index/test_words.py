@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given, settings
@@ -72,6 +74,26 @@ class TestReading:
             assert (1,) in rows
         index.close()
         reader.close()
+
+    def test_a_question_waits_for_no_chunks(self) -> None:
+        reader = QueryReader()
+        begun, asked = threading.Event(), threading.Event()
+
+        def chunks() -> Iterator[tuple[int, str, str]]:
+            yield 1, "", "searching"
+            begun.set()
+            asked.wait(30)
+            yield 2, "", "searched"
+
+        with ThreadPoolExecutor(2) as pool:
+            counting = pool.submit(reader.counts, chunks(), ["search"])
+            try:
+                assert begun.wait(30)
+                assert pool.submit(reader.question, "words").result(20) == "word"
+            finally:
+                asked.set()
+            reader.close()  # while it is used
+            assert counting.result(30) == {"search": {1: 1.0, 2: 1.0}}
 
     def test_occurrences_are_counted_by_stem(self, reader: QueryReader) -> None:
         chunks = [(3, "Searching", "search and searched"), (9, "", "nothing"), (12, "", "a search")]
