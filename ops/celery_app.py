@@ -81,8 +81,11 @@ class _LateWork:
     def refresh(self, document_ids: Sequence[int], lane: Lane, edition_id: int | None = None) -> None:
         self._shop(load_model=True).pipeline.work.refresh(document_ids, lane, edition_id)
 
-    def dispatch(self) -> None:
-        self._shop().pipeline.work.dispatch()
+    def send_due(self) -> None:
+        self._shop().pipeline.work.send_due()
+
+    def advance(self) -> None:
+        self._shop().pipeline.work.advance()
 
     def sweep(self) -> None:
         self._shop().pipeline.work.sweep()

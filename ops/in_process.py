@@ -19,14 +19,15 @@ from celery import Celery
 from celery.beat import EmbeddedService, Scheduler
 
 from ingestion.records import Lane
-from workers.app import IN_PROCESS, UPKEEP_QUEUE, Work, make_app, send_refresh
+from workers.app import DISPATCH_QUEUE, IN_PROCESS, UPKEEP_QUEUE, Work, make_app, send_refresh
 from workers.in_memory import end_waits
 
 log = logging.getLogger("headwater.in_process")
 
 
 FRESH_THREADS = 4
-UPKEEP_THREADS = 3
+DISPATCH_THREADS = 1
+UPKEEP_THREADS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +39,12 @@ class _Role:
 
 
 # Each lane has threads of its own, so that bulk work, or the listing of a slow mount, never stands before
-# an edit.
+# an edit; nor a sweep or an audit before what sends edits again.
 def _roles(bulk_threads: int) -> tuple[_Role, ...]:
     return (
         _Role(Lane.FRESH.value, threads=FRESH_THREADS),
         _Role(Lane.BULK.value, threads=bulk_threads),
+        _Role(DISPATCH_QUEUE, threads=DISPATCH_THREADS),
         _Role(UPKEEP_QUEUE, threads=UPKEEP_THREADS),
     )
 
@@ -157,7 +159,8 @@ class InProcess:
 
     def dispatch(self) -> None:
         """Now, not only when it is due next."""
-        self._sender.send_task("headwater.dispatch", queue=UPKEEP_QUEUE)
+        self._sender.send_task("headwater.dispatch", queue=DISPATCH_QUEUE)
+        self._sender.send_task("headwater.advance", queue=UPKEEP_QUEUE)
 
     def list_source(self, name: str) -> None:
         self._sender.send_task("headwater.list", (name,), queue=UPKEEP_QUEUE)

@@ -20,6 +20,9 @@ log = logging.getLogger("headwater.tasks")
 
 IN_PROCESS = "memory://localhost/"
 IN_PROCESS_TRANSPORT = "workers.in_memory:Transport"
+DISPATCH_QUEUE = (
+    "dispatch"  # apart from what may take long: a lost message, or a retry, waits for nothing else
+)
 UPKEEP_QUEUE = "upkeep"
 DISPATCH_EVERY_S = 2.0
 SWEEP_EVERY_S = 20.0
@@ -40,8 +43,11 @@ class Work(Protocol):
     def refresh(self, document_ids: Sequence[int], lane: Lane, edition_id: int | None = None) -> None:
         """Bring these documents up to date, in this edition or in the live one."""
 
-    def dispatch(self) -> None:
-        """Send what is due and not on its way."""
+    def send_due(self) -> None:
+        """Send what is due and not on its way. Takes a moment."""
+
+    def advance(self) -> None:
+        """List what could not be listed, and bring on the editions that are being built."""
 
     def sweep(self) -> None:
         """Remove what has been dead for long enough."""
@@ -68,8 +74,9 @@ def make_app(
         task_ignore_result=True,
         task_store_errors_even_if_ignored=False,
         task_acks_late=True,
-        task_queues=[Queue(Lane.FRESH.value), Queue(Lane.BULK.value), Queue(UPKEEP_QUEUE)],
+        task_queues=[Queue(name) for name in (*(lane.value for lane in Lane), DISPATCH_QUEUE, UPKEEP_QUEUE)],
         task_default_queue=UPKEEP_QUEUE,
+        task_routes={"headwater.dispatch": {"queue": DISPATCH_QUEUE}},
         task_create_missing_queues=False,
         # Once more, for a connection that died unnoticed: whoever sends must not wait for a broker.
         task_publish_retry_policy={"max_retries": 1, "interval_start": 0, "interval_max": 0},
@@ -123,6 +130,7 @@ def _schedule(scans: Mapping[str, float], expires_s: float) -> dict[str, dict[st
 
     return {
         "dispatch": every("headwater.dispatch", DISPATCH_EVERY_S),
+        "advance": every("headwater.advance", DISPATCH_EVERY_S),
         "sweep": every("headwater.sweep", SWEEP_EVERY_S),
         "trim": every("headwater.trim", TRIM_EVERY_S),
         "audit": every("headwater.audit", AUDIT_DUE_EVERY_S),
@@ -137,7 +145,11 @@ def _register(app: Celery, work: Work) -> None:
 
     @app.task(name="headwater.dispatch", throws=(HeadwaterError,), shared=False)
     def dispatch() -> None:
-        work.dispatch()
+        work.send_due()
+
+    @app.task(name="headwater.advance", throws=(HeadwaterError,), shared=False)
+    def advance() -> None:
+        work.advance()
 
     @app.task(name="headwater.sweep", throws=(HeadwaterError,), shared=False)
     def sweep() -> None:

@@ -15,7 +15,7 @@ from kombu.transport import memory
 
 
 class _Doorbell:
-    """Rung when a consumer may have something to do. One for all queues: there are three consumers."""
+    """Rung when a consumer may have something to do. One for all queues: there are four consumers."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()

@@ -13,10 +13,10 @@ class NoWork:
     def refresh(self, document_ids: Sequence[int], lane: Lane, edition_id: int | None = None) -> None:
         raise AssertionError("this process only sends")
 
-    def dispatch(self) -> None:
+    def send_due(self) -> None:
         raise AssertionError("this process only sends")
 
-    sweep = trim = audit = dispatch
+    advance = sweep = trim = audit = send_due
 
     def list_source(self, name: str) -> None:
         raise AssertionError("this process only sends")

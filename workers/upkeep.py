@@ -15,9 +15,12 @@ from workers.reconcile import BURST, Reconciler
 
 log = logging.getLogger("headwater.upkeep")
 
+Enough = Callable[[], bool]
+
 SWEEP_AFTER_S = 60.0  # longer than any search may take
 TOMBSTONES_S = 30 * 86_400.0  # so long a document that comes back keeps its id
 AUDIT_EVERY_S = 6 * 3600.0
+SWEPT_AT_ONCE = 2000  # chunks
 MUCH_TO_INDEX = BURST  # documents; a few that cannot be published put no audit off
 
 
@@ -29,24 +32,31 @@ class Upkeep:
         self._index = index
         self._sweep_after_s = sweep_after_s
 
-    def sweep(self) -> int:
-        """Remove chunks that have been dead for long enough: from the index first, then their rows."""
+    def sweep(self, enough: Enough = lambda: False) -> int:
+        """Remove chunks that have been dead for long enough: from the index first, then their rows.
+
+        ``enough``, here and below: whether to leave the rest to the next time.
+        """
         swept = 0
-        while batch := self._ledger.publications.sweepable(self._ledger.now() - self._sweep_after_s):
+        while batch := self._sweepable():
             for edition, chunk_ids in batch.items():
                 self._index.delete(edition, chunk_ids)
                 self._ledger.publications.forget(chunk_ids)
                 swept += len(chunk_ids)
+            if enough():
+                break
         return swept
 
-    def remove_ended(self) -> int:
+    def remove_ended(self, enough: Enough = lambda: False) -> int:
         """Remove editions that are given up, once no search can be reading them: from the index first."""
-        ended = self._ledger.editions.ended(self._ledger.now() - self._sweep_after_s)
-        for edition in ended:
+        removed = 0
+        for edition in self._ledger.editions.ended(self._ledger.now() - self._sweep_after_s):
             self._index.drop(edition.name)
-            self._ledger.editions.remove(edition)
+            if not self._ledger.editions.remove(edition, enough):
+                break
             log.info("the edition %s (%s) is removed", edition.name, edition.description)
-        return len(ended)
+            removed += 1
+        return removed
 
     def reap(self) -> int:
         """End the leases of workers that fell silent."""
@@ -79,6 +89,10 @@ class Upkeep:
         if latest is None or not (latest.repair or latest.clean):
             return True
         return not 0 <= self._ledger.now() - latest.finished_at < AUDIT_EVERY_S
+
+    def _sweepable(self) -> dict[str, list[str]]:
+        before = self._ledger.now() - self._sweep_after_s
+        return self._ledger.publications.sweepable(before, SWEPT_AT_ONCE)
 
     def _has_lost_much(self, edition: Edition) -> bool:
         """Whether the index holds less than half of what is live, but for what is being made again."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ingestion.clock import Clock
 from ingestion.errors import HeadwaterError, Transient
@@ -23,6 +24,7 @@ from workers.upkeep import Upkeep
 
 log = logging.getLogger("headwater.work")
 
+SWEEP_FOR_S = 10.0  # at a time; half of what lies between two sweeps
 Able = Callable[[], bool]
 
 
@@ -66,7 +68,9 @@ class PipelineWork:
         self._postponed = False
         self._lost = False
         self._lock = threading.Lock()
+        self._clock = clock
         self._audit = HeldAudit(ledger, clock)
+        self._sweeping, self._trimming, self._advancing = (threading.Lock() for _ in range(3))
         self._listing: set[str] = set()
         self._asked: set[str] = set()  # to be listed, again where that is under way
         self._unlisted: set[str] = set()
@@ -98,16 +102,12 @@ class PipelineWork:
     def tend(self) -> None:
         """What concerns this process alone, every few seconds: its editions, its claims, and what it could
         not do earlier because the ledger or the embedder was away."""
-        for _, refresher in list(self._refreshers.values()):
-            refresher.hand_back_again()
-            refresher.keep_claims()
-        self._audit.keep()
+        self._keep_claims()
         self._equipment.look()
         for key, (one, _) in list(self._refreshers.items()):
             if self._equipment.of(key) is not one:
                 del self._refreshers[key]  # and its model with it
-        if self._postponed and self._equipment.live.ready() and self._able():
-            self.pass_on()
+        self._catch_up()
 
     def pass_on(self) -> None:
         """Have sent again what messages were used up for and could not be done."""
@@ -121,28 +121,53 @@ class PipelineWork:
             raise
 
     def dispatch(self) -> None:
-        """Send what is due, and what the broker has lost."""
+        """All that the schedule has done every other second, in turn: for a process that has no schedule."""
         self.tend()
+        self.send_due()
+        self.advance()
+
+    def send_due(self) -> None:
+        """Send what is due, and what the broker has lost.
+
+        It has a thread of its own, and so does nothing that may take long: it asks the ledger only.
+        """
+        self._keep_claims()
+        self._catch_up()
         self._upkeep.reap()
         self._lost = self._lost or self._lost_messages()
         if self._lost:
             self._ledger.claims.forget_messages()
             self._lost = False
-        live = self._equipment.live
         for lane in Lane:
-            self._dispatcher.dispatch(live.edition, lane)
-        for name in list(self._unlisted):
-            self.list_source(name)
-        self._builder.step()
-        if self._equipment.live is not live:  # what waits was moved to the fresh lane of the new one
-            self._dispatcher.dispatch(self._equipment.live.edition, Lane.FRESH)
+            self._dispatcher.dispatch(self._equipment.live.edition, lane)
+
+    def advance(self) -> None:
+        """List what could not be listed, and bring on the editions that are being built.
+
+        One thread at a time: a folder may be slow, and before a switch the whole index is looked through.
+        """
+        with _alone(self._advancing) as ours:
+            if ours:
+                self._advance()
 
     def sweep(self) -> None:
-        self._upkeep.sweep()
-        self._upkeep.remove_ended()
+        """One thread at a time, and not for long: while there are many dead chunks, one message after the
+        other would take a thread, until none was left for listings and audits."""
+        ends = self._clock.monotonic() + SWEEP_FOR_S
+
+        def enough() -> bool:
+            return self._clock.monotonic() >= ends
+
+        with _alone(self._sweeping) as ours:
+            if ours:
+                self._upkeep.sweep(enough)
+                self._upkeep.remove_ended(enough)
 
     def trim(self) -> None:
-        self._upkeep.trim()
+        """One thread at a time."""
+        with _alone(self._trimming) as ours:
+            if ours:
+                self._upkeep.trim()
 
     def audit(self) -> None:
         """Compare sources, ledger and index, and have mended what differs; not more often than is due.
@@ -175,6 +200,25 @@ class PipelineWork:
                 self._listing.discard(name)
                 self._unlisted |= {name} & self._asked  # somebody else's ask is not lost
             raise
+
+    def _keep_claims(self) -> None:
+        for _, refresher in list(self._refreshers.values()):
+            refresher.hand_back_again()
+            refresher.keep_claims()
+        self._audit.keep()
+
+    def _catch_up(self) -> None:
+        if self._postponed and self._equipment.live.ready() and self._able():
+            self.pass_on()
+
+    def _advance(self) -> None:
+        live = self._equipment.live
+        self.tend()
+        for name in list(self._unlisted):
+            self.list_source(name)
+        self._builder.step()
+        if self._equipment.live is not live:  # what waits was moved to the fresh lane of the new one
+            self._dispatcher.dispatch(self._equipment.live.edition, Lane.FRESH)
 
     def _audit_what_is_due(self) -> None:
         sources = self._sources if self._watches else {}
@@ -227,3 +271,14 @@ class PipelineWork:
         else:
             self._unlisted.discard(name)
             self._dispatcher.dispatch(self._equipment.live.edition, Lane.BULK)
+
+
+@contextlib.contextmanager
+def _alone(turn: threading.Lock) -> Iterator[bool]:
+    """Whether the turn is ours for the block; it is not while another thread has it."""
+    ours = turn.acquire(blocking=False)
+    try:
+        yield ours
+    finally:
+        if ours:
+            turn.release()

@@ -40,7 +40,7 @@ Nothing here embeds, or talks to an index.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -201,18 +201,22 @@ class Editions:
             )
             return [view.edition for view in rows.views(connection, condition, self._now(connection))]
 
-    def remove(self, edition: Edition) -> None:
+    def remove(self, edition: Edition, enough: Callable[[], bool] = lambda: False) -> bool:
         """Remove a retired edition's chunks and publications, after the index has dropped it.
 
-        Short transactions: edits pass between them. Repeatable; its row stays.
+        Short transactions: edits pass between them; after one of them ``enough`` may end it. Repeatable; the
+        edition's row stays. Returns whether nothing else is left.
         """
         while True:
             with self._database.write() as connection:
                 if not rows.remove_some(connection, edition.edition_id, REMOVED_AT_ONCE):
                     break
+            if enough():
+                return False
         with self._database.read() as connection:
             now = self._now(connection)
         self._set(edition, removed_at=now)
+        return True
 
     def _retire(self, state: EditionState) -> Edition | None:
         with self._database.write() as connection:

@@ -22,7 +22,7 @@ def test_a_beat_on_a_machine_whose_clock_is_an_hour_behind(redis: Redis, notes: 
     with Deployment(place, notes, redis.url) as deployment:
         deployment.write("a.md", "sent by a clock of its own")
         deployment.start(WATCH, BULK, API)
-        deployment.celery("worker", "-P", "threads", "-Q", "upkeep", "-l", "warning")
+        deployment.celery("worker", "-P", "threads", "-Q", "dispatch,upkeep", "-l", "warning")
         path = os.pathsep.join(filter(None, [str(BEHIND), os.environ.get("PYTHONPATH", "")]))
         deployment.environment |= {"PYTHONPATH": path, "TEST_CLOCK_BEHIND_S": str(BEHIND_S)}
         deployment.celery("beat", "-l", "warning")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -10,8 +12,12 @@ import pytest
 from ingestion.errors import IndexUnavailable
 from ingestion.ledger.publishing import HISTORY
 from ingestion.sources.memory import MemorySource
+from retrieval.index.port import Index
+from tests.knowledge import eventually
 from tests.rig import Rig, ShiftedClock
+from workers import upkeep
 from workers.upkeep import SWEEP_AFTER_S, TOMBSTONES_S, Upkeep
+from workers.work import SWEEP_FOR_S
 
 
 def edited(rig: Rig, source: MemorySource) -> None:
@@ -58,6 +64,70 @@ def test_a_sweep_that_was_cut_off_is_done_again(
     rig.consistent()
     assert rig.upkeep.sweep() == 1
     assert rig.index.count(rig.edition.name) == 1
+    rig.consistent()
+
+
+class Gated:
+    """An index of which each deletion waits to be let go."""
+
+    def __init__(self, inner: Index) -> None:
+        self._inner = inner
+        self.gate = threading.Semaphore(0)
+        self.begun = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def delete(self, edition: str, chunk_ids: Sequence[str]) -> None:
+        self.begun += 1
+        assert self.gate.acquire(timeout=30.0)
+        self._inner.delete(edition, chunk_ids)
+
+
+def test_sweeps_that_come_during_a_sweep_take_no_thread(
+    rig: Rig, source: MemorySource, clock: ShiftedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edited(rig, source)
+    clock.shift_s += SWEEP_AFTER_S + 1.0
+    gated = Gated(rig.index)
+    monkeypatch.setattr(rig.upkeep, "_index", gated)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(rig.work.sweep)
+        try:
+            eventually(lambda: gated.begun == 1, deadline_s=30.0)
+            pool.submit(rig.work.sweep).result(20)
+        finally:
+            gated.gate.release(10)
+        first.result(30)
+    assert gated.begun == 1
+    edited(rig, source)
+    clock.shift_s += SWEEP_AFTER_S + 1.0
+    rig.work.sweep()
+    assert rig.index.count(rig.edition.name) == 1
+
+
+def test_a_sweep_ends_in_time_and_goes_on_the_next_time(
+    rig: Rig, source: MemorySource, clock: ShiftedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        source.put("a.md", f"revision {number}".encode())
+        rig.sync()
+    clock.shift_s += SWEEP_AFTER_S + 1.0
+    monkeypatch.setattr(upkeep, "SWEPT_AT_ONCE", 1)
+    inner = rig.upkeep._index
+
+    class TakingTime:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(inner, name)
+
+        def delete(self, edition: str, chunk_ids: Sequence[str]) -> None:
+            inner.delete(edition, chunk_ids)
+            clock.shift_s += SWEEP_FOR_S
+
+    monkeypatch.setattr(rig.upkeep, "_index", TakingTime())
+    for left in (4, 3):
+        rig.work.sweep()
+        assert rig.index.count(rig.edition.name) == left
     rig.consistent()
 
 
