@@ -19,8 +19,8 @@ from ingestion.clock import SystemClock
 from ingestion.errors import HeadwaterError, Transient
 from ingestion.records import Lane
 from ops.settings import Settings, load
+from ops.transitions import log_outcome
 from ops.workshop import Workshop, make_shared_app
-from workers.outcomes import ignore
 
 log = logging.getLogger("headwater.celery_app")
 
@@ -109,7 +109,7 @@ class _LateWork:
         return shop
 
     def _opened(self) -> Workshop:
-        shop = Workshop(self._settings, SystemClock(), listener=ignore)
+        shop = Workshop(self._settings, SystemClock(), listener=log_outcome)
         shop.start()
         return shop
 

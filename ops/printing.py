@@ -6,14 +6,15 @@ somebody's attention (a failure, a dead letter, a held deletion, a fault) is alw
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from ingestion.clock import Clock
 from ingestion.records import Lane
+from ops.damping import Begins, Damping
 from ops.progress import Meter
-from ops.showing import counted, duration, plain, reason_for
+from ops.showing import counted, duration, plain, reason_for, without_secrets
 from workers.outcomes import Outcome, Result
 
 # What a bulk lane leaves to its summary.
@@ -38,20 +39,17 @@ class Printing:
     """Prints outcomes through a meter. Safe to call from several threads.
 
     ``begins``: whether a fault is the first of an outage, told once for all that meet it; None where that is
-    for this one to find out.
+    for this one to find out. ``formatter`` is how records of the log are to be made into text for ``logged``.
     """
 
-    def __init__(
-        self, meter: Meter, clock: Clock, *, begins: Callable[[object], bool | None] = lambda _: None
-    ) -> None:
+    def __init__(self, meter: Meter, clock: Clock, *, begins: Begins = lambda _: None) -> None:
         self._meter = meter
         self._clock = clock
-        self._begins = begins
         self._turn = threading.Lock()
         self._bulk: _Bulk | None = None
         self._deferred: set[int] = set()
-        self._faults: set[tuple[str, str]] = set()
-        self._failing: dict[int, str] = {}
+        self._damping = Damping(begins)
+        self.formatter = logging.Formatter("%(levelname)s %(name)s: %(message)s")
 
     def outcome(self, outcome: Outcome) -> None:
         with self._turn:
@@ -63,6 +61,11 @@ class Printing:
         """Say something else. ``text`` must be safe to print."""
         with self._turn:
             self._meter.line(text)
+
+    def logged(self, text: str) -> None:
+        """Say what a record of the log says, which may hold anything: each of its lines is one here."""
+        for line in without_secrets(text).splitlines():
+            self.line(plain(line))
 
     def backlog(self, remaining: int) -> None:
         """So many documents are still to be indexed now; to be called every now and then."""
@@ -105,13 +108,12 @@ class Printing:
 
     def _line(self, outcome: Outcome) -> str | None:
         name = plain(f"{outcome.source}/{outcome.uri}") if outcome.uri else plain(outcome.source)
+        if self._damping.repeats(outcome):
+            return None
         if outcome.result is Result.FAULT:
-            return self._fault(outcome)
+            return f"{plain(outcome.source)}  waiting  {plain(outcome.detail)}"
         if outcome.result is Result.FAILED:
-            return self._failure(outcome, name)
-        self._failing.pop(outcome.document_id, None)
-        if outcome.result in (Result.PUBLISHED, Result.UNCHANGED):
-            self._faults = {fault for fault in self._faults if fault[0] != outcome.source}
+            return f"{name}  failed, will be tried again  {_reason(outcome)}"
         summed_up = outcome.lane is Lane.BULK and outcome.result in _SUMMED_UP and not self._is_own(outcome)
         if summed_up or outcome.result is Result.UNCHANGED:
             return None
@@ -121,20 +123,6 @@ class Printing:
         elif outcome.result in _ENDS:
             self._deferred.discard(outcome.document_id)
         return f"{name}  {words}"
-
-    def _fault(self, outcome: Outcome) -> str | None:
-        """A store, disk or model that is away stops every document alike: told once until it is back."""
-        fault, begins = (outcome.source, outcome.detail), self._begins(outcome.fault)
-        if begins is False or (begins is None and fault in self._faults):
-            return None
-        self._faults.add(fault)
-        return f"{plain(outcome.source)}  waiting  {plain(outcome.detail)}"
-
-    def _failure(self, outcome: Outcome, name: str) -> str | None:
-        if self._failing.get(outcome.document_id) == outcome.detail:
-            return None
-        self._failing[outcome.document_id] = outcome.detail
-        return f"{name}  failed, will be tried again  {_reason(outcome)}"
 
     def _summary(self, bulk: _Bulk) -> str:
         if not bulk.documents:

@@ -58,10 +58,10 @@ class Stop:
 class LogLines(logging.Handler):
     """Warnings and errors of the log as lines, so that they do not disturb the bar."""
 
-    def __init__(self, write: Callable[[str], None]) -> None:
+    def __init__(self, printing: Printing) -> None:
         super().__init__(logging.WARNING)
-        self._write = write
-        self.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+        self._printing = printing
+        self.setFormatter(printing.formatter)
 
     def filter(self, record: logging.LogRecord) -> bool:
         told = (record.levelno < logging.ERROR and record.name.startswith(_TOLD_ELSEWHERE)) or (
@@ -70,8 +70,7 @@ class LogLines(logging.Handler):
         return not told and bool(super().filter(record))
 
     def emit(self, record: logging.LogRecord) -> None:
-        for line in self.format(record).splitlines():
-            self._write(plain(line))
+        self._printing.logged(self.format(record))
 
 
 def run(settings: Settings, printing: Printing, *, started: Callable[[], None]) -> None:
@@ -79,7 +78,7 @@ def run(settings: Settings, printing: Printing, *, started: Callable[[], None]) 
 
     ``started`` is called once the data folder is ours.
     """
-    handler = LogLines(printing.line)
+    handler = LogLines(printing)
     logging.getLogger().addHandler(handler)
     stop = Stop()
     stop.listen()

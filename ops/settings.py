@@ -156,11 +156,12 @@ class _Table(BaseModel):
 
 
 class DaemonSettings(_Table):
-    """Where the data lies and where the API listens. Port 0 means any free one."""
+    """Where the data lies, where the API listens, how is said what happens. Port 0 means any free one."""
 
     data: AbsolutePath = Field(default_factory=_default_data)
     host: Annotated[str, AfterValidator(_a_host)] = "127.0.0.1"
     port: Annotated[Count, Field(ge=0, le=65535)] = 7878
+    log_format: Literal["auto", "text", "json"] = "auto"
 
 
 class SourceSettings(_Table):

@@ -23,7 +23,7 @@ def command(host: str | None, port: int | None, config: Path | None, data: Path 
 
     The port is that of the settings (daemon.port) unless one is given.
     """
-    run(_make, config=config, data=data, host=host, port=port, always_serves=True)
+    run(_make, role="api", config=config, data=data, host=host, port=port, always_serves=True)
 
 
 def _make(settings: Settings, clock: Clock, printing: Printing) -> Role:

@@ -23,7 +23,7 @@ def command(host: str | None, port: int | None, config: Path | None, data: Path 
 
     One is enough; several do no harm.
     """
-    run(_make, config=config, data=data, host=host, port=port)
+    run(_make, role="scheduler", config=config, data=data, host=host, port=port)
 
 
 def _make(settings: Settings, clock: Clock, printing: Printing) -> Role:

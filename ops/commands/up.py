@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from pathlib import Path
 
 import click
@@ -24,8 +22,6 @@ def command(
     Folders given here take the place of the settings' sources.
     """
     from ingestion.clock import SystemClock
-    from ops.printing import Printing
-    from ops.progress import meter_for
     from ops.remembered import remember_sources
     from ops.settings import load
 
@@ -45,14 +41,8 @@ def command(
         )
     from ops.ending import end_now
     from ops.running import run  # the rooms are imported only once the settings are right
+    from ops.telling import printing_for
 
-    clock = SystemClock()
-    meter = meter_for(sys.stdout, _write, clock.monotonic)
-    run(settings, Printing(meter, clock), started=lambda: remember_sources(settings))
+    printing = printing_for(settings, SystemClock(), role="daemon", bar=True)
+    run(settings, printing, started=lambda: remember_sources(settings))
     end_now(0)  # everything is closed; the interpreter's own end waits for a model that is being imported
-
-
-def _write(line: str) -> None:
-    """Lines reach a pipe or a log at once. A disk that is full or a reader that left ends no service."""
-    with contextlib.suppress(OSError):
-        click.echo(line)

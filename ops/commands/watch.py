@@ -23,7 +23,7 @@ def command(host: str | None, port: int | None, config: Path | None, data: Path 
 
     Needs the folders, the ledger and the broker; it embeds nothing.
     """
-    run(_make, config=config, data=data, host=host, port=port)
+    run(_make, role="watcher", config=config, data=data, host=host, port=port)
 
 
 def _make(settings: Settings, clock: Clock, printing: Printing) -> Role:

@@ -55,4 +55,4 @@ def command(
             backlog=printing.backlog,
         )
 
-    run(make, config=config, data=data, host=host, port=port)
+    run(make, role=f"worker-{lane}", config=config, data=data, host=host, port=port)

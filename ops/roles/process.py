@@ -93,8 +93,8 @@ class Role(Protocol):
 class RoleLines(LogLines):
     """Also what is worth knowing and no fault."""
 
-    def __init__(self, write: Callable[[str], None], outages: Outages) -> None:
-        super().__init__(write)
+    def __init__(self, printing: Printing, outages: Outages) -> None:
+        super().__init__(printing)
         self.setLevel(logging.INFO)
         self._outages = outages
 
@@ -109,7 +109,7 @@ def run_role(
 ) -> int:
     """Run until a signal; returns the exit code. Raises Misconfigured and its kind."""
     sys.setswitchinterval(SWITCH_S)
-    logging.getLogger().addHandler(RoleLines(printing.line, outages))
+    logging.getLogger().addHandler(RoleLines(printing, outages))
     logging.getLogger("headwater").setLevel(logging.INFO)
     stop = Stop()
     stop.listen()

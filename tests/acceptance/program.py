@@ -74,6 +74,7 @@ class Program:
         self.log = data.parent / f"{data.name}.log"
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("HEADWATER_")},
+            "HEADWATER_DAEMON__LOG_FORMAT": "text",  # as on a terminal
             "HEADWATER_EMBEDDING__MODEL": model,
         }
         self._cwd = cwd or data.parent

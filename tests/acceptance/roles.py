@@ -82,6 +82,7 @@ class Deployment:
         self.roles: list[RoleProcess] = []
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("HEADWATER_")},
+            "HEADWATER_DAEMON__LOG_FORMAT": "text",  # as on a terminal
             "HEADWATER_EMBEDDING__MODEL": "hashing",
             "HEADWATER_BROKER__URL": broker,
             "HEADWATER_BROKER__PREFIX": f"t{self.port}",

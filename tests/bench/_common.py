@@ -174,6 +174,7 @@ def service(
             cwd=data,
             env={
                 **as_a_user(),
+                "HEADWATER_DAEMON__LOG_FORMAT": "text",
                 "HEADWATER_EMBEDDING__MODEL": model,
                 "PYTHONPATH": str(ROOT),
                 **(environ or {}),

@@ -194,6 +194,7 @@ class Deployment:
         source = {"name": "folder", "root": str(self.folder), "scan_every_s": 20}
         return {
             "HEADWATER_DAEMON__DATA": str(self.place / "data"),
+            "HEADWATER_DAEMON__LOG_FORMAT": "text",
             "HEADWATER_SOURCES": json.dumps([source]),
             "HEADWATER_EMBEDDING__RUNTIME": "openai",
             "HEADWATER_EMBEDDING__MODEL": "counted",

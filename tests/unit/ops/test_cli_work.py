@@ -173,7 +173,11 @@ class Up:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 cwd=cwd,
-                env={**os.environ, "HEADWATER_EMBEDDING__MODEL": "hashing"},
+                env={
+                    **os.environ,
+                    "HEADWATER_EMBEDDING__MODEL": "hashing",
+                    "HEADWATER_DAEMON__LOG_FORMAT": "text",
+                },
             )
 
     def until(self, text: str) -> str:

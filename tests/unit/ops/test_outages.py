@@ -15,6 +15,8 @@ from ingestion.errors import (
     SourceUnavailable,
 )
 from ops.outages import QUIET_S, Outages
+from ops.printing import Printing
+from ops.progress import PlainMeter
 from ops.roles.process import RoleLines
 from tests.unit.ops.books import SetClock
 
@@ -32,7 +34,8 @@ class Told:
         self.missing: dict[str, str] = {}
         self.outages = Outages(self.clock)
         self.outages.look_at(lambda: self.missing)
-        self.lines_of_role = RoleLines(self.lines.append, self.outages)
+        printing = Printing(PlainMeter(self.lines.append, self.clock.monotonic), self.clock)
+        self.lines_of_role = RoleLines(printing, self.outages)
         self.log = logging.getLogger("headwater.told")
 
     def after(self, seconds: float) -> list[str]:
