@@ -75,7 +75,7 @@ lock: $(STAMP)-run
 	@echo 'sentence-transformers; python_version < "3"' | \
 	$(UV_COMPILE) pyproject.toml --group pyproject.toml:model --overrides - -o requirements.lock
 	@printf 'editables\nhatchling>=1.27\nuv\n' | $(UV_COMPILE) -c requirements.lock - -o requirements-setup.lock
-	@$(UV_COMPILE) pyproject.toml --extra sentence-transformers --group pyproject.toml:dev \
+	@$(UV_COMPILE) pyproject.toml --extra sentence-transformers --extra tracing --group pyproject.toml:dev \
 		-c requirements.lock -c requirements-setup.lock -o requirements-dev.lock
 
 clean:

@@ -19,6 +19,7 @@ from ingestion.clock import SystemClock
 from ingestion.errors import HeadwaterError, Transient
 from ingestion.records import Lane
 from ops.settings import Settings, load
+from ops.tracing import Traces, open_traces
 from ops.transitions import log_outcome
 from ops.workshop import Workshop, make_shared_app
 
@@ -37,8 +38,9 @@ def __getattr__(name: str) -> Any:
 def _made() -> Celery:
     try:
         settings = load()
-        work = _LateWork(settings)
-        app = make_shared_app(settings, work)
+        traces = open_traces("worker")
+        work = _LateWork(settings, traces)
+        app = make_shared_app(settings, work, tracing=traces.tracing)
     except HeadwaterError as error:  # Celery would show where this was raised, and not what to do
         raise SystemExit(str(error)) from None
     app.conf.worker_pool = "threads"  # processes would each load the model, or hang with one loaded before
@@ -52,16 +54,19 @@ def _made() -> Celery:
 class _LateWork:
     """Implements ``workers.app.Work`` with parts that are opened by the process that works."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, traces: Traces) -> None:
         self._settings = settings
         self._turn = threading.Lock()
         self._workshop: Workshop | None = None
         self._stopping = threading.Event()
+        self._traces = traces
 
     def begin(self, sender: Any = None, **_: object) -> None:
         """Open everything, and wait for what is missing."""
         if "prefork" in str(getattr(sender, "pool_cls", "")):
             raise SystemExit("Start this worker with -P threads: they share one model, and processes cannot.")
+        if self._traces.fault:
+            log.warning("%s", self._traces.fault)
         try:
             self._shop(load_model=True)
         except HeadwaterError as error:
@@ -77,6 +82,7 @@ class _LateWork:
             shop, self._workshop = self._workshop, None
         if shop is not None:
             shop.close()
+        self._traces.close()
 
     def refresh(self, document_ids: Sequence[int], lane: Lane, edition_id: int | None = None) -> None:
         self._shop(load_model=True).pipeline.work.refresh(document_ids, lane, edition_id)
@@ -109,7 +115,8 @@ class _LateWork:
         return shop
 
     def _opened(self) -> Workshop:
-        shop = Workshop(self._settings, SystemClock(), listener=log_outcome)
+        tracing = self._traces.tracing
+        shop = Workshop(self._settings, SystemClock(), listener=log_outcome, tracing=tracing)
         shop.start()
         return shop
 

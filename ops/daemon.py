@@ -38,6 +38,7 @@ from retrieval.embedding.port import Embedder
 from retrieval.embedding.remote.embedder import RemoteEmbedder
 from retrieval.search import Searcher
 from workers.outcomes import Listener, Outcome
+from workers.tracing import UNTRACED, Tracing
 from workers.watcher import Watcher
 
 log = logging.getLogger("headwater.daemon")
@@ -46,8 +47,16 @@ log = logging.getLogger("headwater.daemon")
 class Daemon:
     """One data folder's daemon. ``start`` raises Misconfigured and its kind, having started nothing."""
 
-    def __init__(self, settings: Settings, *, listener: Listener, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        listener: Listener,
+        clock: Clock | None = None,
+        tracing: Tracing = UNTRACED,
+    ) -> None:
         self._settings = settings
+        self._tracing = tracing
         self._listener = listener
         self._clock = clock or SystemClock()
         self._stopping = threading.Event()
@@ -135,6 +144,7 @@ class Daemon:
             absent=lambda source, uris: self._watcher.doubt(source, uris),
             waiting=lambda lane: self._work_side.waiting(lane),
             lost_messages=lambda: self._work_side.lost_messages(),
+            tracing=self._tracing,
         )
 
     def _send(self, lane: Lane, document_ids: Sequence[int], edition_id: int | None = None, /) -> None:
@@ -145,7 +155,8 @@ class Daemon:
         schema = SchemaWatch(parts.ledger)
         schema.start()
         undo.callback(schema.close)
-        self._work_side = make_work_side(self._settings, parts, self._pipeline.work, self._clock)
+        work = self._pipeline.work
+        self._work_side = make_work_side(self._settings, parts, work, self._clock, tracing=self._tracing)
         parts.batcher.on_embedded = self._embedded_by(parts.embedder)
         parts.batcher.on_loaded = self._work_side.dispatch  # what came before the model waits for that
         if isinstance(parts.embedder, RemoteEmbedder):

@@ -21,6 +21,7 @@ from celery.beat import EmbeddedService, Scheduler
 from ingestion.records import Lane
 from workers.app import DISPATCH_QUEUE, IN_PROCESS, UPKEEP_QUEUE, Work, make_app, send_refresh
 from workers.in_memory import end_waits
+from workers.tracing import UNTRACED, Tracing
 
 log = logging.getLogger("headwater.in_process")
 
@@ -136,10 +137,12 @@ class InProcess:
         bulk_threads: int,
         broker: str = IN_PROCESS,
         prefix: str = "headwater",
+        tracing: Tracing = UNTRACED,
     ) -> None:
         def app() -> Celery:
-            return make_app(work, scans=scans, broker=broker, prefix=prefix)
+            return make_app(work, scans=scans, broker=broker, prefix=prefix, tracing=tracing)
 
+        self._tracing = tracing
         self._sender = app()
         # Pool threads look tasks up in the process's default application, whoever received the message.
         self._sender.set_default()
@@ -155,7 +158,7 @@ class InProcess:
         self._beat.start()
 
     def send_refresh(self, lane: Lane, document_ids: Sequence[int], edition_id: int | None = None, /) -> None:
-        send_refresh(self._sender, lane, document_ids, edition_id)
+        send_refresh(self._sender, lane, document_ids, edition_id, tracing=self._tracing)
 
     def dispatch(self) -> None:
         """Now, not only when it is due next."""

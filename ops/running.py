@@ -21,6 +21,7 @@ from ops.printing import Printing
 from ops.settings import Settings
 from ops.settings_stores import masked
 from ops.showing import counted, duration, plain
+from workers.tracing import UNTRACED, Tracing
 
 STOP_S = 4.0
 BUSY_TICK_S = 0.5
@@ -31,6 +32,9 @@ IDLE_TICK_S = 2.0
 _TOLD_ELSEWHERE = ("headwater.refresh", "headwater.reconcile", "watchdog.observers.inotify_c", "psycopg")
 # They tell of each try to reach a broker that is away; that is told once, by what sends.
 _REPEATING = ("celery.worker.consumer", "celery.beat", "kombu")
+# It tells of each batch that a collector of spans did not take.
+_SELDOM = ("opentelemetry",)
+SELDOM_S = 600.0
 
 
 class Stop:
@@ -61,19 +65,35 @@ class LogLines(logging.Handler):
     def __init__(self, printing: Printing) -> None:
         super().__init__(logging.WARNING)
         self._printing = printing
+        self._told_at: dict[str, float] = {}
         self.setFormatter(printing.formatter)
 
     def filter(self, record: logging.LogRecord) -> bool:
         told = (record.levelno < logging.ERROR and record.name.startswith(_TOLD_ELSEWHERE)) or (
             record.levelno < logging.CRITICAL and record.name.startswith(_REPEATING)
         )
-        return not told and bool(super().filter(record))
+        return not told and bool(super().filter(record)) and not self._is_repeated(record)
+
+    def _is_repeated(self, record: logging.LogRecord) -> bool:
+        if not record.name.startswith(_SELDOM):
+            return False
+        before = self._told_at.get(record.msg)
+        if before is not None and 0 <= record.created - before < SELDOM_S:
+            return True
+        self._told_at[record.msg] = record.created
+        return False
 
     def emit(self, record: logging.LogRecord) -> None:
         self._printing.logged(self.format(record))
 
 
-def run(settings: Settings, printing: Printing, *, started: Callable[[], None]) -> None:
+def run(
+    settings: Settings,
+    printing: Printing,
+    *,
+    started: Callable[[], None],
+    tracing: Tracing = UNTRACED,
+) -> None:
     """Start, tell, and return when stopped. Raises Misconfigured and its kind where nothing was started.
 
     ``started`` is called once the data folder is ours.
@@ -82,7 +102,7 @@ def run(settings: Settings, printing: Printing, *, started: Callable[[], None]) 
     logging.getLogger().addHandler(handler)
     stop = Stop()
     stop.listen()
-    daemon = Daemon(settings, listener=printing.outcome)
+    daemon = Daemon(settings, listener=printing.outcome, tracing=tracing)
     daemon.start()
     try:
         started()

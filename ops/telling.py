@@ -12,33 +12,46 @@ from ops.damping import Begins
 from ops.printing import Printing
 from ops.progress import LINE_EVERY_S, PlainMeter, meter_for
 from ops.settings import Settings
-from ops.structured import StructuredPrinting, TraceId
+from ops.structured import StructuredPrinting
+from ops.tracing import Traces
+from workers.tracing import trace_id
 
 
 def printing_for(
     settings: Settings,
     clock: Clock,
+    traces: Traces,
     *,
     role: str,
     bar: bool = False,
     every_s: float = LINE_EVERY_S,
     begins: Begins = lambda _: None,
     stream: TextIO | None = None,
-    trace_id: TraceId = lambda: None,
 ) -> Printing:
     """The form that ``daemon.log_format`` names; ``auto`` is text where somebody watches, else JSON.
 
     ``bar``: whether a terminal shows how far a first index is; elsewhere a line says so, each ``every_s`` at
-    most. ``begins`` is as for ``Printing``. ``stream`` is the standard output, if none is given.
+    most. ``begins`` is as for ``Printing``. ``stream`` is the standard output, if none is given. Its first
+    line is why changes cannot be followed, where they should be.
     """
     stream = stream or sys.stdout
-    write = _writing(stream)
-    form = settings.daemon.log_format
+    write, form = _writing(stream), settings.daemon.log_format
     if form == "json" or (form == "auto" and not _watched(stream)):
-        return StructuredPrinting(write, clock, role=role, every_s=every_s, begins=begins, trace_id=trace_id)
-    if bar:
-        return Printing(meter_for(stream, write, clock.monotonic), clock, begins=begins)
-    return Printing(PlainMeter(write, clock.monotonic, every_s=every_s), clock, begins=begins)
+        printing: Printing = StructuredPrinting(
+            write,
+            clock,
+            role=role,
+            every_s=every_s,
+            begins=begins,
+            trace_id=lambda: trace_id(traces.tracing),
+        )
+    elif bar:
+        printing = Printing(meter_for(stream, write, clock.monotonic), clock, begins=begins)
+    else:
+        printing = Printing(PlainMeter(write, clock.monotonic, every_s=every_s), clock, begins=begins)
+    if traces.fault:
+        printing.line(traces.fault)
+    return printing
 
 
 def _watched(stream: TextIO | None) -> bool:

@@ -32,6 +32,7 @@ from workers.reconcile import Missed, Reconciler
 from workers.refresh import Absent, Refresher
 from workers.sight import Unseen, seen
 from workers.staging import Embed
+from workers.tracing import UNTRACED, Tracing
 from workers.upkeep import Upkeep
 from workers.wholeness import make_room
 from workers.work import Able, PipelineWork
@@ -216,6 +217,7 @@ def make_pipeline(
     able: Able = lambda: True,
     watches: bool = True,
     unseen: Unseen = seen,
+    tracing: Tracing = UNTRACED,
 ) -> Pipeline:
     """``stopping`` is called before each slice that is embedded, and raises to end an attempt early.
 
@@ -231,7 +233,13 @@ def make_pipeline(
         waiting=waiting,
     )
     reconciler = Reconciler(
-        parts.ledger, parts.clock, listener=listener, send=dispatcher.send, missed=missed, unseen=unseen
+        parts.ledger,
+        parts.clock,
+        listener=listener,
+        send=dispatcher.send,
+        missed=missed,
+        unseen=unseen,
+        tracing=tracing,
     )
     builder = Builder(parts.ledger, parts.index, parts.equipment, dispatcher, parts.clock)
 
@@ -241,7 +249,7 @@ def make_pipeline(
     work = PipelineWork(
         parts.ledger,
         parts.equipment,
-        partial(_refresher, parts, builder, stopping, listener, absent or judged_at_once, unseen),
+        partial(_refresher, parts, builder, stopping, listener, absent or judged_at_once, unseen, tracing),
         dispatcher,
         builder,
         Upkeep(parts.ledger, parts.index),
@@ -251,6 +259,7 @@ def make_pipeline(
         able=able,
         lost_messages=lost_messages,
         watches=watches,
+        tracing=tracing,
     )
     return Pipeline(work, reconciler, dispatcher)
 
@@ -262,13 +271,14 @@ def _refresher(
     listener: Listener,
     absent: Absent,
     unseen: Unseen,
+    tracing: Tracing,
     one: Equipped,
 ) -> Refresher:
     """The flow of one edition."""
     return Refresher(
         parts.ledger,
         parts.index,
-        _embedding(one, (stopping, partial(builder.may_go_on, one.edition))),
+        _embedding(one, (stopping, partial(builder.may_go_on, one.edition)), tracing),
         one.drafter,
         parts.sources,
         parts.clock,
@@ -276,17 +286,19 @@ def _refresher(
         absent=absent,
         unseen=unseen,
         slice_texts=one.slice_texts,
+        tracing=tracing,
     )
 
 
-def _embedding(one: Equipped, checks: Sequence[Callable[[], None]]) -> Embed:
+def _embedding(one: Equipped, checks: Sequence[Callable[[], None]], tracing: Tracing) -> Embed:
     """``checks`` are called before each slice, and raise to end an attempt early."""
 
     def embed(texts: Sequence[str], lane: Lane, tokens: Sequence[int]) -> Vectors:
         for check in checks:
             check()
         try:
-            return one.embed(texts, lane, tokens)
+            with tracing.span("embed", texts=len(texts), tokens=sum(tokens)):
+                return one.embed(texts, lane, tokens)
         except Misconfigured as error:  # the model went away: no document is to blame
             raise EmbedderUnavailable(error.message, hint=error.hint) from error
 

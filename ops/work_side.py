@@ -14,6 +14,7 @@ from ops.stores import broker_url
 from ops.wiring import Parts, bulk_threads
 from ops.workshop import Messenger, make_shared_app
 from workers.no_work import NoWork
+from workers.tracing import UNTRACED, Tracing
 from workers.work import PipelineWork
 
 
@@ -40,15 +41,20 @@ class WorkSide(Protocol):
         """Whether the broker has lost what it held since this was last asked."""
 
 
-def make_work_side(settings: Settings, parts: Parts, work: PipelineWork, clock: Clock) -> WorkSide:
+def make_work_side(
+    settings: Settings, parts: Parts, work: PipelineWork, clock: Clock, *, tracing: Tracing = UNTRACED
+) -> WorkSide:
     """Raises Misconfigured for a broker whose password cannot be read."""
     scans = {source.name: source.scan_every_s for source in settings.sources}
     threads = bulk_threads(parts.embedder)
     url = broker_url(settings)
     if url is None:
-        return _Alone(InProcess(work, scans=scans, bulk_threads=threads))
-    tasks = InProcess(work, scans={}, bulk_threads=threads, broker=url, prefix=settings.broker.prefix)
-    messenger = Messenger(settings, make_shared_app(settings, NoWork()), parts.ledger, clock)
+        return _Alone(InProcess(work, scans=scans, bulk_threads=threads, tracing=tracing))
+    tasks = InProcess(
+        work, scans={}, bulk_threads=threads, broker=url, prefix=settings.broker.prefix, tracing=tracing
+    )
+    app = make_shared_app(settings, NoWork())
+    messenger = Messenger(settings, app, parts.ledger, clock, tracing=tracing)
     return _Shared(tasks, messenger, Lister(work.list_source, clock, every_s=scans))
 
 

@@ -36,6 +36,7 @@ from workers.outcomes import Listener, Outcome
 from workers.redis_broker import RedisBroker
 from workers.sending import Sender
 from workers.sight import Sight
+from workers.tracing import UNTRACED, Tracing
 
 log = logging.getLogger("headwater.workshop")
 
@@ -44,12 +45,15 @@ TEND_S = 2.0
 SHARED_THREADS = 32
 
 
-def make_shared_app(settings: Settings, work: Work, *, scans: dict[str, float] | None = None) -> Celery:
+def make_shared_app(
+    settings: Settings, work: Work, *, scans: dict[str, float] | None = None, tracing: Tracing = UNTRACED
+) -> Celery:
     """The Celery application on the broker of the settings. Raises Misconfigured where there is none."""
     make_broker(settings).close()  # says what is missing
     url = broker_url(settings)
     assert url is not None
-    return make_app(work, scans=scans or {}, broker=_Address(url), prefix=settings.broker.prefix)
+    prefix = settings.broker.prefix
+    return make_app(work, scans=scans or {}, broker=_Address(url), prefix=prefix, tracing=tracing)
 
 
 class _Address(str):
@@ -64,14 +68,23 @@ class _Address(str):
 class Messenger:
     """The way to the broker: sends in the background, and knows whether it answers."""
 
-    def __init__(self, settings: Settings, app: Celery, ledger: Ledger, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        app: Celery,
+        ledger: Ledger,
+        clock: Clock,
+        *,
+        tracing: Tracing = UNTRACED,
+    ) -> None:
         self.broker = make_broker(settings)
         self._app = app
         self._sender = Sender(
             self.broker,
-            lambda lane, ids, edition_id: send_refresh(app, lane, ids, edition_id),
+            lambda lane, ids, edition_id: send_refresh(app, lane, ids, edition_id, tracing=tracing),
             clock,
             forget_messages=ledger.claims.forget_messages,
+            tracing=tracing,
         )
         self.send = self._sender.send
 
@@ -117,8 +130,17 @@ class Workshop:
     ``loads``: whether it will load models.
     """
 
-    def __init__(self, settings: Settings, clock: Clock, *, listener: Listener, loads: bool = True) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        *,
+        listener: Listener,
+        loads: bool = True,
+        tracing: Tracing = UNTRACED,
+    ) -> None:
         self._settings = settings
+        self._tracing = tracing
         self._listener = listener
         self._stopping = threading.Event()
         self._closed = threading.Event()
@@ -131,8 +153,8 @@ class Workshop:
         self._sight = Sight(self.parts.ledger)
         self._measuring = AllMeasured(settings.daemon.data, clock)
         self.pipeline: Pipeline = self._make_pipeline()
-        self.app = make_shared_app(settings, self.pipeline.work)
-        self.messenger = Messenger(settings, self.app, self.parts.ledger, clock)
+        self.app = make_shared_app(settings, self.pipeline.work, tracing=tracing)
+        self.messenger = Messenger(settings, self.app, self.parts.ledger, clock, tracing=tracing)
         self._schema = SchemaWatch(self.parts.ledger)
         self._keeper = Keeper(self.parts.ledger, list(self.parts.sources), clock)
         self._tending = threading.Thread(target=self._tend, name="tending", daemon=True)
@@ -208,6 +230,7 @@ class Workshop:
             able=lambda: not self._stopping.is_set(),
             watches=False,
             unseen=self._sight.unseen,
+            tracing=self._tracing,
         )
 
     def _send(self, lane: Lane, document_ids: Sequence[int], edition_id: int | None = None, /) -> None:

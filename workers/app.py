@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from celery import Celery
 from kombu.entity import Queue
 
 from ingestion.errors import HeadwaterError
 from ingestion.records import Lane
+from workers.tracing import HEADER, UNTRACED, Tracing
 
 log = logging.getLogger("headwater.tasks")
 
@@ -63,7 +64,12 @@ class Work(Protocol):
 
 
 def make_app(
-    work: Work, *, scans: Mapping[str, float], broker: str = IN_PROCESS, prefix: str = "headwater"
+    work: Work,
+    *,
+    scans: Mapping[str, float],
+    broker: str = IN_PROCESS,
+    prefix: str = "headwater",
+    tracing: Tracing = UNTRACED,
 ) -> Celery:
     """The application around ``work``. ``scans``: seconds between complete listings, by source.
 
@@ -91,7 +97,7 @@ def make_app(
         beat_max_loop_interval=5,
         beat_schedule=_schedule(scans, 5.0 if broker == IN_PROCESS else EXPIRES_S),
     )
-    _register(app, work)
+    _register(app, work, tracing)
     return app
 
 
@@ -109,14 +115,24 @@ def _redis_options(prefix: str) -> dict[str, object]:
     }
 
 
-def send_refresh(app: Celery, lane: Lane, document_ids: Sequence[int], edition_id: int | None = None) -> None:
-    """One message for these documents, to their lane's queue."""
+def send_refresh(
+    app: Celery,
+    lane: Lane,
+    document_ids: Sequence[int],
+    edition_id: int | None = None,
+    *,
+    tracing: Tracing = UNTRACED,
+) -> None:
+    """One message for these documents, to their lane's queue. The trace it belongs to goes into a header:
+    a worker that knows nothing of traces does not see it."""
+    traceparent = tracing.traceparent()
     edition = () if edition_id is None else (edition_id,)
     app.send_task(
         "headwater.refresh",
         (list(document_ids), lane.value, *edition),
         queue=lane.value,
         expires=None if app.conf.broker_transport == IN_PROCESS_TRANSPORT else EXPIRES_S,
+        headers={} if traceparent is None else {HEADER: traceparent},
     )
 
 
@@ -138,10 +154,11 @@ def _schedule(scans: Mapping[str, float], expires_s: float) -> dict[str, dict[st
     }
 
 
-def _register(app: Celery, work: Work) -> None:
-    @app.task(name="headwater.refresh", throws=(HeadwaterError,), shared=False)
-    def refresh(document_ids: list[int], lane: str, edition_id: int | None = None) -> None:
-        work.refresh(document_ids, Lane(lane), edition_id)
+def _register(app: Celery, work: Work, tracing: Tracing) -> None:
+    @app.task(name="headwater.refresh", throws=(HeadwaterError,), shared=False, bind=True)
+    def refresh(task: Any, document_ids: list[int], lane: str, edition_id: int | None = None) -> None:
+        with tracing.under(task.request.get(HEADER)):
+            work.refresh(document_ids, Lane(lane), edition_id)
 
     @app.task(name="headwater.dispatch", throws=(HeadwaterError,), shared=False)
     def dispatch() -> None:

@@ -21,6 +21,7 @@ from ingestion.sources.settling import Batch
 from workers.outcomes import Listener, Outcome, Result
 from workers.sight import Unseen, seen
 from workers.surveying import Plan, Surveyor, Want
+from workers.tracing import UNTRACED, Tracing
 
 log = logging.getLogger("headwater.reconcile")
 
@@ -67,6 +68,7 @@ class Reconciler:
         send: Send,
         missed: Missed,
         unseen: Unseen = seen,
+        tracing: Tracing = UNTRACED,
     ) -> None:
         self._ledger = ledger
         self._clock = clock
@@ -75,6 +77,7 @@ class Reconciler:
         self._send = send
         self._missed = missed
         self._unseen = unseen
+        self._tracing = tracing
 
     def list_source(self, source: SourcePort, *, watched: bool = False) -> Listed:
         """Look at the whole source. Its fault, if it has one, is noted and returned, never raised."""
@@ -179,11 +182,17 @@ class Reconciler:
     def _want_in(self, source: str, wants: Sequence[Want], lane: Lane) -> None:
         for start in range(0, len(wants), WRITE_SLICE):
             changes = [want.change for want in wants[start : start + WRITE_SLICE]]
-            # Bulk work is sent through the dispatcher's window, not as it is found.
-            fresh = lane is Lane.FRESH
-            document_ids = self._ledger.documents.want(source, changes, lane, sent=fresh)
-            if fresh:
-                self._send(document_ids)
+            if lane is Lane.FRESH:
+                self._want_at_once(source, changes)
+            else:  # sent through the dispatcher's window, not as it is found
+                self._ledger.documents.want(source, changes, lane, sent=False)
+
+    def _want_at_once(self, source: str, changes: Sequence[Change]) -> None:
+        """Here the trace of an edit begins, at the change itself."""
+        uri = {"uri": changes[0].seen.uri} if len(changes) == 1 else {}
+        begun_at = min(change.changed_at for change in changes)
+        with self._tracing.span("detect", begun_at=begun_at, source=source, documents=len(changes), **uri):
+            self._send(self._ledger.documents.want(source, changes, Lane.FRESH, sent=True))
 
     def _judge_absences(self, plan: Plan) -> None:
         entries = {entry.document_id: entry for entry, _ in plan.retired}

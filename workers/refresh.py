@@ -34,6 +34,7 @@ from workers.held import HeldClaims
 from workers.outcomes import Listener, Outcome, Result
 from workers.sight import Unseen, seen
 from workers.staging import SLICE_TEXTS, Embed, Revision, Stager
+from workers.tracing import UNTRACED, Tracing, drafting, follow_claims
 
 log = logging.getLogger("headwater.refresh")
 
@@ -74,6 +75,7 @@ class Refresher:
         absent: Absent,
         unseen: Unseen = seen,
         slice_texts: int = SLICE_TEXTS,
+        tracing: Tracing = UNTRACED,
     ) -> None:
         self._ledger = ledger
         self._drafter = drafter
@@ -83,12 +85,26 @@ class Refresher:
         self._listener = listener
         self._absent = absent
         self._unseen = unseen
+        self._tracing = tracing
         self._unreleased: list[Claim] = []
         self._under_way: set[HeldClaims] = set()
 
     def refresh(self, edition: Edition, document_ids: Sequence[int], lane: Lane) -> Leftover:
         """Claim what is due of these documents and publish what their sources now hold."""
-        claims = self._ledger.claims.claim(edition, document_ids)
+        begins = self._tracing.traceparent() is None
+        with self._tracing.span(
+            "refresh", lane=lane.value, edition=edition.name, documents=len(document_ids)
+        ):
+            claims = self._claim(edition, document_ids, begins=begins)
+            return self._refresh(edition, claims, lane)
+
+    def _claim(self, edition: Edition, document_ids: Sequence[int], *, begins: bool) -> list[Claim]:
+        with self._tracing.span("claim"):
+            claims = self._ledger.claims.claim(edition, document_ids)
+        follow_claims(self._tracing, claims, begins=begins)
+        return claims
+
+    def _refresh(self, edition: Edition, claims: Sequence[Claim], lane: Lane) -> Leftover:
         fresh: list[int] = []
         bulk: list[int] = []
         held = HeldClaims(self._ledger, claims, self._clock)
@@ -123,15 +139,17 @@ class Refresher:
         self, edition: Edition, group: Sequence[Revision], lane: Lane, held: HeldClaims
     ) -> list[int]:
         """Stage and publish a group; returns the documents that a newer edit left pending."""
-        self._stager.stage(edition, group, lane, keep=held.keep)
+        with self._tracing.span("stage", documents=len(group)):
+            self._stager.stage(edition, group, lane, keep=held.keep)
         staged_at = self._clock.now()
         complete = [one for one in group if one.complete]
         for one in group:
             if not one.complete:
                 self._fail(one.claim, one.error or HeadwaterError("Not every chunk could be staged."))
-        published = self._ledger.publications.publish(
-            [one.publishing(self._drafter.pipeline, staged_at) for one in complete]
-        )
+        with self._tracing.span("publish", documents=len(complete)):
+            published = self._ledger.publications.publish(
+                [one.publishing(self._drafter.pipeline, staged_at) for one in complete]
+            )
         for one, result in zip(complete, published, strict=True):
             if not result.superseded:
                 self._listener(_outcome(one, result, staged_at))
@@ -145,7 +163,8 @@ class Refresher:
         for claim in claims:
             held.keep()
             try:
-                draft = self._draft(claim)
+                with drafting(self._tracing, claim, among=len(claims)):
+                    draft = self._draft(claim)
             except DocumentGone:
                 gone.setdefault(claim.source, []).append(claim.uri)
                 self._release([claim], "It was not there when it was read.")

@@ -15,6 +15,7 @@ from typing import Protocol
 from ingestion.clock import Clock
 from ingestion.errors import HeadwaterError
 from ingestion.records import Lane
+from workers.tracing import UNTRACED, Tracing
 
 log = logging.getLogger("headwater.broker")
 
@@ -30,6 +31,7 @@ class Checked(Protocol):
 
 
 Message = tuple[Lane, tuple[int, ...], int | None]
+Waiting = tuple[Message, str | None]  # with the trace it belongs to
 Deliver = Callable[[Lane, Sequence[int], int | None], None]
 
 
@@ -40,14 +42,21 @@ class Sender:
     """
 
     def __init__(
-        self, broker: Checked, deliver: Deliver, clock: Clock, *, forget_messages: Callable[[], None]
+        self,
+        broker: Checked,
+        deliver: Deliver,
+        clock: Clock,
+        *,
+        forget_messages: Callable[[], None],
+        tracing: Tracing = UNTRACED,
     ) -> None:
         self._broker = broker
         self._deliver = deliver
         self._clock = clock
         self._forget_messages = forget_messages
         self._changed = threading.Condition()
-        self._waiting: deque[Message] = deque()
+        self._tracing = tracing
+        self._waiting: deque[Waiting] = deque()
         self._dropped = False
         self._closing = False
         self._away: str | None = None
@@ -73,7 +82,8 @@ class Sender:
             if self._away is not None or len(self._waiting) >= MOST_WAITING:
                 self._dropped = True
                 return
-            self._waiting.append((lane, tuple(document_ids), edition_id))
+            message = (lane, tuple(document_ids), edition_id)
+            self._waiting.append((message, self._tracing.traceparent()))
             self._changed.notify()
 
     def close(self, timeout_s: float = 1.0) -> None:
@@ -92,16 +102,18 @@ class Sender:
                     self._changed.wait(LOOK_S)
                 if self._closing and (not self._waiting or self._away is not None):
                     return
-                message = self._waiting.popleft() if self._waiting else None
-            if message is not None:
-                self._attempt(message)
+                waiting = self._waiting.popleft() if self._waiting else None
+            if waiting is not None:
+                self._attempt(waiting)
             if self._away is not None or self._clock.monotonic() - looked_at >= LOOK_S:
                 self._look()
                 looked_at = self._clock.monotonic()
 
-    def _attempt(self, message: Message) -> None:
+    def _attempt(self, waiting: Waiting) -> None:
+        message, traceparent = waiting
         try:
-            self._deliver(*message)
+            with self._tracing.under(traceparent):
+                self._deliver(*message)
         except Exception as error:  # noqa: BLE001 - of Celery, kombu, redis or the network: all mean not sent
             log.debug("not sent: %s", type(error).__name__)
             with self._changed:

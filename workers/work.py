@@ -20,6 +20,7 @@ from workers.equipment import Equipment, Equipped
 from workers.held import HeldAudit
 from workers.reconcile import Listed, Reconciler
 from workers.refresh import Refresher
+from workers.tracing import UNTRACED, Tracing
 from workers.upkeep import Upkeep
 
 log = logging.getLogger("headwater.work")
@@ -52,6 +53,7 @@ class PipelineWork:
         able: Able = lambda: True,
         lost_messages: Callable[[], bool] = lambda: False,
         watches: bool = True,
+        tracing: Tracing = UNTRACED,
     ) -> None:
         self._ledger = ledger
         self._equipment = equipment
@@ -65,6 +67,7 @@ class PipelineWork:
         self._able = able
         self._lost_messages = lost_messages
         self._watches = watches
+        self._tracing = tracing
         self._postponed = False
         self._lost = False
         self._lock = threading.Lock()
@@ -93,9 +96,10 @@ class PipelineWork:
         if one is not self._equipment.live:
             self._builder.went_on(one.edition)
             return
-        self._dispatcher.send(leftover.fresh)
-        if leftover.bulk or lane is Lane.BULK:
-            self._dispatcher.dispatch(one.edition, Lane.BULK)
+        with self._tracing.under(None):  # work of its own: a trace of all that follows would never end
+            self._dispatcher.send(leftover.fresh)
+            if leftover.bulk or lane is Lane.BULK:
+                self._dispatcher.dispatch(one.edition, Lane.BULK)
         if lane is Lane.FRESH:
             self._follow(document_ids)
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ops.printing import Printing
     from ops.roles.process import Role
     from ops.settings import Settings
+    from workers.tracing import Tracing
 
 
 @click.command("api")
@@ -26,7 +27,7 @@ def command(host: str | None, port: int | None, config: Path | None, data: Path 
     run(_make, role="api", config=config, data=data, host=host, port=port, always_serves=True)
 
 
-def _make(settings: Settings, clock: Clock, printing: Printing) -> Role:
+def _make(settings: Settings, clock: Clock, printing: Printing, tracing: Tracing) -> Role:
     from ops.roles.api import ApiRole
 
     return ApiRole(settings, clock, host=settings.daemon.host)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ops.printing import Printing
     from ops.roles.process import Role
     from ops.settings import Settings
+    from workers.tracing import Tracing
 
 LINE_EVERY_S = 30.0  # of progress: logs of many processes are read together
 
@@ -31,7 +32,7 @@ def served(function: Decorated) -> Decorated:
 
 
 def run(
-    make: Callable[[Settings, Clock, Printing], Role],
+    make: Callable[[Settings, Clock, Printing, Tracing], Role],
     *,
     role: str,
     config: Path | None,
@@ -51,12 +52,15 @@ def run(
     from ops.roles.health import Health  # the rooms are imported only once the settings are right
     from ops.roles.process import run_role
     from ops.telling import printing_for
+    from ops.tracing import open_traces
 
-    clock = SystemClock()
+    clock, traces = SystemClock(), open_traces(role)
     outages = Outages(clock)
-    printing = printing_for(settings, clock, role=role, begins=outages.begins, every_s=LINE_EVERY_S)
+    printing = printing_for(settings, clock, traces, role=role, begins=outages.begins, every_s=LINE_EVERY_S)
     if always_serves and port is None:
         port = settings.daemon.port
     health = Health(settings, host=settings.daemon.host, port=port)
-    code = run_role(settings, make(settings, clock, printing), health, printing, outages, clock)
+    made = make(settings, clock, printing, traces.tracing)
+    code = run_role(settings, made, health, printing, outages, clock)
+    traces.close()
     end_now(code)  # everything is closed; the interpreter's own end waits for threads of libraries

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ops.printing import Printing
     from ops.roles.process import Role
     from ops.settings import Settings
+    from workers.tracing import Tracing
 
 
 @click.command("schedule")
@@ -26,7 +27,7 @@ def command(host: str | None, port: int | None, config: Path | None, data: Path 
     run(_make, role="scheduler", config=config, data=data, host=host, port=port)
 
 
-def _make(settings: Settings, clock: Clock, printing: Printing) -> Role:
+def _make(settings: Settings, clock: Clock, printing: Printing, tracing: Tracing) -> Role:
     from ops.roles.schedule import ScheduleRole
 
     return ScheduleRole(settings, clock, listener=printing.outcome)

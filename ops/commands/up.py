@@ -42,7 +42,10 @@ def command(
     from ops.ending import end_now
     from ops.running import run  # the rooms are imported only once the settings are right
     from ops.telling import printing_for
+    from ops.tracing import open_traces
 
-    printing = printing_for(settings, SystemClock(), role="daemon", bar=True)
-    run(settings, printing, started=lambda: remember_sources(settings))
+    traces = open_traces("daemon")
+    printing = printing_for(settings, SystemClock(), traces, role="daemon", bar=True)
+    run(settings, printing, started=lambda: remember_sources(settings), tracing=traces.tracing)
+    traces.close()
     end_now(0)  # everything is closed; the interpreter's own end waits for a model that is being imported

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ops.printing import Printing
     from ops.roles.process import Role
     from ops.settings import Settings
+    from workers.tracing import Tracing
 
 
 @click.command("worker")
@@ -42,7 +43,7 @@ def command(
     Needs the folders, the ledger, the broker, the index and the model.
     """
 
-    def make(settings: Settings, clock: Clock, printing: Printing) -> Role:
+    def make(settings: Settings, clock: Clock, printing: Printing, tracing: Tracing) -> Role:
         from ingestion.records import Lane
         from ops.roles.worker import WorkerRole
 
@@ -53,6 +54,7 @@ def command(
             concurrency=concurrency,
             listener=printing.outcome,
             backlog=printing.backlog,
+            tracing=tracing,
         )
 
     run(make, role=f"worker-{lane}", config=config, data=data, host=host, port=port)

@@ -28,6 +28,7 @@ from workers.dispatch import Dispatcher
 from workers.no_work import NoWork
 from workers.outcomes import Listener, Outcome
 from workers.reconcile import Reconciler
+from workers.tracing import UNTRACED, Tracing
 from workers.watcher import Watcher
 
 
@@ -43,8 +44,11 @@ class WatchRole:
 
     name = "watch"
 
-    def __init__(self, settings: Settings, clock: Clock, *, listener: Listener) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock, *, listener: Listener, tracing: Tracing = UNTRACED
+    ) -> None:
         self._settings = settings
+        self._tracing = tracing
         self._clock = clock
         self._listener = listener
         self._threads: list[Watcher | Lister | Messenger | SchemaWatch | Keeper] = []
@@ -81,7 +85,8 @@ class WatchRole:
             ensure_edition(self._settings, ledger, self._clock)
             sources = make_sources(self._settings, self._clock)
             add_sources(ledger, sources)
-            return _Seeing(ledger, sources, Messenger(self._settings, app, ledger, self._clock))
+            messenger = Messenger(self._settings, app, ledger, self._clock, tracing=self._tracing)
+            return _Seeing(ledger, sources, messenger)
         except BaseException:
             ledger.database.close()
             raise
@@ -93,7 +98,12 @@ class WatchRole:
 
         dispatcher = Dispatcher(seeing.ledger, seeing.messenger.send)
         reconciler = Reconciler(
-            seeing.ledger, self._clock, listener=outcome, send=dispatcher.send, missed=metrics.scan_missed
+            seeing.ledger,
+            self._clock,
+            listener=outcome,
+            send=dispatcher.send,
+            missed=metrics.scan_missed,
+            tracing=self._tracing,
         )
         lister = Lister(
             lambda name: _listed(reconciler, seeing.sources[name]),

@@ -17,6 +17,7 @@ from ops.settings import Settings
 from ops.wiring import bulk_threads
 from ops.workshop import Workshop
 from workers.outcomes import Listener
+from workers.tracing import UNTRACED, Tracing
 
 COUNT_EVERY_S = 5.0
 
@@ -36,6 +37,7 @@ class WorkerRole:
         concurrency: int | None,
         listener: Listener,
         backlog: Callable[[int], None],
+        tracing: Tracing = UNTRACED,
     ) -> None:
         self.name = f"worker, {lane.value} lane"
         self._settings = settings
@@ -45,13 +47,14 @@ class WorkerRole:
         self._listener = listener
         self._backlog = backlog
         self._counted_at = float("-inf")
+        self._tracing = tracing
         self._workshop: Workshop | None = None
         self._worker: Worker | None = None
         self.missing: Missing | None = None
 
     def open(self, waiting: Waiting, health: Health, undo: contextlib.ExitStack) -> str:
         """Consumes nothing before the model is loaded: others may be able to embed already."""
-        shop = waiting.until_made(lambda: Workshop(self._settings, self._clock, listener=self._listener))
+        shop = waiting.until_made(self._opened)
         undo.callback(shop.close)
         self._workshop = shop
         missing = self.missing = shop.missing()
@@ -84,6 +87,9 @@ class WorkerRole:
         with contextlib.suppress(HeadwaterError):  # the ledger is away, which is said elsewhere
             lanes = self._workshop.parts.ledger.views.lanes()
             self._backlog(sum(one.pending for one in lanes if one.lane == self._lane.value))
+
+    def _opened(self) -> Workshop:
+        return Workshop(self._settings, self._clock, listener=self._listener, tracing=self._tracing)
 
     def _usual_threads(self, shop: Workshop) -> int:
         return FRESH_THREADS if self._lane is Lane.FRESH else bulk_threads(shop.parts.embedder)

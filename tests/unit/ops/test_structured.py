@@ -18,6 +18,7 @@ from ops.settings import Settings, load
 from ops.showing import without_secrets
 from ops.structured import StructuredPrinting
 from ops.telling import printing_for
+from ops.tracing import Traces
 from tests.unit.ops.books import START, SetClock
 from workers.outcomes import Outcome, Result
 
@@ -197,7 +198,7 @@ def test_the_form_goes_by_the_terminal_unless_it_is_set(
     log_format: str, stream: io.StringIO, structured: bool
 ) -> None:
     settings = load(arguments={"daemon.log_format": log_format}, environ={})
-    printing = printing_for(settings, SetClock(), role="daemon", bar=True, stream=stream)
+    printing = printing_for(settings, SetClock(), Traces(), role="daemon", bar=True, stream=stream)
     assert isinstance(printing, StructuredPrinting) is structured
     printing.line("it says so")
     assert "it says so" in stream.getvalue()
@@ -211,7 +212,7 @@ def test_a_reader_that_left_ends_no_service(monkeypatch: pytest.MonkeyPatch) -> 
 
     for stream in (Left(), None):
         monkeypatch.setattr(sys, "stdout", stream)
-        printing: Printing = printing_for(Settings(), SetClock(), role="daemon")
+        printing: Printing = printing_for(Settings(), SetClock(), Traces(), role="daemon")
         printing.line("nobody reads this")
 
 
@@ -234,3 +235,9 @@ def test_times_are_told_to_the_millisecond(log: Log) -> None:
         "2023-11-14T22:13:21.000Z",
         "2023-11-14T22:13:20.123Z",
     ]
+
+
+def test_what_keeps_spans_from_being_sent_is_the_first_line() -> None:
+    stream = io.StringIO()
+    printing_for(Settings(), SetClock(), Traces(fault="it is not installed"), role="daemon", stream=stream)
+    assert json.loads(stream.getvalue())["message"] == "it is not installed"
