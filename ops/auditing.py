@@ -22,9 +22,9 @@ from ops.equipping import close_embedder, embedder_of, embedder_of_live
 from ops.lock import running_daemon
 from ops.opening import open_ledger
 from ops.settings import Settings
+from ops.source_making import make_source
 from ops.stores import make_index
 from ops.syncing import require_kept
-from ops.wiring import make_source
 from retrieval.embedding.port import Embedder, Vectors
 from workers.audit import SETTLE_S, Auditor
 from workers.comparing import EmbedTexts

@@ -27,13 +27,13 @@ from ingestion.records import Lane
 from ops.lock import running_daemon
 from ops.opening import open_ledger
 from ops.settings import Settings
+from ops.source_making import make_source
 from ops.wiring import (
     Parts,
     add_sources,
     bulk_threads,
     ensure_edition,
     make_pipeline,
-    make_source,
     make_sources,
     open_or_make_ledger,
     open_parts,

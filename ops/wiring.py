@@ -18,7 +18,8 @@ from ingestion.sources.files import FilesSource
 from ops.equipping import Fitted, Fitter, close_embedder, embedder_of, embedder_of_live, kept, slice_texts
 from ops.lock import writing_to
 from ops.opening import make_ledger
-from ops.settings import EmbeddingSettings, Settings, SourceSettings
+from ops.settings import EmbeddingSettings, Settings
+from ops.source_making import make_source
 from ops.stores import make_index, refuse_network_mount
 from retrieval.embedding.batching import MicroBatcher
 from retrieval.embedding.port import Embedder, Vectors
@@ -153,17 +154,6 @@ def ensure_edition(settings: Settings, ledger: Ledger, clock: Clock) -> None:
         embedder = embedder_of(settings.embedding, clock=clock)
         _made_with(embedder, settings.embedding, ledger)
         close_embedder(embedder)
-
-
-def make_source(settings: SourceSettings, clock: Clock) -> FilesSource:
-    return FilesSource(
-        settings.name,
-        settings.root,
-        include=settings.include,
-        exclude=settings.exclude,
-        max_file_bytes=settings.max_file_bytes,
-        clock=clock,
-    )
 
 
 def make_sources(settings: Settings, clock: Clock) -> dict[str, FilesSource]:

@@ -13,7 +13,16 @@ from ingestion.ledger.sql import configured, live_edition
 from ingestion.ledger.tables import attempts, chunks, documents, editions, publications
 from ingestion.records import Standing
 
-__all__ = ["STATES", "AttemptView", "DocumentView", "ElsewhereView", "ExportRow", "LaneView", "Views"]
+__all__ = [
+    "STATES",
+    "AttemptView",
+    "DocumentView",
+    "ElsewhereView",
+    "ExportRow",
+    "LaneView",
+    "UnderWayView",
+    "Views",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +68,16 @@ class AttemptView:
 
 
 @dataclass(frozen=True, slots=True)
+class UnderWayView:
+    """Who has to do with a pending publication of the live edition now. ``sent_at`` None: no message about
+    it is on its way; ``claimed_at`` and ``lease_until`` None: no worker has it."""
+
+    sent_at: float | None
+    claimed_at: float | None
+    lease_until: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class ElsewhereView:
     """A document in an edition that is not live: one that is being built, or kept for going back."""
 
@@ -97,6 +116,9 @@ _DOCUMENT = sa.select(
 _BY_ID = _DOCUMENT.where(documents.c.id == sa.bindparam("key"))
 _BY_NAME = _DOCUMENT.where(
     documents.c.source == sa.bindparam("in_source"), documents.c.uri == sa.bindparam("at")
+)
+_UNDER_WAY = sa.select(publications.c.sent_at, publications.c.claimed_at, publications.c.lease_until).where(
+    publications.c.document_id == sa.bindparam("key"), publications.c.edition_id == live_edition
 )
 _HISTORY = (
     sa.select(attempts, editions.c.name.label("edition"))
@@ -177,6 +199,15 @@ class Views(Backlog):
                 )
                 for row in connection.execute(_HISTORY, {"key": document_id})
             ]
+
+    def under_way(self, document_id: int) -> UnderWayView:
+        """What is being done about a document in the live edition."""
+        with self._database.read() as connection:
+            row = connection.execute(_UNDER_WAY, {"key": document_id}).one_or_none()
+        if row is None:
+            return UnderWayView(None, None, None)
+        claimed_at = None if row.lease_until is None else row.claimed_at
+        return UnderWayView(row.sent_at or None, claimed_at, row.lease_until)
 
     def elsewhere(self, document_id: int) -> list[ElsewhereView]:
         """What became of a document in the editions beside the live one."""

@@ -179,7 +179,9 @@ class FilesSource:
             path = path_of(uri)
         except ValueError as error:
             return _NoPath(str(error))
-        return path if self.patterns.takes(path) else _NoPath("excluded by the settings")
+        if self.patterns.takes(path):
+            return path
+        return _NoPath(f"excluded by the settings: {self.patterns.why_not(path)}")
 
     def _found_at(self, path: str, observed_at: float) -> _Found | None:
         status = beneath.status(self._root, path)

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 import pathspec
 
 from ingestion.errors import WrongSettings
+from ingestion.sources.paths import uri_of
 
 DEFAULT_DIRECTORIES = (
     ".*",
@@ -80,6 +81,7 @@ class Patterns:
 
     def __init__(self, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> None:
         """Raises WrongSettings naming every pattern that is none."""
+        self._lines = {"include": tuple(include), "exclude": tuple(exclude)}
         self._include = _compiled(include, "include")
         self._exclude = _compiled(exclude, "exclude")
         self._brought_back = _named_outright([*include, *(p[1:] for p in exclude if p.startswith("!"))])
@@ -103,6 +105,27 @@ class Patterns:
         """Whether a file at ``path`` is a document: its name and every directory above it."""
         directory, _, name = path.rpartition("/")
         return self.reaches(directory) and self.takes_file(path, name)
+
+    def why_not(self, path: str) -> str | None:
+        """What keeps a file at ``path`` out, for people: the default or the pattern that decides, of the
+        outermost folder that is not entered or of the file; None if nothing does."""
+        directory, _, name = path.rpartition("/")
+        parts = directory.split("/") if directory else []
+        for number, part in enumerate(parts, 1):
+            folder = "/".join(parts[:number])
+            if not self.reaches(folder):
+                return f"its folder {uri_of(folder)} {self._why(part, DEFAULT_DIRECTORIES, folder + '/')}"
+        return None if self.takes_file(path, name) else f"it {self._why(name, DEFAULT_FILES, path)}"
+
+    def _why(self, name: str, defaults: Sequence[str], path: str) -> str:
+        default = next((glob for glob in defaults if fnmatch.fnmatchcase(name, glob)), None)
+        if default is not None and not self._brings_back(name):
+            return f"is left out by default ({default})"
+        if self._include and not path.endswith("/") and not _last_match(self._include, path):
+            return f"is taken by no pattern of include ({', '.join(self._lines['include'])})"
+        lines = self._lines["exclude"]
+        deciding = next((one for one in reversed(lines) if _last_match(_compiled([one], ""), path)), "")
+        return f"is left out by exclude ({deciding})"
 
     def reaches(self, directory: str) -> bool:
         """Whether ``directory`` ('' is the root) and every directory above it is entered."""

@@ -15,6 +15,7 @@ from ingestion.ledger.audits import Audit
 from ingestion.records import Drift, Lane, Seen
 from ops.exporting import export
 from ops.settings import load
+from ops.source_making import make_source
 from ops.status import status_report
 from retrieval.index.embedded import EmbeddedIndex
 from retrieval.index.port import IndexedChunk
@@ -134,8 +135,18 @@ def test_explain_tells_every_attempt_with_its_stages(
     assert "last error: The parser found no text." in by_uri
     assert "headwater dead replay" in by_uri
     assert "generation 1  published, fresh lane, 2 chunks (2 embedded, 0 reused)" in by_uri
-    assert "detect 0.0 ms, queue 500 ms, process 250 ms, publish 0.0 ms, total 750 ms" in by_uri
+    steps = [line.split("  ", 5)[-1] for line in by_uri.splitlines() if line.startswith(" " * 8)]
+    assert steps[:7] == [
+        "changed",
+        "seen        0.0 ms later (detect)",
+        "claimed     500 ms later (queue)",
+        "staged      250 ms later (process)",
+        "published   0.0 ms later (publish)",
+        "total 750 ms after the change",
+        "nothing of it was searchable before",
+    ]
     assert "generation 3  dead" in by_uri
+    assert steps[-2:] == ["The parser found no text.", "generation 1 is served on"]
     assert ", 1 chunk (1 embedded, 0 reused)" in run("explain handbook/short.md").output
     assert run("explain", handbook / "leave.md").output.splitlines()[0] == "handbook/leave.md"
     assert run("explain handbook/../handbook/leave.md").output.splitlines()[0] == "handbook/leave.md"
@@ -375,3 +386,101 @@ def test_an_export_that_was_overtaken_by_a_sweep_is_made_anew(filed: Books, tmp_
     index.delete(filed.edition.name, [line["chunk_id"]])
     with pytest.raises(IndexUnavailable), (tmp_path / "out").open("w+") as file:
         export(filed.ledger, index, file)
+
+
+def explained(run: Run, name: str) -> dict[str, str]:
+    """What ``explain`` says before the timeline, by the word before the colon."""
+    lines = run("explain", name).output.splitlines()[1:]
+    return {line.strip().split(": ", 1)[0]: line.split(": ", 1)[1] for line in lines if ": " in line}
+
+
+def test_explain_says_until_when_the_old_revision_was_served(filed: Books, run: Run, clock: SetClock) -> None:
+    (document_id,) = filed.want("handbook", "leave.md")
+    filed.publish(document_id)
+    clock.at += 60
+    filed.want("handbook", "leave.md")
+    clock.at += 1.25
+    filed.publish(document_id)
+    clock.at += 60
+    filed.ledger.documents.retire({document_id: "No such file"})
+    output = run("explain handbook/leave.md").output
+    assert "        generation 1 was served until then, stale for 1,500 ms\n" in output
+    assert output.endswith("        No such file\n        no longer served from then on\n")
+    assert "  live: nothing\n" in output
+
+
+def test_explain_says_who_has_what_is_pending(filed: Books, run: Run, clock: SetClock) -> None:
+    clock.at = SystemClock().now()
+    (document_id,) = filed.want("handbook", "leave.md")
+    assert (
+        "as soon as a worker of the fresh lane is free, a message was sent"
+        in run("explain handbook/leave.md").output
+    )
+    filed.ledger.claims.forget_messages()
+    assert (
+        "no message is on its way, a daemon or headwater schedule sends one"
+        in run("explain handbook/leave.md").output
+    )
+    filed.claim(document_id)
+    assert explained(run, "handbook/leave.md")["next try"].startswith("under way: a worker has had it for")
+    clock.at -= 3600
+    other, *_ = filed.want("handbook", "other.md")
+    filed.claim(other)
+    assert "fell silent" in explained(run, "handbook/other.md")["next try"]
+
+
+@pytest.fixture
+def configured(handbook: Path, tmp_path: Path) -> Path:
+    """The folder as a source that leaves something out."""
+    (tmp_path / "headwater.toml").write_text(
+        f'[[sources]]\nname = "handbook"\nroot = "{handbook}"\nexclude = ["drafts/"]\nmax_file_bytes = 100\n'
+    )
+    return handbook
+
+
+def test_explain_compares_with_what_is_there_now(filed: Books, run: Run, configured: Path) -> None:
+    names = ("same.md", "edited.md", "gone.md", "drafts/a.md", "large.md")
+    for name in names:
+        filed.publish(filed.want("handbook", name)[0])
+    (configured / "same.md").write_text("x")
+    seen = make_source(load(Path("headwater.toml")).sources[0], SystemClock()).look("same.md")
+    assert isinstance(seen, Seen)
+    filed.ledger.documents.touch({1: seen})
+    (configured / "edited.md").write_text("x")
+    (configured / "large.md").write_text("x" * 200)
+    now = {name: explained(run, f"handbook/{name}")["at the source now"] for name in names}
+    assert now == {
+        "same.md": "it is there, as it was when it was last looked at",
+        "edited.md": "it is there, and has changed since it was last looked at",
+        "gone.md": "No such file or directory",
+        "drafts/a.md": "excluded by the settings: its folder drafts is left out by exclude (drafts/)",
+        "large.md": "it is there, and would be skipped: "
+        "200 bytes, over the limit of 100 bytes (max_file_bytes)",
+    }
+    configured.rename(configured.with_name("away"))
+    assert "cannot be looked at" in explained(run, "handbook/same.md")["at the source now"]
+
+
+def test_explain_says_what_is_no_document_and_why(filed: Books, run: Run, configured: Path) -> None:
+    (configured / "folder").mkdir()
+    (configured / "folder" / "a.md").write_text("x")
+    (configured / "linked").symlink_to("folder")
+    (configured / "out.md").symlink_to("/etc/hostname")
+    (configured / "dangling.md").symlink_to("nothing")
+    os.mkfifo(configured / "pipe.md")
+    (configured / ".git").mkdir()
+    (configured / "big.md").write_text("x" * 101)
+
+    def why(name: str) -> str:
+        return " ".join(run("explain", configured / name, code=1).stderr.split())
+
+    assert "it is a folder; name a file in it" in why("folder")
+    assert "it lies in none" not in why("folder")
+    assert "is a symbolic link, and no linked folder is entered" in why("linked/a.md")
+    assert "a symbolic link to a folder" in why("linked")
+    assert "a symbolic link out of the source" in why("out.md")
+    assert "a symbolic link that leads nowhere" in why("dangling.md")
+    assert "no regular file" in why("pipe.md")
+    assert "its folder .git is left out by default (.*)" in why(".git/config")
+    assert "would be skipped: 101 bytes, over the limit of 100 bytes" in why("big.md")
+    assert "is the folder of the source handbook; name a file in it" in why("")

@@ -147,3 +147,26 @@ def test_the_memory_of_folders_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
     for _ in range(2):
         assert [n for n in range(50) if not patterns.takes(f"{n}/sub/x.md")] == [7]
     assert len(patterns._reached) <= 12
+
+
+@pytest.mark.parametrize(
+    ("path", "settings", "why"),
+    [
+        ("notes.md", {}, None),
+        ("a/.git/b/c.md", {}, "its folder a/.git is left out by default (.*)"),
+        ("web/node_modules/x.md", {}, "its folder web/node_modules is left out by default (node_modules)"),
+        ("x.swp", {}, "it is left out by default (*.sw[a-p])"),
+        ("a.txt", {"include": ["*.md", "*.rst"]}, "it is taken by no pattern of include (*.md, *.rst)"),
+        ("a/b.log", {"exclude": ["*.txt", "*.log"]}, "it is left out by exclude (*.log)"),
+        ("a/b.log", {"exclude": ["*.log", "!b.log"]}, None),
+        ("a/b.log", {"exclude": ["*.log", "!b.log", "a/*"]}, "it is left out by exclude (a/*)"),
+        ("drafts/2/a.md", {"exclude": ["drafts/"]}, "its folder drafts is left out by exclude (drafts/)"),
+        (".github/a.yml", {"include": [".github/"]}, None),
+        (".github/a.md", {"exclude": ["!.github/", "*.md"]}, "it is left out by exclude (*.md)"),
+        ("caf\udce9/.x", {"exclude": ["caf*"]}, "its folder caf%E9 is left out by exclude (caf*)"),
+    ],
+)
+def test_why_something_is_left_out(path: str, settings: dict[str, list[str]], why: str | None) -> None:
+    patterns = Patterns(**settings)
+    assert patterns.why_not(path) == why
+    assert patterns.takes(path) is (why is None)
