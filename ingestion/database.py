@@ -137,6 +137,11 @@ class Database:
         """
         return postgres.now(connection) if self.on_server else clock.now()
 
+    def server_version(self) -> str:
+        """As the server tells it; of a file, SQLite's."""
+        with self.read() as connection:
+            return ".".join(str(part) for part in connection.dialect.server_version_info or ())
+
     def close(self) -> None:
         for engine in (self._looker, self._reader, self._writer):
             engine.dispose()

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from ingestion.clock import Clock
 from ingestion.errors import HeadwaterError
-from ops import doctor_data, doctor_machine, doctor_stores
+from ops import doctor_data, doctor_inotify, doctor_machine, doctor_permissions, doctor_stores
 from ops.asking import ask
 from ops.findings import Finding, Verdict, note, ok, wrong
 from ops.lock import running_daemon
 from ops.serving import api_url
 from ops.settings import Settings
-from ops.showing import plain
+from ops.showing import plain, without_secrets
+from ops.tracing import ENDPOINTS, is_wanted, missing
 
 
 def examine(settings: Settings, clock: Clock) -> Iterator[Finding]:
     """Every finding, in the order in which one would mend them. A check that breaks is a finding."""
     checks: list[tuple[str, Callable[[], Iterable[Finding]]]] = [
         ("machine", lambda: doctor_machine.machine(settings.daemon.data, clock)),
+        ("secrets", lambda: doctor_permissions.secrets(settings)),
         ("model", lambda: doctor_data.model(settings)),
         ("sources", lambda: _roots(settings)),
         ("servers", lambda: doctor_stores.servers(settings, clock)),
         ("data", lambda: doctor_data.data(settings, clock.now())),
         ("daemon", lambda: _daemon(settings)),
+        ("traces", lambda: _traces(os.environ)),
     ]
     for name, check in checks:
         try:
@@ -54,7 +58,22 @@ def _roots(settings: Settings) -> Iterator[Finding]:
             )
         else:
             roots.append(source.root)
-    yield from doctor_machine.watches(roots)
+            yield from doctor_permissions.documents(source)
+    running = running_daemon(settings.daemon.data) is not None
+    yield from doctor_machine.watches(roots, running=running)
+    yield from doctor_inotify.limits(0 if running else len(roots))
+
+
+def _traces(environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Nothing where nobody asked for them. A collector that is away costs no work, so it is not asked."""
+    if not is_wanted(environ):
+        return
+    if fault := missing():
+        what, _, remedy = fault.partition(": ")
+        yield note("traces", f"{what}.", remedy.partition(". ")[2])
+        return
+    place = next(environ[name] for name in ENDPOINTS if environ.get(name))
+    yield ok("traces", f"sent to {plain(without_secrets(place))}")
 
 
 def _daemon(settings: Settings) -> Iterator[Finding]:

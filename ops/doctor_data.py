@@ -9,7 +9,7 @@ from pathlib import Path
 from ingestion.errors import HeadwaterError
 from ingestion.ledger.ledger import Ledger
 from ops import backlog
-from ops.backlog import SourceBacklog
+from ops.backlog import Backlog, SourceBacklog
 from ops.findings import Finding, note, ok, wrong
 from ops.measured import last_measured
 from ops.opening import data_file, open_ledger, size_bytes
@@ -18,6 +18,7 @@ from ops.settings_embedding import leaves_in_the_open
 from ops.showing import counted, duration, held_are_served, plain, size
 from retrieval.embedding.choice import Choice
 
+OLD_S = {"fresh": 300.0, "bulk": 24 * 3600.0}  # an edit takes seconds, a first index hours
 AHEAD_S = 60.0  # a time in the ledger this far in the future is not rounding
 
 
@@ -71,6 +72,7 @@ def _contents(settings: Settings, ledger: Ledger, now: float) -> Iterator[Findin
     for source in found.active:
         yield from _source(source, ledger, now)
     yield _dead(found.active)
+    yield from _waiting(found, ledger.now())
 
 
 def model(settings: Settings) -> Iterator[Finding]:
@@ -187,6 +189,17 @@ def _source(source: SourceBacklog, ledger: Ledger, now: float) -> Iterator[Findi
             f"{counted(source.lag.held, 'document')} not there and held. {served}",
             f"Bring them back, or: headwater approve {state.name}",
         )
+
+
+def _waiting(found: Backlog, now: float) -> Iterator[Finding]:
+    """What the lanes hold; old work is no fault by itself, as a first index may take hours."""
+    for lane in found.lanes:
+        oldest = "" if lane.oldest is None else f", the oldest change {duration(now - lane.oldest)} ago"
+        about, what = f"{lane.lane} lane", f"{counted(lane.pending, 'document')} waiting{oldest}"
+        if lane.oldest is not None and now - lane.oldest > OLD_S[lane.lane]:
+            yield note(about, what, "See what keeps them: headwater status, headwater explain PATH")
+        else:
+            yield ok(about, what)
 
 
 def _dead(sources: list[SourceBacklog]) -> Finding:

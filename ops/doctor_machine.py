@@ -12,12 +12,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ingestion.clock import Clock
+from ops.doctor_inotify import allowance, watches_in_use
 from ops.findings import Finding, note, ok, wrong
 from ops.showing import duration, plain, size
 
 WAL_SAFE = (3, 51, 3)
 FTS5_TABLE = "CREATE VIRTUAL TABLE temp.probe USING fts5(text)"
 LITTLE_SPACE_BYTES = 1 << 30
+FEW_FILES = 1000
 CLOCKS_DIFFER_S = 2.0
 NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "fuse.sshfs"})
 # FUSE and shared folders of virtual machines: events of the other side do not arrive.
@@ -87,6 +89,13 @@ def _space(place: Path) -> Finding:
     free = shutil.disk_usage(place).free
     if free < LITTLE_SPACE_BYTES:
         return wrong("free space", f"{size(free)} left for the data.", "Free some space.")
+    status = os.statvfs(place)
+    if status.f_files and status.f_favail < FEW_FILES:  # some file systems count none
+        return wrong(
+            "free space",
+            f"room for {status.f_favail:,} more files on this file system, whatever their size.",
+            "Remove files that nobody needs: their number is the limit (df -i).",
+        )
     return ok("free space", size(free))
 
 
@@ -112,8 +121,9 @@ def _clock(now: float, written_at: float) -> Finding:
     return ok("clock", "agrees with the file system's")
 
 
-def watches(roots: Sequence[Path]) -> Iterator[Finding]:
-    """inotify needs a watch for each folder, from an allowance per user."""
+def watches(roots: Sequence[Path], *, running: bool = False) -> Iterator[Finding]:
+    """inotify needs a watch for each folder, from an allowance per user. ``running``: somebody watches them
+    already, so what is in use holds what is needed."""
     for root in roots:
         kind = file_system(root) if root.exists() else None
         if kind in SILENT:
@@ -122,9 +132,8 @@ def watches(roots: Sequence[Path]) -> Iterator[Finding]:
                 f"{plain(str(root))} is on {kind}: changes made elsewhere give no event.",
                 "They are found by the periodic scan; lower scan_every_s if that is too late.",
             )
-    try:
-        allowed = int(WATCHES.read_text())
-    except (OSError, ValueError):
+    allowed = allowance(WATCHES)
+    if allowed is None:
         return
     needed = sum(1 for root in roots for _ in _folders(root, allowed))
     if needed >= allowed:
@@ -133,6 +142,13 @@ def watches(roots: Sequence[Path]) -> Iterator[Finding]:
             f"the sources have {needed:,} folders or more, and {allowed:,} may be watched "
             "(fs.inotify.max_user_watches).",
             f"sudo sysctl fs.inotify.max_user_watches={max(needed * 2, 524_288)}",
+        )
+    elif not running and needed + (in_use := watches_in_use()) > allowed:
+        yield note(
+            "inotify watches",
+            f"{needed:,} are needed, and other programs of this user have {in_use:,} of {allowed:,} "
+            "(fs.inotify.max_user_watches).",
+            f"sudo sysctl fs.inotify.max_user_watches={max((needed + in_use) * 2, 524_288)}",
         )
     else:
         yield ok("inotify watches", f"{needed:,} of {allowed:,}")

@@ -43,15 +43,22 @@ def is_wanted(environ: Mapping[str, str]) -> bool:
     return not off and not none and any(environ.get(name, "").strip() for name in ENDPOINTS)
 
 
+def missing() -> str | None:
+    """What is to be done before spans can be sent; None if nothing is."""
+    if all(_is_there(name) for name in NEEDED):
+        return None
+    return (
+        "OTEL_EXPORTER_OTLP_ENDPOINT is set, and what sends spans is not installed: changes are not "
+        "followed. Install headwater[tracing], or unset the variable."
+    )
+
+
 def open_traces(role: str, environ: Mapping[str, str] = os.environ) -> Traces:
     """Begin to send, or not. ``role`` is told with every span."""
     if not is_wanted(environ):
         return Traces()
-    if not all(_is_there(name) for name in NEEDED):
-        return Traces(
-            fault="OTEL_EXPORTER_OTLP_ENDPOINT is set, and what sends spans is not installed: changes are "
-            "not followed. Install headwater[tracing], or unset the variable."
-        )
+    if (fault := missing()) is not None:
+        return Traces(fault=fault)
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import redis
@@ -21,6 +22,16 @@ from ingestion.records import Lane
 
 TIMEOUT_S = 2.0
 MARK = "run"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What a Redis tells of itself. ``limit_bytes`` None: it may use all there is."""
+
+    version: str
+    used_bytes: int
+    limit_bytes: int | None
+    eviction: str
 
 
 class RedisBroker:
@@ -46,6 +57,18 @@ class RedisBroker:
         """How many messages of a lane no worker has taken yet. Raises as ``check`` does."""
         with self._translated():
             return int(self._client.llen(self._prefix + lane.value))
+
+    def condition(self) -> Condition:
+        """Its version, and what becomes of its memory. Raises as ``check`` does."""
+        with self._translated():
+            told = {**self._client.info("server"), **self._client.info("memory")}
+        limit = int(told.get("maxmemory", 0))
+        return Condition(
+            version=str(told["redis_version"]),
+            used_bytes=int(told["used_memory"]),
+            limit_bytes=limit or None,
+            eviction=str(told.get("maxmemory_policy", "")),
+        )
 
     def lost_messages(self) -> bool:
         """Whether it was restarted or emptied since this was last asked, by whomever. Raises as ``check``."""

@@ -169,6 +169,10 @@ class WeaviateIndex:
         if edition is not None:
             self.count(edition)
 
+    def server_version(self) -> str:
+        """As the server tells it."""
+        return str(self._wire.get("/meta").json().get("version", ""))
+
     def close(self) -> None:
         self._wire.close()
         with self._reading:
@@ -212,7 +216,7 @@ class WeaviateIndex:
             yield from held.ask("Search", request).results
 
     def _check_server(self) -> None:
-        version = str(self._wire.get("/meta").json().get("version", ""))
+        version = self.server_version()
         numbers = tuple(int(part) for part in version.split("-")[0].split(".") if part.isdigit())
         if numbers < OLDEST_SERVER:
             oldest = ".".join(map(str, OLDEST_SERVER))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,12 @@ def test_an_edit_through_redis_postgresql_and_weaviate(
         (notes / "leave.md").unlink()
         until(lambda: not deployment.finds("thirty days"), "what is deleted is not served")
 
+        doctor = deployment.run("ops.cli", "doctor").stdout
+        for about in ("Redis", "PostgreSQL", "Weaviate"):
+            assert re.search(rf"^ok    .*answers, {about} \d+\.\d+", doctor, re.MULTILINE), doctor
+        assert "ok    clock of the ledger: agrees" in doctor
+        assert "ok    queue fresh: 0 messages" in doctor
+        assert "ok    broker's memory: " in doctor
         said = deployment.said()
         for command in (
             ["search", "last day of the month"],

@@ -208,3 +208,15 @@ def test_a_decision_that_is_taken_is_not_advised_at_every_loss(redis: Redis) -> 
             warnings.warn(CANCEL_TASKS_BY_DEFAULT, CPendingDeprecationWarning, stacklevel=1)
             warnings.warn("other advice", CPendingDeprecationWarning, stacklevel=1)
     assert [str(one.message) for one in told] == ["other advice"]
+
+
+def test_a_redis_tells_of_its_memory(own_redis: Redis) -> None:
+    with broker_of(own_redis.url, "told") as broker, contextlib.closing(own_redis.client()) as client:
+        unlimited = broker.condition()
+        assert unlimited.version == client.info("server")["redis_version"]
+        assert unlimited.used_bytes > 0
+        assert (unlimited.limit_bytes, unlimited.eviction) == (None, "noeviction")
+        client.config_set("maxmemory", "100mb")
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        limited = broker.condition()
+        assert (limited.limit_bytes, limited.eviction) == (100 * 2**20, "allkeys-lru")

@@ -108,13 +108,20 @@ def test_more_folders_than_may_be_watched(
         (handbook / str(number)).mkdir()
     allowance = tmp_path / "max_user_watches"
     monkeypatch.setattr(doctor_machine, "WATCHES", allowance)
+    monkeypatch.setattr(doctor_machine, "watches_in_use", lambda: 3)
     allowance.write_text("6\n")
     (finding,) = doctor_machine.watches([handbook])
     assert finding.verdict is Verdict.WRONG
     assert "fs.inotify.max_user_watches=524288" in finding.remedy
-    allowance.write_text("7\n")
+    allowance.write_text("8\n")
     (finding,) = doctor_machine.watches([handbook])
-    assert (finding.verdict, finding.what) == (Verdict.OK, "6 of 7")
+    assert finding.verdict is Verdict.NOTE
+    assert "other programs of this user have 3 of 8" in finding.what
+    (finding,) = doctor_machine.watches([handbook], running=True)
+    assert (finding.verdict, finding.what) == (Verdict.OK, "6 of 8")
+    allowance.write_text("9\n")
+    (finding,) = doctor_machine.watches([handbook])
+    assert (finding.verdict, finding.what) == (Verdict.OK, "6 of 9")
 
 
 def test_a_damaged_data_file(settings: Settings, filed: Books, data: Path) -> None:
