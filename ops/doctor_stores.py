@@ -89,7 +89,8 @@ def _index(settings: Settings, ledger: Ledger) -> Finding:
         index.check()
         _check_live(ledger, index)
         version = f", Weaviate {index.server_version()}" if isinstance(index, WeaviateIndex) else ""
-        return ok("index", f"{plain(str(settings.index.url))} answers{plain(version)}, and holds what is live")
+        shown = plain(f"{settings.index.url} answers{version}, and holds what is live")
+        return ok("index", shown)
     finally:
         index.close()
 

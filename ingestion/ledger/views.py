@@ -20,6 +20,7 @@ __all__ = [
     "ElsewhereView",
     "ExportRow",
     "LaneView",
+    "LatestView",
     "UnderWayView",
     "Views",
 ]
@@ -78,6 +79,23 @@ class UnderWayView:
 
 
 @dataclass(frozen=True, slots=True)
+class LatestView:
+    """One step in the life of a document, with its name as it is now."""
+
+    source: str
+    uri: str
+    outcome: str
+    changed_at: float | None
+    finished_at: float
+    embedded: int
+    detail: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.source}/{self.uri}"
+
+
+@dataclass(frozen=True, slots=True)
 class ElsewhereView:
     """A document in an edition that is not live: one that is being built, or kept for going back."""
 
@@ -125,6 +143,21 @@ _HISTORY = (
     .outerjoin(editions, editions.c.id == attempts.c.edition_id)
     .where(attempts.c.document_id == sa.bindparam("key"))
     .order_by(attempts.c.id)
+)
+# By the key, newest first: reads no more than it returns, however long the history is.
+_LATEST = (
+    sa.select(
+        documents.c.source,
+        documents.c.uri,
+        attempts.c.outcome,
+        attempts.c.changed_at,
+        attempts.c.finished_at,
+        attempts.c.embedded,
+        attempts.c.detail,
+    )
+    .join(documents, documents.c.id == attempts.c.document_id)
+    .order_by(attempts.c.id.desc())
+    .limit(sa.bindparam("at_most"))
 )
 _ELSEWHERE = (
     sa.select(editions.c.name, editions.c.description, editions.c.state.label("edition_state"), publications)
@@ -199,6 +232,11 @@ class Views(Backlog):
                 )
                 for row in connection.execute(_HISTORY, {"key": document_id})
             ]
+
+    def latest(self, limit: int) -> list[LatestView]:
+        """What was tried last, in all sources and editions, newest first."""
+        with self._database.read() as connection:
+            return [LatestView(*row) for row in connection.execute(_LATEST, {"at_most": limit})]
 
     def under_way(self, document_id: int) -> UnderWayView:
         """What is being done about a document in the live edition."""

@@ -3,35 +3,61 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ops.commands.common import located, opened_ledger, settings_of
 from ops.showing import ago, counted, duration, held_are_served, moment, plain, seconds_of, size
 
+if TYPE_CHECKING:
+    from ingestion.ledger.ledger import Ledger
+    from ops.settings import Settings
+
 Json = dict[str, Any]
 
 
 @click.command("status")
 @click.option("--json", "as_json", is_flag=True, help="What GET /v1/status answers.")
+@click.option("--watch", "watched", is_flag=True, help="Show it again every second, until Ctrl-C.")
 @located
-def command(as_json: bool, config: Path | None, data: Path | None) -> None:
+def command(as_json: bool, watched: bool, config: Path | None, data: Path | None) -> None:
     """Sources, states, lags, what waits and what is wrong, data, model and settings."""
     from ingestion.clock import SystemClock
     from ops.status import status_report
 
+    if as_json and watched:
+        raise click.UsageError("--json is said once; leave --watch out.")
     settings = settings_of(config, data)
     with opened_ledger(settings) as ledger:
+        if watched and sys.stdout.isatty():
+            _watch(settings, ledger)
+            return
         report = status_report(settings, ledger, SystemClock())
     if as_json:
         click.echo(json.dumps(report, indent=2))
         return
     for line in shown(report, time.time()):
         click.echo(line)
+
+
+def _watch(settings: Settings, ledger: Ledger) -> None:
+    from rich.console import Console
+
+    from ingestion.clock import SystemClock
+    from ops.latest import LOOKED_AT
+    from ops.live import Seen, watch
+    from ops.status import status_report
+
+    def look() -> Seen:
+        report = status_report(settings, ledger, SystemClock())
+        return Seen(report, ledger.views.latest(LOOKED_AT), ledger.now())
+
+    watch(look, Console(highlight=False, markup=False, emoji=False))
 
 
 def shown(report: Json, now: float) -> Iterator[str]:
