@@ -15,6 +15,7 @@
     ├── Terminal             trying again changes nothing: dead letter
     │   ├── DocumentUnreadable  the source refuses this document (permissions, I/O error)
     │   ├── DocumentUnparsable  it was read, but no text could be made of it
+    │   ├── LedgerRejected      the ledger's database refuses what is to be written
     │   ├── IndexRejected       the index refuses these chunks
     │   └── EmbedderRejected    the embedder refuses these texts
     ├── IndexRefused         the index refused these chunks and took others: a few attempts, then dead letter
@@ -126,6 +127,10 @@ class DocumentUnreadable(Terminal):
 
 class DocumentUnparsable(Terminal):
     """The bytes were read, but the parser could not make blocks of them."""
+
+
+class LedgerRejected(Terminal):
+    """The ledger's database refuses what is to be written, for what it is."""
 
 
 class IndexRejected(Terminal):

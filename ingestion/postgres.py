@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ingestion.errors import HeadwaterError, LedgerUnavailable, Misconfigured
+from ingestion.errors import HeadwaterError, LedgerRejected, LedgerUnavailable, Misconfigured
 
 OLDEST = 14  # the oldest PostgreSQL that its makers still mend
 CONNECT_S = 5
@@ -128,6 +128,8 @@ def translated(error: sa.exc.DBAPIError, url: sa.URL) -> HeadwaterError | None:
         said, hint = _FAULTS.get(state) or _FAULTS[state[:2]]
         kind = Misconfigured if state in _OF_SETTINGS else LedgerUnavailable
         return kind(said.format(place), hint=hint)
+    if state[:2] in _OF_VALUES:
+        return LedgerRejected(f"The server of {place} refuses to keep this (SQLSTATE {state}).")
     return None if isinstance(error, _OURS) else _other(error, place)
 
 
@@ -176,6 +178,7 @@ _FAULTS: dict[str, tuple[str, str]] = {
     "57014": (f"A statement on {{}} was ended: the limit is {STATEMENT_S} s.", _TRY_AGAIN),
 }
 _OF_SETTINGS = {"42501"}
+_OF_VALUES = {"22", "54"}  # data exceptions; a limit of the server's, as of what an index can hold
 
 
 def _connection(url: sa.URL, silent_s: int, transactions: str = "") -> dict[str, Any]:

@@ -6,21 +6,23 @@ a document that moved in pieces has no gap.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ingestion.clock import Clock
-from ingestion.errors import SourceUnavailable
+from ingestion.errors import HeadwaterError, SourceUnavailable, Transient
 from ingestion.ledger.documents import Change
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.values import Entry
-from ingestion.records import Lane
+from ingestion.records import Lane, Skipped
 from ingestion.sources.port import SourcePort
 from ingestion.sources.settling import Batch
+from workers.apart import Apart
 from workers.outcomes import Listener, Outcome, Result
 from workers.sight import Unseen, seen
-from workers.surveying import Plan, Surveyor, Want
+from workers.surveying import Move, Plan, Surveyor, Want
 from workers.tracing import UNTRACED, Tracing
 
 log = logging.getLogger("headwater.reconcile")
@@ -78,9 +80,24 @@ class Reconciler:
         self._missed = missed
         self._unseen = unseen
         self._tracing = tracing
+        self._told: dict[str, set[str]] = {}  # what the ledger refused, by source
 
     def list_source(self, source: SourcePort, *, watched: bool = False) -> Listed:
-        """Look at the whole source. Its fault, if it has one, is noted and returned, never raised."""
+        """Look at the whole source. Its fault, if it has one, is noted and returned, never raised.
+
+        Raises Transient where the ledger is away; what else a listing failed with is noted, and raised.
+        """
+        try:
+            return self._list(source, watched=watched)
+        except Transient:
+            raise
+        except Exception as error:
+            words = error if isinstance(error, HeadwaterError) else f"unexpected {type(error).__name__}"
+            with contextlib.suppress(Exception):  # the first error is the one to be raised
+                self._ledger.sources.set_fault(source.name, f"It could not be listed: {words}")
+            raise
+
+    def _list(self, source: SourcePort, *, watched: bool) -> Listed:
         if (unseen := self._unseen(source)) is not None:
             return Listed(source.name, self._ledger.fence.generation(), fault=str(unseen))
         generation = self._ledger.sources.begin_listing()
@@ -92,7 +109,8 @@ class Reconciler:
         first = state is None or state.listed_at is None
         if watched and not first:
             self._count_missed(plan)
-        self._carry_out(plan, bulk=first)
+        refused = self._carry_out(plan, bulk=first)
+        found = "; ".join([*listing.faults, *([refused] if refused else [])]) or None
         device = listing.root.device
         if plan.hold and state is not None:  # adopted only once nothing speaks against it
             device = state.devices.get(listing.root.machine, device)
@@ -102,9 +120,9 @@ class Reconciler:
             started_at=listing.started_at,
             device=device,
             machine=listing.root.machine,
-            fault="; ".join(listing.faults) or None,
+            fault=found,
         )
-        return self._listed(plan, self._ledger.fence.generation(), "; ".join(listing.faults) or None)
+        return self._listed(plan, self._ledger.fence.generation(), found)
 
     def look(self, source: SourcePort, batch: Batch, noticed_at: float | None = None) -> Listed:
         """Look at what hints named, the first of them at ``noticed_at`` (None: just now).
@@ -112,8 +130,10 @@ class Reconciler:
         Raises SourceUnavailable: then the source must be listed.
         """
         plan = self._surveyor.part(source, batch, self._clock.now() if noticed_at is None else noticed_at)
-        self._carry_out(plan, bulk=False)
-        return self._listed(plan, self._ledger.fence.generation(), None)
+        refused = self._carry_out(plan, bulk=False)
+        if refused:
+            self._ledger.sources.set_fault(source.name, refused)
+        return self._listed(plan, self._ledger.fence.generation(), refused)
 
     def absent(self, source: SourcePort, uris: Sequence[str]) -> None:
         """A worker did not find these: judge them by the source's own evidence."""
@@ -138,61 +158,76 @@ class Reconciler:
             self._judge_absences(plan)
         return self._listed(plan, generation, str(fault))
 
-    def _carry_out(self, plan: Plan, *, bulk: bool) -> None:
+    def _carry_out(self, plan: Plan, *, bulk: bool) -> str | None:
+        """Returns which documents the ledger refused, or None."""
         if plan.empty:
-            return
+            return None
+        apart = Apart(plan.source, self._told.setdefault(plan.source, set()))
         for move in list(plan.moves):
-            if not self._ledger.documents.move(move.entry.document_id, move.seen, was=move.entry.uri):
-                # Retired or moved by somebody else since the survey: then it is a document of its own.
-                plan.moves.remove(move)
-                if all(want.change.seen.uri != move.seen.uri for want in plan.wants):
-                    plan.wants.append(
-                        Want(Change(move.seen, move.seen.observed_at), None, "not a rename any more")
-                    )
-                continue
-            detail = f"was {move.entry.uri}"
-            self._report(Result.RENAMED, move.entry, move.seen.uri, detail, move.seen.observed_at)
-        self._want(plan, bulk=bulk)
-        self._ledger.documents.touch(plan.touches)
-        for one in self._ledger.documents.skip(plan.source, plan.skips, observed_before=plan.observed_before):
-            self._listener(
-                Outcome(
-                    Result.SKIPPED,
-                    plan.source,
-                    one.uri,
-                    0,
-                    0,
-                    Lane.FRESH,
-                    self._clock.now(),
-                    detail=one.reason,
-                )
-            )
+            self._move(plan, apart, move)
+        self._want(plan, apart, bulk=bulk)
+        touch = self._ledger.documents.touch
+        apart.write(lambda some: touch(dict(some)), list(plan.touches.items()), lambda one: one[1].uri)
+        self._skip(plan, apart)
         self._judge_absences(plan)
+        return apart.fault
 
-    def _want(self, plan: Plan, *, bulk: bool) -> None:
+    def _move(self, plan: Plan, apart: Apart, move: Move) -> None:
+        def write(_: object) -> bool:
+            return self._ledger.documents.move(move.entry.document_id, move.seen, was=move.entry.uri)
+
+        for moved in apart.write(write, [move], lambda one: one.seen.uri):
+            if moved:
+                detail = f"was {move.entry.uri}"
+                self._report(Result.RENAMED, move.entry, move.seen.uri, detail, move.seen.observed_at)
+                continue
+            # Retired or moved by somebody else since the survey: then it is a document of its own.
+            plan.moves.remove(move)
+            if all(want.change.seen.uri != move.seen.uri for want in plan.wants):
+                plan.wants.append(
+                    Want(Change(move.seen, move.seen.observed_at), None, "not a rename any more")
+                )
+
+    def _skip(self, plan: Plan, apart: Apart) -> None:
+        def write(some: Sequence[Skipped]) -> list[Skipped]:
+            return self._ledger.documents.skip(plan.source, some, observed_before=plan.observed_before)
+
+        for skipped in apart.write(write, plan.skips, lambda one: one.uri):
+            for one in skipped:
+                at = self._clock.now()
+                self._listener(
+                    Outcome(Result.SKIPPED, plan.source, one.uri, 0, 0, Lane.FRESH, at, detail=one.reason)
+                )
+
+    def _want(self, plan: Plan, apart: Apart, *, bulk: bool) -> None:
         """Edits go to the fresh lane; the documents of a first listing or of a burst to the bulk lane."""
         new = [want for want in plan.wants if want.entry is None]
         edits = [want for want in plan.wants if want.entry is not None]
         if bulk or len(new) > BURST:
-            self._want_in(plan.source, edits, Lane.BULK if bulk else Lane.FRESH)
-            self._want_in(plan.source, new, Lane.BULK)
+            self._want_in(apart, plan.source, edits, Lane.BULK if bulk else Lane.FRESH)
+            self._want_in(apart, plan.source, new, Lane.BULK)
         else:
-            self._want_in(plan.source, plan.wants, Lane.FRESH)
+            self._want_in(apart, plan.source, plan.wants, Lane.FRESH)
 
-    def _want_in(self, source: str, wants: Sequence[Want], lane: Lane) -> None:
+    def _want_in(self, apart: Apart, source: str, wants: Sequence[Want], lane: Lane) -> None:
+        # Bulk work is sent through the dispatcher's window, not as it is found.
+        fresh = lane is Lane.FRESH
+
+        def write(some: Sequence[Want]) -> list[int]:
+            return self._ledger.documents.want(source, [want.change for want in some], lane, sent=fresh)
+
         for start in range(0, len(wants), WRITE_SLICE):
-            changes = [want.change for want in wants[start : start + WRITE_SLICE]]
-            if lane is Lane.FRESH:
-                self._want_at_once(source, changes)
-            else:  # sent through the dispatcher's window, not as it is found
-                self._ledger.documents.want(source, changes, lane, sent=False)
+            some = wants[start : start + WRITE_SLICE]
+            with self._detecting(source, some) if fresh else contextlib.nullcontext():
+                for document_ids in apart.write(write, some, lambda want: want.change.seen.uri):
+                    if fresh:
+                        self._send(document_ids)
 
-    def _want_at_once(self, source: str, changes: Sequence[Change]) -> None:
+    def _detecting(self, source: str, wants: Sequence[Want]) -> contextlib.AbstractContextManager[None]:
         """Here the trace of an edit begins, at the change itself."""
-        uri = {"uri": changes[0].seen.uri} if len(changes) == 1 else {}
-        begun_at = min(change.changed_at for change in changes)
-        with self._tracing.span("detect", begun_at=begun_at, source=source, documents=len(changes), **uri):
-            self._send(self._ledger.documents.want(source, changes, Lane.FRESH, sent=True))
+        uri = {"uri": wants[0].change.seen.uri} if len(wants) == 1 else {}
+        begun_at = min(want.change.changed_at for want in wants)
+        return self._tracing.span("detect", begun_at=begun_at, source=source, documents=len(wants), **uri)
 
     def _judge_absences(self, plan: Plan) -> None:
         entries = {entry.document_id: entry for entry, _ in plan.retired}

@@ -11,6 +11,7 @@ from ingestion.errors import HeadwaterError, SourceUnavailable
 from ingestion.lag import plausible_change, proof_of_sight
 from ingestion.ledger.documents import Change
 from ingestion.ledger.ledger import Ledger
+from ingestion.ledger.names import fitting
 from ingestion.ledger.values import Entry
 from ingestion.parsing import format_of
 from ingestion.plan import Action, Evidence, decide, guard, is_blind, match_renames
@@ -91,8 +92,9 @@ class Surveyor:
         entries = self._ledger.documents.entries(source.name)
         plan = Plan(source.name, generation, listing.started_at)
         state = self._ledger.sources.state(source.name)
-        self._judge(plan, listing.sightings, entries, since=state.listed_at if state else None)
-        seen = {sighting.uri for sighting in listing.sightings}
+        sightings = _fitting(listing)
+        self._judge(plan, sightings, entries, since=state.listed_at if state else None)
+        seen = {sighting.uri for sighting in sightings}
         missing = [
             entry
             for uri, entry in entries.items()
@@ -124,16 +126,16 @@ class Surveyor:
         missing: dict[str, Entry] = {}
         for prefix in batch.subtrees:
             listing = source.list_below(prefix)
-            observations |= {sighting.uri: sighting for sighting in listing.sightings}
+            observations |= {sighting.uri: sighting for sighting in _fitting(listing)}
             below = self._ledger.documents.below(source.name, prefix)
             missing |= {entry.uri: entry for entry in below if not is_blind(entry.uri, listing.blind)}
         absent: list[str] = []
         for uri in batch.uris:
             observation = _looked(source, uri)
             if isinstance(observation, Gone):
-                absent.append(uri)
+                absent.append(observation.uri)
             elif observation is not None:
-                observations[uri] = observation
+                observations[observation.uri] = observation
         entries = self._ledger.documents.find(source.name, [*observations, *absent])
         missing |= {uri: entries[uri] for uri in absent if uri in entries}
         state = self._ledger.sources.state(source.name)
@@ -185,13 +187,15 @@ class Surveyor:
                 plan.wants.append(Want(Change(sighting, changed_at), entry, decision.reason))
 
     def _absences(self, plan: Plan, source: SourcePort, missing: Iterable[Entry]) -> None:
-        """Only what the source itself says is gone."""
+        """Only what the source itself says is gone, or is known by another name since names are cut short."""
         for entry in missing:
             if entry.standing is Standing.RETIRED:
                 continue
             observation = _looked(source, entry.uri)
             if isinstance(observation, Gone):
                 plan.absences.append((entry, observation.evidence))
+            elif isinstance(observation, Skipped) and observation.uri != entry.uri:
+                plan.absences.append((entry, observation.reason))
 
     def _find_partners(self, plan: Plan, source: SourcePort) -> None:
         """Documents that no hint named, whose published look is that of something new: renamed?"""
@@ -330,10 +334,16 @@ def _arrivals(plan: Plan) -> Sequence[Want]:
     return [want for want in plan.wants if _is_arrival(want)]
 
 
+def _fitting(listing: Listing) -> list[Seen | Skipped]:
+    """The sightings, as the ledger keeps them."""
+    fit = map(fitting, listing.sightings)
+    return [sighting for sighting in fit if not isinstance(sighting, Gone)]
+
+
 def _looked(source: SourcePort, uri: str) -> Seen | Skipped | Gone | None:
-    """A look, or None where it is refused: that is no evidence of anything."""
+    """A look, as the ledger keeps it, or None where it is refused: that is no evidence of anything."""
     try:
-        return source.look(uri)
+        return fitting(source.look(uri))
     except SourceUnavailable:
         raise
     except HeadwaterError:

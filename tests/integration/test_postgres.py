@@ -22,7 +22,14 @@ from alembic.migration import MigrationContext
 
 from ingestion.clock import SystemClock
 from ingestion.database import Database
-from ingestion.errors import DataCorrupt, DataNewer, HeadwaterError, LedgerUnavailable, Misconfigured
+from ingestion.errors import (
+    DataCorrupt,
+    DataNewer,
+    HeadwaterError,
+    LedgerRejected,
+    LedgerUnavailable,
+    Misconfigured,
+)
 from ingestion.ledger import schema
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.tables import metadata, tokens
@@ -223,6 +230,8 @@ def test_a_server_that_is_too_old(database: Database, monkeypatch: pytest.Monkey
         ("42501", Misconfigured, "may not read or write.*OWNER TO"),
         ("57014", LedgerUnavailable, "the limit is 60 s"),
         ("XX001", LedgerUnavailable, "damage"),
+        ("22003", LedgerRejected, "refuses to keep this.*22003"),
+        ("54000", LedgerRejected, "refuses to keep this.*54000"),
         ("0A000", None, ""),
         ("23505", None, ""),
     ],

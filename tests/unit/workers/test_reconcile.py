@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,14 @@ import pytest
 from ingestion.clock import SystemClock
 from ingestion.database import Database
 from ingestion.errors import LedgerUnavailable
+from ingestion.ledger.documents import Change
 from ingestion.records import Lane, Listing
 from ingestion.sources import survey
 from ingestion.sources.files import FilesSource
 from ingestion.sources.memory import MemorySource
 from ingestion.sources.port import SourcePort
 from tests.rig import SOURCE, Rig, ShiftedClock
+from workers.apart import MOST_REFUSED
 from workers.outcomes import Result
 from workers.reconcile import BURST, JUST_NOW_S
 
@@ -277,3 +279,40 @@ def test_a_source_that_is_looked_at_by_two_at_once_is_looked_at_once(
     assert rig.embedder.texts.count("edited") == 1
     assert other.embedder.texts == []
     rig.consistent()
+
+
+def refusing(rig: Rig, monkeypatch: pytest.MonkeyPatch, uris: set[str]) -> None:
+    """The ledger meets something unforeseen in each of these documents."""
+    want = rig.ledger.documents.want
+
+    def refuse(source: str, changes: Sequence[Change], lane: Lane, *, sent: bool) -> list[int]:
+        if uris & {change.seen.uri for change in changes}:
+            raise ValueError("unforeseen")
+        return want(source, changes, lane, sent=sent)
+
+    monkeypatch.setattr(rig.ledger.documents, "want", refuse)
+
+
+def test_documents_that_the_ledger_refuses_are_named_and_the_others_written(
+    rig: Rig, source: MemorySource, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(source, 40)
+    refusing(rig, monkeypatch, {f"{number:04}.md" for number in (0, 7, 8, 9, 39)})
+    listed = rig.sync()
+    assert len(rig.states()) == 35 and set(rig.states().values()) == {"live"}
+    assert listed.fault is not None and "0000.md, 0007.md, 0008.md and 2 more" in listed.fault
+    assert len(caplog.records) == 5
+    assert rig.sync().fault == listed.fault
+    assert len(caplog.records) == 5  # told once
+
+
+def test_a_listing_that_fails_as_a_whole_is_a_fault_of_its_source(
+    rig: Rig, source: MemorySource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(source, MOST_REFUSED + 1)
+    refusing(rig, monkeypatch, {f"{number:04}.md" for number in range(MOST_REFUSED + 1)})
+    with pytest.raises(ValueError, match="unforeseen"):
+        rig.reconciler.list_source(source)
+    state = rig.ledger.sources.state(SOURCE)
+    assert state is not None and "could not be listed: unexpected ValueError" in (state.fault or "")
+    assert state.listed_at is None
