@@ -32,7 +32,7 @@ from workers.diffing import Diff, diff
 from workers.drafting import Draft, Drafter
 from workers.held import HeldClaims
 from workers.outcomes import Listener, Outcome, Result
-from workers.sight import Unseen, seen
+from workers.sight import Strange, Unseen, seen
 from workers.staging import SLICE_TEXTS, Embed, Revision, Stager
 from workers.tracing import UNTRACED, Tracing, drafting, follow_claims
 
@@ -48,10 +48,14 @@ Absent = Callable[[str, Sequence[str]], None]
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """Documents that need another message at once: newer edits, and those that changed lanes."""
+    """Documents that need another message at once: newer edits, and those that changed lanes.
+
+    ``strange``: none of what was claimed lies in a source that this process has.
+    """
 
     fresh: Sequence[int] = ()
     bulk: Sequence[int] = ()
+    strange: bool = False
 
 
 class Refresher:
@@ -88,6 +92,7 @@ class Refresher:
         self._tracing = tracing
         self._unreleased: list[Claim] = []
         self._under_way: set[HeldClaims] = set()
+        self._strange = Strange()
 
     def refresh(self, edition: Edition, document_ids: Sequence[int], lane: Lane) -> Leftover:
         """Claim what is due of these documents and publish what their sources now hold."""
@@ -104,7 +109,8 @@ class Refresher:
         follow_claims(self._tracing, claims, begins=begins)
         return claims
 
-    def _refresh(self, edition: Edition, claims: Sequence[Claim], lane: Lane) -> Leftover:
+    def _refresh(self, edition: Edition, claimed: Sequence[Claim], lane: Lane) -> Leftover:
+        claims = self._of_known_sources(claimed)
         fresh: list[int] = []
         bulk: list[int] = []
         held = HeldClaims(self._ledger, claims, self._clock)
@@ -122,7 +128,7 @@ class Refresher:
             self._isolate(held.open, error)
         finally:
             self._under_way.discard(held)
-        return Leftover(fresh, bulk)
+        return Leftover(fresh, bulk, strange=bool(claimed) and not claims)
 
     def keep_claims(self) -> None:
         """Keep the leases of what is under way, however long one document takes to parse."""
@@ -134,6 +140,15 @@ class Refresher:
         claims, self._unreleased = self._unreleased, []
         if claims:
             self._release(claims, "The ledger could not be written.")
+
+    def _of_known_sources(self, claims: Sequence[Claim]) -> Sequence[Claim]:
+        """The others are handed back, at no cost: a process with newer settings, or older ones, has them."""
+        strange = [claim for claim in claims if claim.source not in self._sources]
+        if not strange:
+            return claims
+        self._strange.tell(claim.source for claim in strange)
+        self._release(strange, "A worker took it that does not have its source in its settings.")
+        return [claim for claim in claims if claim.source in self._sources]
 
     def _carry_out(
         self, edition: Edition, group: Sequence[Revision], lane: Lane, held: HeldClaims

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from ingestion.errors import FolderUnseen
 from ingestion.ledger.ledger import Ledger
@@ -23,6 +23,22 @@ Unseen = Callable[[SourcePort], FolderUnseen | None]
 def seen(_source: SourcePort) -> FolderUnseen | None:
     """The sight of whoever watches: what it finds is what is there."""
     return None
+
+
+class Strange:
+    """The sources that only other processes have in their settings: each is told of once."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def tell(self, names: Iterable[str]) -> None:
+        for name in sorted(set(names) - self._told):
+            self._told.add(name)
+            log.warning(
+                "%s is not among the [[sources]] of this process: its documents are left to others. "
+                "Start it again with the settings that those have.",
+                name,
+            )
 
 
 class Sight:

@@ -93,6 +93,8 @@ class PipelineWork:
         except Transient:  # nothing could be claimed, and the message is used up
             self._postponed = True
             raise
+        if leftover.strange:  # whoever gives back what others are to do must not ask for more of it
+            return
         if one is not self._equipment.live:
             self._builder.went_on(one.edition)
             return
