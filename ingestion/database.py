@@ -46,6 +46,7 @@ class Database:
         self.url = _understood(url)
         self.on_server = self.url.get_backend_name() == "postgresql"
         self._memory = self.url.get_backend_name() == "sqlite" and not self.url.database
+        self._entered = False  # whether the server has let this process in
         self._turns = Turns()
         self._writer = self._engine(writing=True)
         # One shared connection is all an in-memory database has: readers then take the writers' turn.
@@ -148,7 +149,9 @@ class Database:
 
     def _engine(self, *, writing: bool) -> sa.Engine:
         if self.on_server:
-            return postgres.engine(self.url, writing=writing)
+            made = postgres.engine(self.url, writing=writing)
+            event.listen(made, "connect", self._enter)
+            return made
         options: dict[str, Any] = {"connect_args": {"check_same_thread": False}}
         if self._memory:
             options["poolclass"] = StaticPool
@@ -162,6 +165,9 @@ class Database:
         event.listen(engine, "connect", _fail_if_busy if writing else _forbid_writing)
         event.listen(engine, "begin", _begin_to_write if writing else _begin_to_read)
         return engine
+
+    def _enter(self, _connection: object, _record: object) -> None:
+        self._entered = True
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
@@ -179,7 +185,7 @@ class Database:
 
     def _known(self, error: sa.exc.DBAPIError) -> HeadwaterError | None:
         if self.on_server:
-            return postgres.translated(error, self.url)
+            return postgres.translated(error, self.url, entered=self._entered)
         return None if isinstance(error, _OURS) else translated(error, self.path)
 
 

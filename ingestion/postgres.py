@@ -8,6 +8,7 @@ engine is made, not before.
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 import sqlalchemy as sa
@@ -38,6 +39,10 @@ _LOOKERS: dict[str, Any] = {"pool_size": 16, "max_overflow": 0}
 _WRITING = r"-c default_transaction_isolation=read\ committed"
 _READING = r"-c default_transaction_isolation=repeatable\ read -c default_transaction_read_only=on"
 _TRY_AGAIN = "What is published stays searchable; it is tried again."
+
+
+class LoginRefused(LedgerUnavailable):
+    """The server refuses the user or the password: wrong settings at the start, an outage later."""
 
 
 def understood(url: sa.URL) -> sa.URL:
@@ -113,14 +118,17 @@ def without_limit(connection: sa.Connection) -> None:
     connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
 
 
-def translated(error: sa.exc.DBAPIError, url: sa.URL) -> HeadwaterError | None:
-    """The project's error for the server's, by SQLSTATE; None for a fault of the program."""
+def translated(error: sa.exc.DBAPIError, url: sa.URL, *, entered: bool) -> HeadwaterError | None:
+    """The project's error for the server's, by SQLSTATE; None for a fault of the program.
+
+    ``entered``: whether the server has let this process in before.
+    """
     original = error.orig
     state = getattr(original, "sqlstate", None)
     place = described(url)
     if state is None:
         if isinstance(error, sa.exc.OperationalError):
-            return _unreachable(error, url)
+            return _unreachable(error, url, entered=entered)
         return (
             None if isinstance(error, (sa.exc.DataError, sa.exc.ProgrammingError)) else _other(error, place)
         )
@@ -151,7 +159,7 @@ _FAULTS: dict[str, tuple[str, str]] = {
     ),
     "28": (
         "The server refuses the user or the password for {}.",
-        "Correct ledger.url.",
+        "Correct the password in ledger.url, or the file that ledger.password_file names.",
     ),
     "3D000": ("The server has no such database as {}.", "Make it (createdb), or correct ledger.url."),
     "42501": _PRIVILEGE,
@@ -203,7 +211,7 @@ def _connection(url: sa.URL, silent_s: int, transactions: str = "") -> dict[str,
     return {**ours, "options": f"{set_here} {url.query.get('options', '')} {transactions}".strip()}
 
 
-def _unreachable(error: sa.exc.DBAPIError, url: sa.URL) -> HeadwaterError:
+def _unreachable(error: sa.exc.DBAPIError, url: sa.URL, *, entered: bool) -> HeadwaterError:
     """Of a connection that was lost or could not be made: libpq gives no code, so facts are looked at."""
     place, client = described(url), getattr(error.orig, "pgconn", None)
     if error.connection_invalidated:
@@ -214,9 +222,40 @@ def _unreachable(error: sa.exc.DBAPIError, url: sa.URL) -> HeadwaterError:
             f"{_own_words(error, url)}.",
             hint=f"Is it running, and does ledger.url name its host and port? {_TRY_AGAIN}",
         )
-    state = "3D000" if client.used_password and _lacks_database(url) else "28"
-    said, hint = _FAULTS[state]
-    return LedgerUnavailable(said.format(place) + f" It says{_own_words(error, url)}.", hint=hint)
+    if entered:  # each try to find out more would be one more failed login
+        return LedgerUnavailable(
+            f"The server of {place} no longer lets this process in{_own_words(error, url)}.",
+            hint=f"If the password was changed, correct it and start this process again. {_TRY_AGAIN}",
+        )
+    return _turned_away(error, url, given=not client.needs_password)
+
+
+def _turned_away(error: sa.exc.DBAPIError, url: sa.URL, *, given: bool) -> HeadwaterError:
+    """Of a first connection, for which the server asked for a password; ``given``: and got one."""
+    kind: type[LedgerUnavailable] = LedgerUnavailable
+    if not given or _says_so_of_a_wrong_password(error, url):
+        kind, (said, hint) = LoginRefused, _FAULTS["28"]
+    elif _lacks_database(url):
+        said, hint = _FAULTS["3D000"]
+    else:
+        said, hint = "The server takes no connection to {} now.", _TRY_AGAIN
+    return kind(said.format(described(url)) + f" It says{_own_words(error, url)}.", hint=hint)
+
+
+def _says_so_of_a_wrong_password(error: sa.exc.DBAPIError, url: sa.URL) -> bool:
+    """Whether ours is what it refuses: words are compared, in whatever language, and not understood.
+
+    Where all connections are taken, or the database is missing, it says so only to those it knows.
+    """
+    wrong = url.set(password=secrets.token_urlsafe(16))
+    probe = sa.create_engine(wrong, connect_args=_connection(wrong, 1))
+    try:
+        with probe.connect():
+            return False
+    except sa.exc.DBAPIError as refusal:
+        return str(refusal.orig) == str(error.orig)
+    finally:
+        probe.dispose()
 
 
 def _lacks_database(url: sa.URL) -> bool:

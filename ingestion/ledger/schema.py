@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from ingestion import postgres
 from ingestion.database import Database
-from ingestion.errors import DataCorrupt, DataNewer
+from ingestion.errors import DataCorrupt, DataNewer, Misconfigured
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -32,15 +32,23 @@ def ensure(database: Database) -> str:
     """Migrate to the newest known revision, and return that: any number of processes may do so at once.
 
     Raises DataNewer for a database from a newer version, DataCorrupt for one that is not ours, and
-    Misconfigured for a server or database that cannot hold a ledger.
+    Misconfigured for a server or database that cannot hold a ledger, or a server that refuses the password.
     """
-    with database.read() as connection:
-        if database.on_server:
-            postgres.examine(connection)
-        behind = _is_behind(database, connection)
+    try:
+        behind = _examined(database)
+    except postgres.LoginRefused as refusal:
+        raise Misconfigured(refusal.message, hint=refusal.hint) from refusal
     if behind:
         _migrate(database)
     return known_revisions()[-1]
+
+
+def _examined(database: Database) -> bool:
+    """Whether it is to be migrated."""
+    with database.read() as connection:
+        if database.on_server:
+            postgres.examine(connection)
+        return _is_behind(database, connection)
 
 
 def require(database: Database, revision: str) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.roles import API, EVERYTHING, Deployment, until
+from tests.acceptance.roles import API, EVERYTHING, SCHEDULE, WATCH, Deployment, until
 from tests.servers.postgres import Postgres
 from tests.servers.process import free_port
 from tests.servers.redis import IN_URL, Redis
@@ -29,6 +30,23 @@ def weaviate_settings(weaviate: Weaviate, prefix: str) -> dict[str, str]:
         "INDEX__PREFIX": prefix,
         **({} if weaviate.api_key is None else {"INDEX__API_KEY": weaviate.api_key}),
     }
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("role", [WATCH, SCHEDULE, API])
+def test_a_wrong_password_of_the_ledger_is_said_and_ends_the_process(
+    redis: Redis, postgres: Postgres, place: Path, notes: Path, role: Sequence[str]
+) -> None:
+    if postgres.server is None:
+        pytest.skip("the server is somebody else's, and may ask for no password")
+    wrong = postgres.url.set(password="wrong-secret").render_as_string(hide_password=False)
+    index = {"INDEX__KIND": "weaviate", "INDEX__URL": f"http://127.0.0.1:{free_port()}"}  # never asked
+    with Deployment(place, notes, redis.url, LEDGER__URL=wrong, **index) as deployment:
+        result = deployment.run("ops.cli", *role)
+    assert result.returncode == 1
+    assert "refuses the user or the password" in result.stderr
+    assert "ledger.password_file" in result.stderr
+    assert "wrong-secret" not in result.stdout + result.stderr
 
 
 @pytest.mark.timeout(500)

@@ -170,12 +170,12 @@ def test_a_database_of_something_else_is_left_alone(empty: Database) -> None:
 # Faults ----------------------------------------------------------------------------------------------------
 
 
-def test_a_wrong_password(url: sa.URL, postgres: Postgres) -> None:
+def test_a_wrong_password_is_refused_at_the_start(url: sa.URL, postgres: Postgres) -> None:
     if postgres.server is None:
         pytest.skip("the server is somebody else's, and may ask for no password")
     said = fault(Database(url.set(password="wrong")))
-    assert isinstance(said, LedgerUnavailable)
-    assert "refuses the user or the password" in str(said) and "ledger.url" in said.hint
+    assert isinstance(said, Misconfigured)
+    assert "refuses the user or the password" in str(said) and "ledger.password_file" in said.hint
     assert "wrong" not in str(said)
 
 
@@ -183,7 +183,58 @@ def test_no_password(url: sa.URL, postgres: Postgres) -> None:
     if postgres.server is None:
         pytest.skip("the server is somebody else's, and may ask for no password")
     without = sa.URL.create("postgresql", url.username, None, url.host, url.port, url.database)
-    assert "refuses the user or the password" in str(fault(Database(without)))
+    said = fault(Database(without))
+    assert isinstance(said, Misconfigured) and "refuses the user or the password" in str(said)
+
+
+@pytest.fixture
+def role(postgres: Postgres, url: sa.URL) -> Iterator[str]:
+    """A user that owns the database and is no administrator."""
+    if postgres.server is None:
+        pytest.skip("the server is somebody else's, and may ask for no password")
+    name = "headwater_test_role"
+    postgres.execute(f"DROP ROLE IF EXISTS {name}")
+    postgres.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'first'")
+    postgres.execute(f'GRANT {name} TO "{postgres.url.username}"')
+    postgres.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {name}", url.database)
+    postgres.execute(f"GRANT ALL ON SCHEMA tested TO {name}", url.database)
+    postgres.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA tested TO {name}", url.database)
+    yield name
+    postgres.disconnect(url)
+    postgres.execute(f"DROP OWNED BY {name}", url.database)
+    postgres.execute(f"DROP ROLE {name}")
+
+
+def failed_logins(postgres: Postgres, role: str) -> int:
+    assert postgres.server is not None
+    return postgres.server._log.read_text().count(f'authentication failed for user "{role}"')
+
+
+def test_a_password_that_is_changed_meanwhile_is_waited_for(
+    url: sa.URL, postgres: Postgres, role: str
+) -> None:
+    database = Database(url.set(username=role, password="first"))
+    ledger = Ledger(database, SystemClock())
+    postgres.execute(f"ALTER ROLE {role} PASSWORD 'second'")
+    postgres.disconnect(url)
+    before = failed_logins(postgres, role)
+    with pytest.raises(LedgerUnavailable, match="no longer lets this process in"):
+        ledger.now()
+    assert failed_logins(postgres, role) - before == 1  # nothing is tried beside it
+    postgres.execute(f"ALTER ROLE {role} PASSWORD 'first'")
+    assert ledger.now() > 0
+    database.close()
+
+
+def test_a_server_that_takes_no_more_connections_is_waited_for(
+    url: sa.URL, postgres: Postgres, role: str
+) -> None:
+    """It says so after it has asked for the password."""
+    postgres.execute(f"ALTER ROLE {role} CONNECTION LIMIT 0")
+    said = fault(Database(url.set(username=role, password="first")))
+    assert isinstance(said, LedgerUnavailable) and "takes no connection" in str(said)
+    said = fault(Database(url.set(username=role, password="wrong")))
+    assert isinstance(said, Misconfigured)
 
 
 def test_no_such_database(url: sa.URL) -> None:
