@@ -92,7 +92,7 @@ def test_every_setting_is_documented_and_none_that_does_not_exist() -> None:
 
 
 def test_documented_defaults_are_the_defaults() -> None:
-    from ops.settings import SourceSettings
+    from ops.settings import ObjectiveSettings, SourceSettings
 
     settings = Settings()
     defaults: dict[str, object] = {
@@ -108,6 +108,9 @@ def test_documented_defaults_are_the_defaults() -> None:
         **{
             f"sources.{name}": SourceSettings.model_fields[name].default
             for name in ("kind", "scan_every_s", "max_file_bytes")
+        },
+        **{
+            f"sources.objective.{name}": info.default for name, info in ObjectiveSettings.model_fields.items()
         },
     }
     for name, default in defaults.items():
