@@ -88,7 +88,7 @@ def sync(
             ledger.database.close()
     parts = open_parts(settings)
     try:
-        configure_sources(parts.ledger, parts.sources)
+        configure_sources(parts.ledger, parts.settings, parts.sources)
         with _let_go(parts, stopping):
             return _carried_out_here(parts, names, listener, remaining, stopping)
     finally:
@@ -125,7 +125,7 @@ def _opened_beside(settings: Settings) -> Ledger:
     clock = SystemClock()
     ledger = open_or_make_ledger(settings, clock)
     ensure_edition(settings, ledger, clock)
-    configure_sources(ledger, make_sources(settings, clock))
+    configure_sources(ledger, settings, make_sources(settings, clock))
     return ledger
 
 

@@ -12,6 +12,7 @@ from ingestion.errors import EmbedderUnavailable, Misconfigured, WrongEdition
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.sources import SourceRow
 from ingestion.ledger.values import Edition
+from ingestion.objectives import Objective
 from ingestion.records import Lane
 from ingestion.sources.files import FilesSource
 from ops.equipping import Fitted, Fitter, close_embedder, embedder_of, embedder_of_live, kept
@@ -165,9 +166,17 @@ def make_sources(settings: Settings, clock: Clock) -> dict[str, FilesSource]:
     return {source.name: make_source(source, clock) for source in settings.sources}
 
 
-def configure_sources(ledger: Ledger, sources: Mapping[str, FilesSource]) -> None:
-    """Tell the ledger what the settings name: only these sources are served."""
-    ledger.sources.configure([SourceRow(one.name, one.kind, one.location) for one in sources.values()])
+def configure_sources(ledger: Ledger, settings: Settings, sources: Mapping[str, FilesSource]) -> None:
+    """Tell the ledger what the settings name, and promise: only these sources are served."""
+    promised = objectives(settings)
+    ledger.sources.configure(
+        [SourceRow(one.name, one.kind, one.location, promised[one.name]) for one in sources.values()]
+    )
+
+
+def objectives(settings: Settings) -> dict[str, Objective]:
+    """What is promised of each source."""
+    return {source.name: Objective(**source.objective.model_dump()) for source in settings.sources}
 
 
 def bulk_threads(embedder: Embedder) -> int:

@@ -62,7 +62,7 @@ class ScheduleRole:
 
     def _prepare(self, shop: Workshop) -> None:
         parts = shop.parts
-        configure_sources(parts.ledger, parts.sources)
+        configure_sources(parts.ledger, parts.settings, parts.sources)
         again = parts.ledger.claims.reindex(parts.edition, parts.drafter.pipeline)
         if again:
             log.info("%s documents are indexed again: the parser or the chunker has changed", again)

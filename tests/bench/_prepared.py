@@ -32,7 +32,7 @@ def prepare(place: Path, size: int, model: str) -> Sequence[str]:
         environ={},
     )
     parts = open_parts(settings)
-    configure_sources(parts.ledger, parts.sources)
+    configure_sources(parts.ledger, parts.settings, parts.sources)
     corpus = make_corpus(size)
     sightings = [one for one in parts.sources["held"].list().sightings if isinstance(one, Seen)]
     groups = list(slices(corpus.chunks, PER_DOCUMENT))
