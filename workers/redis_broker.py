@@ -47,6 +47,13 @@ class RedisBroker:
         with self._translated():
             return int(self._client.llen(self._prefix + lane.value))
 
+    def memory_ratio(self) -> float | None:
+        """What it uses of the memory that it may use; None without a limit. Raises as ``check`` does."""
+        with self._translated():
+            told = self._client.info("memory")
+            limit = int(told.get("maxmemory", 0))
+            return int(told["used_memory"]) / limit if limit else None
+
     def lost_messages(self) -> bool:
         """Whether it was restarted or emptied since this was last asked, by whomever. Raises as ``check``."""
         with self._translated():

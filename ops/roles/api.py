@@ -69,7 +69,7 @@ class ApiRole:
         return all(one.alive for one in self._threads)
 
     def _service(self, parts: Parts, messenger: Messenger, undo: contextlib.ExitStack) -> Service:
-        metrics = Metrics(parts.ledger, self._clock, version=version())
+        metrics = Metrics(parts.ledger, self._clock, version=version(), states=False)
         checks = {
             "ledger": parts.ledger.fence.generation,
             "index": lambda: parts.index.check(parts.edition.name),

@@ -20,7 +20,7 @@ from ops.roles.process import Waiting
 from ops.settings import Settings
 from ops.showing import counted
 from ops.version import version
-from ops.wiring import configure_sources, ensure_edition, make_sources, open_or_make_ledger
+from ops.wiring import configure_sources, ensure_edition, make_sources, objectives, open_or_make_ledger
 from ops.workshop import Messenger, make_shared_app
 from workers.dispatch import Dispatcher
 from workers.no_work import NoWork
@@ -54,7 +54,11 @@ class WatchRole:
         seeing.messenger.start()
         undo.callback(seeing.messenger.close)
         metrics = Metrics(
-            seeing.ledger, self._clock, version=version(), sources=list(seeing.sources), states=False
+            seeing.ledger,
+            self._clock,
+            version=version(),
+            sources=objectives(self._settings),
+            states=False,
         )
         checks = {"ledger": seeing.ledger.fence.generation, "broker": seeing.messenger.check}
         health.serve(Missing(checks, self._clock).reasons, lambda accept: metrics.rendered(accept))
@@ -73,7 +77,7 @@ class WatchRole:
         try:
             ensure_edition(self._settings, ledger, self._clock)
             sources = make_sources(self._settings, self._clock)
-            configure_sources(ledger, sources)
+            configure_sources(ledger, self._settings, sources)
             return _Seeing(ledger, sources, Messenger(self._settings, app, ledger, self._clock))
         except BaseException:
             ledger.database.close()

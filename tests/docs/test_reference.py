@@ -13,10 +13,13 @@ from pydantic import BaseModel
 from ingestion.clock import SystemClock
 from ingestion.database import Database
 from ingestion.ledger.ledger import Ledger
+from ops.broker_gauges import BrokerGauges
 from ops.cli import headwater
+from ops.clock_skew import ClockSkew
 from ops.exporter import Metrics
 from ops.ledger_gauges import LedgerGauges
 from ops.settings import Settings
+from workers.redis_broker import RedisBroker
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = (ROOT / "ops" / "reference.md").read_text(encoding="utf-8")
@@ -59,10 +62,16 @@ def metrics() -> dict[str, str]:
     """Name and type of every metric, as Prometheus sees it."""
     database, clock = Database.in_memory(), SystemClock()
     ledger = Ledger(database, clock)
-    counted = Metrics(ledger, clock, version="1").registry.collect()
+    counted = Metrics(ledger, clock, version="1", states=False).registry.collect()
+    broker = BrokerGauges(RedisBroker("redis://localhost", prefix="t", shown=""), clock)
+    states = [
+        family
+        for collector in (LedgerGauges(ledger, clock), broker, ClockSkew(ledger, clock))
+        for family in collector.describe()
+    ]
     names = {
         family.name + ("_total" if family.type == "counter" else ""): family.type
-        for family in [*counted, *LedgerGauges(ledger, clock).describe()]
+        for family in [*counted, *states]
         if family.name.startswith("headwater_")
     }
     database.close()
