@@ -33,6 +33,28 @@ class Objective:
         return seconds <= limits.get(kind, math.inf)
 
 
+LATELY_S = 180.0  # what says whether work goes on, and how quickly
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What was finished of a source: in the last hour, changes and deletions; in the ``over_s`` before now,
+    changes, and everything, first indexes included."""
+
+    last_hour: int = 0
+    changes: int = 0
+    everything: int = 0
+    over_s: float = LATELY_S
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """How many came in time and how many did not, within the window of the source's objective."""
+
+    met: int = 0
+    missed: int = 0
+
+
 # Times are kept by size: eight to each doubling, so that a quantile is off by 5 % at most.
 STEPS = 8
 _LEAST, _MOST = -80, 176  # a millisecond, seven weeks

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from ingestion.lag import combined, index_lag, proof_of_sight, watermark
 from ingestion.ledger.audits import Audit
 from ingestion.ledger.ledger import Ledger
-from ingestion.ledger.punctuality import Kept, Pace
 from ingestion.ledger.values import Building, EditionState, SourceLag, SourceState
 from ingestion.ledger.views import STATES, LaneView
-from ingestion.objectives import budget_left
+from ingestion.objectives import Kept, Pace, budget_left
 from ingestion.records import Lane
 from ops.verdicts import Facts
 

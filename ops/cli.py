@@ -19,6 +19,7 @@ COMMANDS = (
     "up",
     "search",
     "status",
+    "check",
     "sync",
     "rebuild",
     "explain",

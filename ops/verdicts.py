@@ -10,8 +10,8 @@ import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ingestion.ledger.punctuality import LATELY_S, Pace
 from ingestion.ledger.values import Waiting
+from ingestion.objectives import LATELY_S, Pace
 from ingestion.records import Lane
 from ops.showing import counted, duration
 

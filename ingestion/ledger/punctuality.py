@@ -18,12 +18,11 @@ from ingestion.clock import Clock
 from ingestion.database import Database
 from ingestion.ledger.sql import among, inserting
 from ingestion.ledger.tables import punctuality, sources
-from ingestion.objectives import Kind, Objective, size_of
+from ingestion.objectives import LATELY_S, Kept, Kind, Objective, Pace, size_of
 
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
 MINUTES_KEPT_S = 2 * HOUR_S
 HOURS_KEPT_S = 91 * DAY_S  # an objective's window is 90 days at most
-LATELY_S = 180.0  # what says whether work goes on, and how quickly
 ANY_SIZE = 0  # of an hour's row
 
 OBJECTIVE = (
@@ -79,25 +78,6 @@ class Finished:
     source: str
     kind: Kind
     seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """What was finished of a source: in the last hour, changes and deletions; in the ``over_s`` before now,
-    changes, and everything, first indexes included."""
-
-    last_hour: int = 0
-    changes: int = 0
-    everything: int = 0
-    over_s: float = LATELY_S
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """How many came in time and how many did not, within the window of the source's objective."""
-
-    met: int = 0
-    missed: int = 0
 
 
 class Punctuality:

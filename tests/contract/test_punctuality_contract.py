@@ -9,10 +9,10 @@ import sqlalchemy as sa
 
 from ingestion.database import Database
 from ingestion.ledger.documents import Change
-from ingestion.ledger.punctuality import HOUR_S, HOURS_KEPT_S, MINUTES_KEPT_S, Kept
+from ingestion.ledger.punctuality import HOUR_S, HOURS_KEPT_S, MINUTES_KEPT_S
 from ingestion.ledger.sources import SourceRow
 from ingestion.ledger.tables import punctuality
-from ingestion.objectives import Kind, Objective, quantile
+from ingestion.objectives import Kept, Kind, Objective, quantile
 from ingestion.records import Lane
 from tests.contract.desk import OTHER, SOURCE, Desk
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from ingestion.ledger.punctuality import LATELY_S, Pace
 from ingestion.ledger.values import Waiting
+from ingestion.objectives import LATELY_S, Pace
 from ops.verdicts import BLIND_AFTER_S, Facts, Judged, Verdict, caught_up_in_s, judge
 
 NOW = 1_000_000.0
