@@ -33,6 +33,7 @@ COMMANDS = (
     "worker",
     "schedule",
     "api",
+    "exporter",
 )
 """In the order of the help."""
 
