@@ -33,7 +33,7 @@ class Objective:
         return seconds <= limits.get(kind, math.inf)
 
 
-LATELY_S = 180.0  # what says whether work goes on, and how quickly
+LATELY_S = 60.0  # what says whether work goes on, and how quickly
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from ingestion.objectives import LATELY_S, Pace
 from ingestion.records import Lane
 from ops.showing import counted, duration
 
+STUCK_AFTER_S = 180.0  # late, and nothing finished: a large document may take that long
 BLIND_AFTER_S = 60.0  # without a proof of sight: a watcher gives one every two seconds, a poll every ten
 
 
@@ -99,8 +100,8 @@ def _stalled(facts: Facts, now: float) -> Judged | None:
         if lane.due and not is_tried:
             reason = f"No worker takes {what}; the oldest change is {duration(age_s)} old."
             return Judged(Verdict.STARVED, reason)
-        if age_s > facts.within_s + LATELY_S:
-            reason = f"Of {what} none was finished for {duration(LATELY_S)}."
+        if age_s > facts.within_s + STUCK_AFTER_S:
+            reason = f"Of {what} none was finished lately; the oldest change is {duration(age_s)} old."
             return Judged(Verdict.STUCK, reason)
     return None
 

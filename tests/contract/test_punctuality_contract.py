@@ -139,7 +139,7 @@ def test_the_pace_is_of_the_last_minutes(desk: Desk) -> None:
     published_after(desk, "b.md", 1.0)
     pace = desk.ledger.punctuality.paces()[SOURCE]
     assert (pace.last_hour, pace.changes, pace.everything) == (2, 1, 1)
-    assert 180.0 <= pace.over_s <= 240.0
+    assert 60.0 <= pace.over_s <= 120.0
     desk.clock.at += 3700.0
     assert SOURCE not in desk.ledger.punctuality.paces()
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from ingestion.ledger.values import Waiting
-from ingestion.objectives import LATELY_S, Pace
-from ops.verdicts import BLIND_AFTER_S, Facts, Judged, Verdict, caught_up_in_s, judge
+from ingestion.objectives import Pace
+from ops.verdicts import BLIND_AFTER_S, STUCK_AFTER_S, Facts, Judged, Verdict, caught_up_in_s, judge
 
 NOW = 1_000_000.0
 BUSY = Pace(last_hour=500, changes=20, everything=20, over_s=200.0)
@@ -53,12 +53,12 @@ def behind(*lanes: Waiting, pace: Pace = QUIET.pace) -> Facts:
         (behind(waiting(61), pace=BUSY), Verdict.LAGGING, "at this pace for"),
         (behind(waiting(61)), Verdict.STARVED, "No worker takes 4 documents in the fresh lane"),
         (behind(waiting(61, claimed=4, due=0)), Verdict.LAGGING, "4 documents wait"),
-        (behind(waiting(61 + LATELY_S, claimed=4, due=0)), Verdict.STUCK, "none was finished for 3 min"),
-        (behind(waiting(61 + LATELY_S, due=0)), Verdict.STUCK, "none was finished"),  # tried again later
+        (behind(waiting(61 + STUCK_AFTER_S, claimed=4, due=0)), Verdict.STUCK, "none was finished lately"),
+        (behind(waiting(61 + STUCK_AFTER_S, due=0)), Verdict.STUCK, "none was finished"),  # tried again later
         (behind(waiting(400, claimed_at=NOW - 5)), Verdict.STUCK, "none was finished"),
         (behind(waiting(400, claimed_at=NOW - 300)), Verdict.STARVED, "No worker takes"),
         # Tried lately, but before it changed.
-        (behind(waiting(61, claimed_at=NOW - 100)), Verdict.STARVED, "No worker takes"),
+        (behind(waiting(61, claimed_at=NOW - 70)), Verdict.STARVED, "No worker takes"),
         (replace(QUIET, seen_at=None), Verdict.BLIND, "never listed completely"),
         (replace(QUIET, seen_at=None, fault="No such folder."), Verdict.BLIND, "No such folder."),
         (replace(QUIET, seen_at=NOW - BLIND_AFTER_S), Verdict.CURRENT, ""),
