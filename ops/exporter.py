@@ -7,6 +7,7 @@ ledger that cannot be read costs the states of that scrape, never the scrape.
 
 from __future__ import annotations
 
+import functools
 import platform
 import sqlite3
 from collections.abc import Mapping
@@ -42,7 +43,10 @@ _NONE: Mapping[str, Objective] = MappingProxyType({})
 
 
 class Metrics:
-    """The hooks of one process, and its registry. Safe to call from any thread."""
+    """The hooks of one process, and its registry. Safe to call from any thread.
+
+    What is counted for each document keeps its series at hand: finding them took longer than counting.
+    """
 
     def __init__(
         self,
@@ -84,51 +88,61 @@ class Metrics:
             self._scan_missed.labels(source)
             self._overflows.labels(source)
             for result in CHUNK_RESULTS:
-                self._chunks.labels(source, result)
+                self._chunks(source, result)
             for kind in JUDGED:
                 for met in ("true", "false"):
-                    self._objective.labels(source, kind, met)
+                    self._objective(source, kind, met)
         for lane in Lane:
             self._texts.labels(lane)
             self._tokens.labels(lane)
 
     def _make_promised(self) -> None:
         """What the objectives speak of."""
-        self._freshness = Histogram(
-            "headwater_freshness_seconds",
-            "From a change at its source to each stage's end: detect, queue, process, publish, total.",
-            ["source", "stage", "lane"],
-            buckets=FRESHNESS_BUCKETS_S,
-            registry=self.registry,
+        self._freshness = functools.cache(
+            Histogram(
+                "headwater_freshness_seconds",
+                "From a change at its source to each stage's end: detect, queue, process, publish, total.",
+                ["source", "stage", "lane"],
+                buckets=FRESHNESS_BUCKETS_S,
+                registry=self.registry,
+            ).labels
         )
-        self._deletion = Histogram(
-            "headwater_deletion_seconds",
-            "From a deletion at its source until it was confirmed (detect), and until no search shows it "
-            "(total).",
-            ["source", "stage"],
-            buckets=FRESHNESS_BUCKETS_S,
-            registry=self.registry,
+        self._deletion = functools.cache(
+            Histogram(
+                "headwater_deletion_seconds",
+                "From a deletion at its source until it was confirmed (detect), and until no search shows it "
+                "(total).",
+                ["source", "stage"],
+                buckets=FRESHNESS_BUCKETS_S,
+                registry=self.registry,
+            ).labels
         )
-        self._objective = Counter(
-            "headwater_objective_changes_total",
-            "Changes and deletions that were finished, by whether they met the objective of their source.",
-            ["source", "kind", "met"],
-            registry=self.registry,
+        self._objective = functools.cache(
+            Counter(
+                "headwater_objective_changes_total",
+                "Changes and deletions that were finished, by whether they met the objective of their source.",
+                ["source", "kind", "met"],
+                registry=self.registry,
+            ).labels
         )
 
     def _make_counts(self) -> None:
         registry = self.registry
-        self._outcomes = Counter(
-            "headwater_outcomes_total",
-            "Transitions of documents, by what became of them.",
-            ["source", "result"],
-            registry=registry,
+        self._outcomes = functools.cache(
+            Counter(
+                "headwater_outcomes_total",
+                "Transitions of documents, by what became of them.",
+                ["source", "result"],
+                registry=registry,
+            ).labels
         )
-        self._chunks = Counter(
-            "headwater_chunks_total",
-            "Chunks made searchable by embedding them or by a vector that was there, and chunks retired.",
-            ["source", "result"],
-            registry=registry,
+        self._chunks = functools.cache(
+            Counter(
+                "headwater_chunks_total",
+                "Chunks made searchable by embedding them or by a vector that was there, and chunks retired.",
+                ["source", "result"],
+                registry=registry,
+            ).labels
         )
         self._texts = Counter(
             "headwater_texts_embedded_total", "Texts the model was run on.", ["lane"], registry=registry
@@ -196,12 +210,12 @@ class Metrics:
 
     def outcome(self, outcome: Outcome) -> None:
         """A listener of the workers. First revisions from a bulk lane stay apart, under ``lane=bulk``."""
-        self._outcomes.labels(outcome.source, outcome.result).inc()
+        self._outcomes(outcome.source, outcome.result).inc()
         for result, number in zip(
             CHUNK_RESULTS, (outcome.embedded, outcome.reused, outcome.dropped), strict=True
         ):
             if number:
-                self._chunks.labels(outcome.source, result).inc(number)
+                self._chunks(outcome.source, result).inc(number)
         if outcome.result in (Result.PUBLISHED, Result.RENAMED, Result.RETIRED):
             self._took(outcome, Kind.DELETION if outcome.result is Result.RETIRED else Kind.CHANGE)
 
@@ -217,13 +231,13 @@ class Metrics:
         exemplar = {"generation": str(outcome.generation)}  # of a document, but never its name
         for stage, seconds in took.items():
             if kind is Kind.DELETION:
-                self._deletion.labels(outcome.source, stage).observe(seconds, exemplar)
+                self._deletion(outcome.source, stage).observe(seconds, exemplar)
             else:
-                self._freshness.labels(outcome.source, stage, outcome.lane).observe(seconds, exemplar)
+                self._freshness(outcome.source, stage, outcome.lane).observe(seconds, exemplar)
         if "total" in took and not (outcome.new and outcome.lane is Lane.BULK):
             objective = self._objectives.get(outcome.source) or Objective()
             met = "true" if objective.is_met(kind, took["total"]) else "false"
-            self._objective.labels(outcome.source, kind, met).inc()
+            self._objective(outcome.source, kind, met).inc()
 
     def embedded(self, lane: Lane, texts: int, tokens: int, seconds: float) -> None:
         """One batch went through the model."""

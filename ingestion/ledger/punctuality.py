@@ -1,7 +1,7 @@
 """How many changes and deletions of each source were finished, in which time, and how many of them in time.
 
 Written by the transaction that finishes them, so that a crash loses none and counts none twice. Two spans:
-minutes, by size of the time taken, for what is said of the last hour; hours, for the error budget. The rows
+minutes, by size of the time taken, for what is said of the last hour; days, for the error budget. The rows
 are as many as the sources and the spans that are kept, however many documents change.
 """
 
@@ -22,8 +22,8 @@ from ingestion.objectives import LATELY_S, Kept, Kind, Objective, Pace, size_of
 
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
 MINUTES_KEPT_S = 2 * HOUR_S
-HOURS_KEPT_S = 91 * DAY_S  # an objective's window is 90 days at most
-ANY_SIZE = 0  # of an hour's row
+DAYS_KEPT_S = 92 * DAY_S  # an objective's window is 90 days at most, and begins within one
+ANY_SIZE = 0  # of a day's row
 
 OBJECTIVE = (
     sources.c.share,
@@ -55,9 +55,10 @@ _KEPT = (
     sa.select(punctuality.c.source, sa.func.sum(punctuality.c.met), sa.func.sum(punctuality.c.missed))
     .join(sources, sources.c.name == punctuality.c.source)
     .where(
-        punctuality.c.span_s == HOUR_S,
+        punctuality.c.span_s == DAY_S,
         _judged,
-        punctuality.c.since > sa.bindparam("now") - DAY_S * sources.c.over_days,
+        # The day in which the window begins counts whole: a window of one day is never empty at midnight.
+        punctuality.c.since > sa.bindparam("now") - DAY_S * (sources.c.over_days + 1),
     )
     .group_by(punctuality.c.source)
 )
@@ -119,7 +120,7 @@ class Punctuality:
         """Remove what no window reaches any more."""
         with self._database.write() as connection:
             now = self._database.now(connection, self._clock)
-            for span_s, kept_s in ((MINUTE_S, MINUTES_KEPT_S), (HOUR_S, HOURS_KEPT_S)):
+            for span_s, kept_s in ((MINUTE_S, MINUTES_KEPT_S), (DAY_S, DAYS_KEPT_S)):
                 connection.execute(_FORGET, {"of_span": span_s, "before": now - kept_s})
 
 
@@ -135,7 +136,7 @@ def note(connection: sa.Connection, finished: Sequence[Finished], now: float) ->
     rows: dict[tuple[int, int, str, str, int], list[int]] = {}
     for one in finished:
         is_met = objectives.get(one.source, Objective()).is_met(one.kind, one.seconds)
-        for span_s, took in ((MINUTE_S, size_of(one.seconds)), (HOUR_S, ANY_SIZE)):
+        for span_s, took in ((MINUTE_S, size_of(one.seconds)), (DAY_S, ANY_SIZE)):
             row = rows.setdefault((span_s, _begin(span_s, now), one.source, one.kind.value, took), [0, 0])
             row[0 if is_met else 1] += 1
     connection.execute(_adding(connection.dialect.name), list(_as_rows(rows.items())))

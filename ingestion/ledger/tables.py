@@ -225,7 +225,7 @@ attempts = sa.Table(
 sa.Index("ix_attempts_document_id", attempts.c.document_id)
 
 # How many changes and deletions of a source were finished in a span of time, and how many of them within its
-# objective. ``took`` is the size of the time (``ingestion.objectives``) in rows of a minute.
+# objective. ``took`` is the size of the time (``ingestion.objectives``) in rows of a minute, else 0.
 punctuality = sa.Table(
     "punctuality",
     metadata,

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from ingestion.database import Database
 from ingestion.ledger.documents import Change
-from ingestion.ledger.punctuality import HOUR_S, HOURS_KEPT_S, MINUTES_KEPT_S
+from ingestion.ledger.punctuality import DAY_S, DAYS_KEPT_S, MINUTES_KEPT_S
 from ingestion.ledger.sources import SourceRow
 from ingestion.ledger.tables import punctuality
 from ingestion.objectives import Kept, Kind, Objective, quantile
@@ -117,18 +117,20 @@ def test_an_approved_deletion_is_no_matter_of_the_objective(desk: Desk) -> None:
 def test_the_window_is_the_objective_s(desk: Desk) -> None:
     published_after(desk, "slow.md", 30.0)
     published_after(desk, "slow.md", 300.0, source=OTHER)
-    desk.clock.at += 3 * 24 * HOUR_S
+    desk.clock.at += 3 * DAY_S
+    assert kept(desk) == Kept(missed=1)  # the day in which it begins counts whole
+    desk.clock.at += DAY_S
     assert kept(desk) is None
     assert kept(desk, OTHER) == Kept(missed=1)
 
 
 def test_what_no_window_reaches_is_forgotten(desk: Desk) -> None:
     published_after(desk, "a.md", 1.0)
-    assert {row.span_s for row in rows(desk)} == {60, 3600}
+    assert {row.span_s for row in rows(desk)} == {60, DAY_S}
     desk.clock.at += MINUTES_KEPT_S + 120
     desk.ledger.punctuality.forget()
-    assert {row.span_s for row in rows(desk)} == {3600}
-    desk.clock.at += HOURS_KEPT_S
+    assert {row.span_s for row in rows(desk)} == {DAY_S}
+    desk.clock.at += DAYS_KEPT_S
     desk.ledger.punctuality.forget()
     assert rows(desk) == []
 
