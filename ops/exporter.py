@@ -120,7 +120,7 @@ class Metrics:
         self._objective = functools.cache(
             Counter(
                 "headwater_objective_changes_total",
-                "Changes and deletions that were finished, by whether they met the objective of their source.",
+                "Changes and deletions that were finished, by whether they met their source's objective.",
                 ["source", "kind", "met"],
                 registry=self.registry,
             ).labels
