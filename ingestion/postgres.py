@@ -28,9 +28,14 @@ _TIME = sa.text("SELECT CAST(extract(epoch FROM clock_timestamp()) AS float8)")
 # A function in FROM is called first: this is the time when the turn came.
 _TAKE_TURN = sa.text(f"{_TIME} FROM pg_advisory_xact_lock({_TURN_KEY})")
 
-# Every thread that reads may wait a moment for a connection; forty that sleep cost the server more.
+# Every thread that reads may wait a moment for a connection; forty that sleep cost the server more. Those of
+# readers are kept once they were needed: as many searches at once would open and close one for each of their
+# looks, and a connection costs both sides as much as a search.
 _WRITERS: dict[str, Any] = {"pool_size": 2, "max_overflow": 6}
-_READERS: dict[str, Any] = {"pool_size": 4, "max_overflow": 12}
+_READERS: dict[str, Any] = {"pool_size": 16, "max_overflow": 0}
+# Settings of a connection, not of each transaction: those would be set and reset with each.
+_WRITING = r"-c default_transaction_isolation=read\ committed"
+_READING = r"-c default_transaction_isolation=repeatable\ read -c default_transaction_read_only=on"
 _TRY_AGAIN = "What is published stays searchable; it is tried again."
 
 
@@ -48,13 +53,10 @@ def described(url: sa.URL) -> str:
 
 def engine(url: sa.URL, *, writing: bool) -> sa.Engine:
     """Connections for writing and for taking work, or for reading one snapshot each."""
-    options: dict[str, Any] = {"isolation_level": "READ COMMITTED"}
-    if not writing:
-        options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    silent_s, transactions = (SILENT_WRITER_S, _WRITING) if writing else (SILENT_READER_S, _READING)
     return sa.create_engine(
         url,
-        connect_args=_connection(url, SILENT_WRITER_S if writing else SILENT_READER_S),
-        execution_options=options,
+        connect_args=_connection(url, silent_s, transactions),
         pool_pre_ping=True,
         pool_use_lifo=True,
         hide_parameters=True,
@@ -165,8 +167,9 @@ _FAULTS: dict[str, tuple[str, str]] = {
 _OF_SETTINGS = {"42501"}
 
 
-def _connection(url: sa.URL, silent_s: int) -> dict[str, Any]:
-    """What every connection is opened with; what the URL says itself is left as it is."""
+def _connection(url: sa.URL, silent_s: int, transactions: str = "") -> dict[str, Any]:
+    """What every connection is opened with; what the URL says itself is left as it is, but for what every
+    transaction must be."""
     limits = {
         "statement_timeout": STATEMENT_S,
         "lock_timeout": TURN_S,
@@ -183,7 +186,7 @@ def _connection(url: sa.URL, silent_s: int) -> dict[str, Any]:
         "client_encoding": "utf8",
     }
     ours = {name: value for name, value in given.items() if name not in url.query}
-    return {**ours, "options": f"{set_here} {url.query.get('options', '')}".strip()}
+    return {**ours, "options": f"{set_here} {url.query.get('options', '')} {transactions}".strip()}
 
 
 def _unreachable(error: sa.exc.DBAPIError, url: sa.URL) -> HeadwaterError:

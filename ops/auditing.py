@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ingestion.clock import SystemClock
-from ingestion.errors import Misconfigured
+from ingestion.errors import EditionMissing, Misconfigured, WrongEdition
 from ingestion.ledger.audits import Audit
 from ingestion.ledger.ledger import Ledger
+from ingestion.ledger.values import Edition
 from ingestion.records import Drift
 from ops.equipping import close_embedder, embedder_of, embedder_of_live
 from ops.lock import running_daemon
@@ -51,26 +52,29 @@ class Audited:
 def audit(settings: Settings, names: Sequence[str], *, repair: bool, deep: bool) -> Audited:
     """Compare now. Sources that differ are left to the sync that follows a repair.
 
+    Where searches go over to another edition meanwhile, that one is compared too: it is what they read.
     Raises Misconfigured where there is no data yet, WrongSettings beside those who keep other sources,
     and with ``deep`` WrongEdition where the model of the index cannot be had.
     """
     with contextlib.ExitStack() as opened:
         ledger = open_ledger(settings)
         opened.callback(ledger.database.close)
-        edition = ledger.sources.live_edition()
-        if edition is None:
-            raise Misconfigured(
-                f"Nothing was indexed in {settings.daemon.data} yet.", hint="Start with: headwater up FOLDER"
-            )
+        before = _live(settings, ledger)
         # Beside a shared broker a watcher may run anywhere: no note of it lies in the data folder.
         watched = settings.broker.url is not None or running_daemon(settings.daemon.data) is not None
         if watched:
             require_kept(ledger, settings, names)
-        embed = _embed(settings, ledger, opened) if deep else None
         auditor = _auditor(settings, ledger, names, settle_s=SETTLE_S if watched else 0.0)
         opened.callback(auditor.index.close)
-        found, findings = auditor.audit(edition, repair=repair, deep=deep, embed=embed)
-        return Audited(found, findings, ledger.audits.count_marked(edition))
+        try:
+            audited = _audited(settings, auditor, repair=repair, deep=deep)
+        except (WrongEdition, EditionMissing):
+            if _live(settings, ledger) == before:
+                raise
+        else:
+            if _live(settings, ledger).name == audited.audit.edition:
+                return audited
+        return _audited(settings, auditor, repair=repair, deep=deep)
 
 
 def still_marked(settings: Settings) -> int:
@@ -83,6 +87,26 @@ def still_marked(settings: Settings) -> int:
         ledger.database.close()
 
 
+def _live(settings: Settings, ledger: Ledger) -> Edition:
+    edition = ledger.sources.live_edition()
+    if edition is None:
+        raise Misconfigured(
+            f"Nothing was indexed in {settings.daemon.data} yet.", hint="Start with: headwater up FOLDER"
+        )
+    return edition
+
+
+def _audited(settings: Settings, auditor: Auditor, *, repair: bool, deep: bool) -> Audited:
+    """What is live now, with the model of just that edition. Raises WrongEdition, EditionMissing."""
+    ledger = auditor.ledger
+    with contextlib.ExitStack() as opened:
+        edition, embed = _live(settings, ledger), None
+        if deep:
+            edition, embed = _embed(settings, ledger, opened)
+        found, findings = auditor.audit(edition, repair=repair, deep=deep, embed=embed)
+        return Audited(found, findings, ledger.audits.count_marked(edition))
+
+
 def _auditor(settings: Settings, ledger: Ledger, names: Sequence[str], *, settle_s: float) -> Auditor:
     clock = SystemClock()
     reconciler = Reconciler(
@@ -93,11 +117,11 @@ def _auditor(settings: Settings, ledger: Ledger, names: Sequence[str], *, settle
     return Auditor(ledger, index, reconciler, sources, look=lambda name: None, settle_s=settle_s)
 
 
-def _embed(settings: Settings, ledger: Ledger, opened: contextlib.ExitStack) -> EmbedTexts:
+def _embed(settings: Settings, ledger: Ledger, opened: contextlib.ExitStack) -> tuple[Edition, EmbedTexts]:
     embedder, _ = embedder_of_live(settings.embedding, embedder_of(settings.embedding), ledger)
     opened.callback(close_embedder, embedder)
-    ledger.sources.edition(embedder.fingerprint, embedder.dimensions, embedder.description)
-    return lambda texts: _embedded(embedder, texts)
+    edition = ledger.sources.edition(embedder.fingerprint, embedder.dimensions, embedder.description)
+    return edition, lambda texts: _embedded(embedder, texts)
 
 
 def _embedded(embedder: Embedder, texts: Sequence[str]) -> Vectors:

@@ -30,7 +30,7 @@ class BrokerGauges(Collector):
 
     def __init__(self, broker: BrokerPort, clock: Clock) -> None:
         self._broker = broker
-        self._looked = Looked(self._look, clock, what="the broker")
+        self._looked = Looked(self._look, clock, what="the broker", quiet=True)
 
     def describe(self) -> Iterable[Metric]:
         return _families()

@@ -111,14 +111,14 @@ class _LateWork:
         return shop
 
     def _patiently(self, make: Any) -> Any:
-        pause_s, told = FIRST_PAUSE_S, ""
+        pause_s, told = FIRST_PAUSE_S, None
         while True:
             try:
                 return make()
             except Transient as fault:
-                if str(fault) != told:
+                if type(fault) is not told:  # its words may change from one try to the next
                     log.warning("waiting: %s", fault)
-                told = str(fault)
+                told = type(fault)
                 if self._stopping.wait(pause_s):
                     raise
                 pause_s = min(LONGEST_PAUSE_S, pause_s * 2)

@@ -23,7 +23,7 @@ class ClockSkew(Collector):
     def __init__(self, ledger: Ledger, clock: Clock) -> None:
         self._ledger = ledger
         self._clock = clock
-        self._looked = Looked(self._look, clock, what="the ledger's clock")
+        self._looked = Looked(self._look, clock, what="the ledger's clock", quiet=True)
 
     def describe(self) -> Iterable[Metric]:
         return [_family()]

@@ -19,10 +19,12 @@ from ingestion.clock import Clock, SystemClock
 from ingestion.errors import HeadwaterError, Interrupted
 from ingestion.records import Lane
 from ops.broker_gauges import BrokerPort
+from ops.equipping import Embedded
 from ops.exporter import Metrics
 from ops.lock import DaemonNote, held, write_note
-from ops.measured import Measuring
+from ops.measured import AllMeasured
 from ops.opening import data_file, file_identity
+from ops.outdated import SchemaWatch
 from ops.remote import cost
 from ops.settings import Settings
 from ops.status import status_report
@@ -32,6 +34,7 @@ from ops.wiring import SWITCH_S, Pipeline, configure_sources, make_pipeline, obj
 from ops.work_side import make_work_side
 from retrieval.api.app import Readiness, Service, make_api
 from retrieval.api.server import Server
+from retrieval.embedding.port import Embedder
 from retrieval.embedding.remote.embedder import RemoteEmbedder
 from retrieval.search import Searcher
 from workers.outcomes import Listener, Outcome
@@ -68,7 +71,7 @@ class Daemon:
                 sources=objectives(self._settings),
                 broker=self._shared_broker(undo),
             )
-            self._measuring = Measuring(self._settings.daemon.data, self.parts.embedder, self._clock)
+            self._measuring = AllMeasured(self._settings.daemon.data, self._clock)
             undo.callback(self._measuring.flush)
             self._pipeline = self._make_pipeline()
             self._server = self._make_server()
@@ -146,14 +149,17 @@ class Daemon:
 
     def _begin(self, undo: contextlib.ExitStack) -> None:
         parts = self.parts
+        schema = SchemaWatch(parts.ledger)
+        schema.start()
+        undo.callback(schema.close)
         self._work_side = make_work_side(self._settings, parts, self._pipeline.work, self._clock)
-        parts.batcher.on_embedded = self._embedded
+        parts.batcher.on_embedded = self._embedded_by(parts.embedder)
         parts.batcher.on_loaded = self._work_side.dispatch  # what came before the model waits for that
         if isinstance(parts.embedder, RemoteEmbedder):
             parts.embedder.on_billed = self._billed
         parts.batcher.start_loading()
         hearing = parts.fitter.hearing
-        hearing.embedded, hearing.billed, hearing.load = self.metrics.embedded, self._billed, True
+        hearing.embedded, hearing.billed, hearing.load = self._embedded_by, self._billed, True
         self._watcher = Watcher(
             parts.ledger,
             self._pipeline.reconciler,
@@ -191,9 +197,14 @@ class Daemon:
         )
         return Server(make_api(service), self._settings.daemon.host, self._settings.daemon.port)
 
-    def _embedded(self, lane: Lane, texts: int, tokens: int, seconds: float) -> None:
-        self.metrics.embedded(lane, texts, tokens, seconds)
-        self._measuring.embedded(texts, seconds)
+    def _embedded_by(self, embedder: Embedder) -> Embedded:
+        measuring = self._measuring.of(embedder)
+
+        def embedded(lane: Lane, texts: int, tokens: int, seconds: float) -> None:
+            self.metrics.embedded(lane, texts, tokens, seconds)
+            measuring.embedded(texts, seconds)
+
+        return embedded
 
     def _on_demand(self, document_ids: Sequence[int]) -> None:
         self._pipeline.dispatcher.send(document_ids)

@@ -17,6 +17,7 @@ from ingestion.clock import Clock
 from ingestion.errors import HeadwaterError, Misconfigured, WrongEdition
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.values import Edition, EditionState, EditionView
+from ingestion.records import Lane
 from ingestion.turns import Turns
 from ops.remote import remote_embedder
 from ops.settings import EmbeddingSettings
@@ -52,9 +53,12 @@ def close_embedder(embedder: Embedder) -> None:
 
 
 def slice_texts(embedder: Embedder) -> int:
-    """Texts embedded between two commits: with an endpoint, a call, so that a crash costs no more."""
+    """Texts embedded between two commits. With an endpoint, a call's; of small calls as many as are made at
+    once, up to the usual number: a commit for each text would cost more than its embedding."""
     limits = embedder.call_limits
-    return SLICE_TEXTS if limits is None else limits.texts
+    if limits is None:
+        return SLICE_TEXTS
+    return max(limits.texts, min(limits.at_once * limits.texts, SLICE_TEXTS))
 
 
 def kept(settings: EmbeddingSettings) -> dict[str, Any]:
@@ -135,11 +139,14 @@ def _without_its_model(edition: Edition, wanted: str, why: str) -> WrongEdition:
     )
 
 
+Embedded = Callable[[Lane, int, int, float], None]  # lane, texts, tokens, seconds
+
+
 @dataclass
 class Hearing:
     """Who hears of what embedders of editions beside the live one do."""
 
-    embedded: Callable[..., None] | None = None
+    embedded: Callable[[Embedder], Embedded] | None = None  # what is told of the batches of one
     billed: Callable[[int], None] | None = None
     load: bool = False  # a model is loaded as soon as its edition is there
 
@@ -178,7 +185,8 @@ class Fitter:
         model = view.model or {"model": self._settings.model}
         embedder = embedder_of(as_kept(model, self._settings), clock=self._clock)
         fitted = self.fit(view.edition, embedder)
-        fitted.batcher.on_embedded = self.hearing.embedded
+        if self.hearing.embedded is not None:
+            fitted.batcher.on_embedded = self.hearing.embedded(embedder)
         if isinstance(embedder, RemoteEmbedder):
             embedder.on_billed = self.hearing.billed
         if self.hearing.load:

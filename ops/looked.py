@@ -31,11 +31,13 @@ class Looked(Generic[Found]):
         what: str,
         cache_s: float = CACHE_S,
         timeout_s: float = TIMEOUT_S,
+        quiet: bool = False,
     ) -> None:
-        """``what`` is looked at, for the log."""
+        """``what`` is looked at, for the log; ``quiet`` where others tell that it is away."""
         self._look = look
         self._clock = clock
         self._what = what
+        self._levels = (logging.DEBUG, logging.DEBUG) if quiet else (logging.WARNING, logging.INFO)
         self._cache_s = cache_s
         self._timeout_s = timeout_s
         self._turn = threading.Lock()
@@ -64,10 +66,10 @@ class Looked(Generic[Found]):
             self._found = self._look()
         except Exception as error:  # noqa: BLE001 - monitoring must not fail with what it monitors
             if not self._failing:
-                log.warning("%s cannot be read for the metrics: %s", self._what, error)
+                log.log(self._levels[0], "%s cannot be read for the metrics: %s", self._what, error)
             self._failing = True
             return
         self._found_at = self._clock.monotonic()
         if self._failing:
-            log.info("%s can be read for the metrics again", self._what)
+            log.log(self._levels[1], "%s can be read for the metrics again", self._what)
         self._failing = False

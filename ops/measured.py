@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
+import weakref
 from collections import deque
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -49,13 +50,14 @@ class Measuring:
         self._texts = 0
         self._seconds = 0.0
         self._spans: deque[tuple[float, float]] = deque(maxlen=_SPANS_KEPT)
+        self.latest = float("-inf")  # when it was last told of one
         self._noted_at = -EVERY_S
         self._noted_texts = 0
 
     def embedded(self, texts: int, seconds: float) -> None:
         """One batch went through the model, and ended just now. Kept at most every five seconds."""
         with self._counting:
-            now = self._clock.monotonic()
+            now = self.latest = self._clock.monotonic()
             self._texts += texts
             self._cover(now - seconds, now)
             if now - self._noted_at >= EVERY_S:
@@ -85,6 +87,26 @@ class Measuring:
         measured = Measured(self._embedder.description, self._texts, rate, self._clock.now(), refused)
         with contextlib.suppress(OSError):
             write_json(self._path, asdict(measured))
+
+
+class AllMeasured:
+    """A measuring for each embedder of a process: searches may go over to another one. What the note tells is
+    the one that embedded last. None is kept here, nor a model with it, once its embedder is let go of."""
+
+    def __init__(self, data: Path, clock: Clock) -> None:
+        self._data = data
+        self._clock = clock
+        self._all: weakref.WeakSet[Measuring] = weakref.WeakSet()
+
+    def of(self, embedder: Embedder) -> Measuring:
+        """A new one, for the caller to keep."""
+        measuring = Measuring(self._data, embedder, self._clock)
+        self._all.add(measuring)
+        return measuring
+
+    def flush(self) -> None:
+        for one in sorted(self._all, key=lambda one: one.latest):
+            one.flush()
 
 
 def last_measured(data: Path) -> Measured | None:

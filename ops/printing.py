@@ -7,6 +7,7 @@ somebody's attention (a failure, a dead letter, a held deletion, a fault) is alw
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ingestion.clock import Clock
@@ -34,11 +35,18 @@ class _Bulk:
 
 
 class Printing:
-    """Prints outcomes through a meter. Safe to call from several threads."""
+    """Prints outcomes through a meter. Safe to call from several threads.
 
-    def __init__(self, meter: Meter, clock: Clock) -> None:
+    ``begins``: whether a fault is the first of an outage, told once for all that meet it; None where that is
+    for this one to find out.
+    """
+
+    def __init__(
+        self, meter: Meter, clock: Clock, *, begins: Callable[[object], bool | None] = lambda _: None
+    ) -> None:
         self._meter = meter
         self._clock = clock
+        self._begins = begins
         self._turn = threading.Lock()
         self._bulk: _Bulk | None = None
         self._deferred: set[int] = set()
@@ -116,8 +124,8 @@ class Printing:
 
     def _fault(self, outcome: Outcome) -> str | None:
         """A store, disk or model that is away stops every document alike: told once until it is back."""
-        fault = (outcome.source, outcome.detail)
-        if fault in self._faults:
+        fault, begins = (outcome.source, outcome.detail), self._begins(outcome.fault)
+        if begins is False or (begins is None and fault in self._faults):
             return None
         self._faults.add(fault)
         return f"{plain(outcome.source)}  waiting  {plain(outcome.detail)}"

@@ -58,13 +58,21 @@ class Pace:
 
 
 class PlainMeter:
-    """Lines only: for logs, pipes and services."""
+    """Lines only: for logs, pipes and services. One each ``every_s`` at most; none while all stands still."""
 
-    def __init__(self, write: Callable[[str], None], monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        write: Callable[[str], None],
+        monotonic: Callable[[], float],
+        *,
+        every_s: float = LINE_EVERY_S,
+    ) -> None:
         self._write = write
         self._monotonic = monotonic
+        self._every_s = every_s
         self._pace = Pace()
         self._shown_at: float | None = None
+        self._shown: tuple[int, int] | None = None
 
     def line(self, text: str) -> None:
         self._write(text)
@@ -73,10 +81,10 @@ class PlainMeter:
         now = self._monotonic()
         self._pace.mark(now, done)
         if self._shown_at is None:
-            self._shown_at = now  # work of less than LINE_EVERY_S needs no line
-        if now - self._shown_at < LINE_EVERY_S:
+            self._shown_at = now  # short work needs no line
+        if now - self._shown_at < self._every_s or self._shown == (done, total):
             return
-        self._shown_at = now
+        self._shown_at, self._shown = now, (done, total)
         share = 100 * done // total if total else 100
         words = self._pace.words(done, total)
         self._write(
@@ -85,7 +93,7 @@ class PlainMeter:
 
     def clear(self) -> None:
         self._pace = Pace()
-        self._shown_at = None
+        self._shown_at = self._shown = None
 
 
 class BarMeter:

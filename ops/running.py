@@ -6,11 +6,8 @@ safe: whatever was under way is in the ledger and is taken up at the next start.
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +15,7 @@ from types import FrameType
 
 from ingestion.errors import HeadwaterError
 from ops.daemon import Daemon
+from ops.ending import end_now
 from ops.opening import data_file
 from ops.printing import Printing
 from ops.settings import Settings
@@ -28,8 +26,9 @@ STOP_S = 4.0
 BUSY_TICK_S = 0.5
 IDLE_TICK_S = 2.0
 
-# What they warn of, the outcomes say already.
-_TOLD_BY_OUTCOMES = ("headwater.refresh", "headwater.reconcile")
+# What they warn of is told already: by the outcomes, by what watches the folder, by whoever met a lost
+# connection.
+_TOLD_ELSEWHERE = ("headwater.refresh", "headwater.reconcile", "watchdog.observers.inotify_c", "psycopg")
 # They tell of each try to reach a broker that is away; that is told once, by what sends.
 _REPEATING = ("celery.worker.consumer", "celery.beat", "kombu")
 
@@ -65,7 +64,7 @@ class LogLines(logging.Handler):
         self.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
 
     def filter(self, record: logging.LogRecord) -> bool:
-        told = (record.levelno < logging.ERROR and record.name.startswith(_TOLD_BY_OUTCOMES)) or (
+        told = (record.levelno < logging.ERROR and record.name.startswith(_TOLD_ELSEWHERE)) or (
             record.levelno < logging.CRITICAL and record.name.startswith(_REPEATING)
         )
         return not told and bool(super().filter(record))
@@ -178,10 +177,3 @@ def _end(daemon: Daemon, printing: Printing) -> None:
     printing.line("stopping ...")
     daemon.stop()
     printing.line("stopped; nothing is lost, the next start goes on from here.")
-
-
-def end_now(code: int) -> None:
-    """End the process without waiting for any thread. As safe as kill -9, which is safe."""
-    with contextlib.suppress(OSError, AttributeError):  # full, left by its reader, or closed from the start
-        sys.stdout.flush()
-    os._exit(code)

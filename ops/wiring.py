@@ -15,7 +15,7 @@ from ingestion.ledger.values import Edition
 from ingestion.objectives import Objective
 from ingestion.records import Lane
 from ingestion.sources.files import FilesSource
-from ops.equipping import Fitted, Fitter, close_embedder, embedder_of, embedder_of_live, kept
+from ops.equipping import Fitted, Fitter, close_embedder, embedder_of, embedder_of_live, kept, slice_texts
 from ops.lock import writing_to
 from ops.opening import make_ledger
 from ops.settings import EmbeddingSettings, Settings, SourceSettings
@@ -180,10 +180,12 @@ def objectives(settings: Settings) -> dict[str, Objective]:
 
 
 def bulk_threads(embedder: Embedder) -> int:
-    """Threads of the bulk lane: each has one slice under way. An endpoint needs one for each of its calls,
-    and as many to read, parse and write meanwhile, or its calls would wait for that."""
+    """Threads of the bulk lane: each has one slice under way. An endpoint needs enough of them to fill its
+    calls, and as many to read, parse and write meanwhile, or its calls would wait for that."""
     limits = embedder.call_limits
-    return BULK_THREADS if limits is None else max(BULK_THREADS, 2 * limits.at_once)
+    if limits is None:
+        return BULK_THREADS
+    return max(BULK_THREADS, 2 * limits.at_once * limits.texts // slice_texts(embedder))
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +242,7 @@ def make_pipeline(
         Upkeep(parts.ledger, parts.index),
         reconciler,
         parts.sources,
+        parts.clock,
         able=able,
         lost_messages=lost_messages,
         watches=watches,

@@ -17,14 +17,18 @@ from ingestion.errors import BrokerUnavailable, EmbedderUnavailable, HeadwaterEr
 from ingestion.ledger.ledger import Ledger
 from ingestion.records import Lane
 from ops.absences import Absences
+from ops.equipping import Embedded
 from ops.exporter import Metrics
-from ops.measured import Measuring
+from ops.measured import AllMeasured
+from ops.outdated import SchemaWatch
 from ops.remote import cost
 from ops.roles.missing import Missing
 from ops.settings import Settings
+from ops.settings_stores import masked
 from ops.stores import broker_url, make_broker
 from ops.version import version
 from ops.wiring import Parts, Pipeline, bulk_threads, make_pipeline, objectives, open_parts
+from retrieval.embedding.port import Embedder
 from retrieval.embedding.remote.embedder import RemoteEmbedder
 from workers.app import Work, make_app, send_refresh
 from workers.outcomes import Listener, Outcome
@@ -44,7 +48,16 @@ def make_shared_app(settings: Settings, work: Work, *, scans: dict[str, float] |
     make_broker(settings).close()  # says what is missing
     url = broker_url(settings)
     assert url is not None
-    return make_app(work, scans=scans or {}, broker=url, prefix=settings.broker.prefix)
+    return make_app(work, scans=scans or {}, broker=_Address(url), prefix=settings.broker.prefix)
+
+
+class _Address(str):
+    """An address that shows no password where it is only looked at, as in ``repr(app.conf)``."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(masked(self))
 
 
 class Messenger:
@@ -115,10 +128,11 @@ class Workshop:
             self.parts.ledger, clock, version=version(), sources=objectives(settings), states=False
         )
         self._sight = Sight(self.parts.ledger)
-        self._measuring = Measuring(settings.daemon.data, self.parts.embedder, clock)
+        self._measuring = AllMeasured(settings.daemon.data, clock)
         self.pipeline: Pipeline = self._make_pipeline()
         self.app = make_shared_app(settings, self.pipeline.work)
         self.messenger = Messenger(settings, self.app, self.parts.ledger, clock)
+        self._schema = SchemaWatch(self.parts.ledger)
         self._tending = threading.Thread(target=self._tend, name="tending", daemon=True)
         self._hear()
 
@@ -129,7 +143,7 @@ class Workshop:
     @property
     def alive(self) -> bool:
         """Whether what ``start`` began still runs."""
-        return self.messenger.alive and self._tending.is_alive()
+        return self.messenger.alive and self._schema.alive and self._tending.is_alive()
 
     def missing(self) -> Missing:
         """What it cannot work without."""
@@ -143,6 +157,7 @@ class Workshop:
 
     def start(self) -> None:
         self.messenger.start()
+        self._schema.start()
         self._tending.start()
 
     def loaded(self) -> None:
@@ -167,6 +182,7 @@ class Workshop:
         if self._tending.is_alive():
             self._tending.join(TEND_S)
         self._absences.close()
+        self._schema.close()
         with contextlib.suppress(HeadwaterError):
             self.pipeline.work.pass_on()
         self.messenger.close()
@@ -193,19 +209,24 @@ class Workshop:
         self.messenger.send(lane, document_ids, edition_id)
 
     def _hear(self) -> None:
-        self.parts.batcher.on_embedded = self._embedded
+        self.parts.batcher.on_embedded = self._embedded_by(self.parts.embedder)
         if isinstance(self.parts.embedder, RemoteEmbedder):
             self.parts.embedder.on_billed = self._billed
         hearing = self.parts.fitter.hearing
-        hearing.embedded, hearing.billed = self.metrics.embedded, self._billed
+        hearing.embedded, hearing.billed = self._embedded_by, self._billed
 
     def _outcome(self, outcome: Outcome) -> None:
         self.metrics.outcome(outcome)
         self._listener(outcome)
 
-    def _embedded(self, lane: Lane, texts: int, tokens: int, seconds: float) -> None:
-        self.metrics.embedded(lane, texts, tokens, seconds)
-        self._measuring.embedded(texts, seconds)
+    def _embedded_by(self, embedder: Embedder) -> Embedded:
+        measuring = self._measuring.of(embedder)
+
+        def embedded(lane: Lane, texts: int, tokens: int, seconds: float) -> None:
+            self.metrics.embedded(lane, texts, tokens, seconds)
+            measuring.embedded(texts, seconds)
+
+        return embedded
 
     def _billed(self, tokens: int) -> None:
         self.metrics.billed(tokens, cost(self._settings.embedding, tokens) or 0.0)

@@ -65,26 +65,30 @@ def find(
     watch: Stopwatch,
     *,
     within: Edition | None = None,
+    horizon: Horizon | None = None,
 ) -> Found:
     """The best passages that were live when this was called and that ``keep`` accepts.
 
     A document that is published again meanwhile overwrites its places and times, so the answer would
     mix two revisions: then the search begins again, and reads that document together with its new
     horizon. Each pass asks the edition of its horizon, with a vector of that edition's model: an answer
-    comes from one edition. ``within`` another one than the live, to try it. Raises IndexUnavailable,
-    LedgerUnavailable.
+    comes from one edition. ``within`` another one than the live, to try it; ``horizon``: that of the first
+    pass, taken just now. Raises IndexUnavailable, LedgerUnavailable.
     """
     torn: set[int] = set()
     known: set[str] = set()
+    before: dict[str, Admitted] = {}
     for _ in range(MOST_PASSES):
-        with watch.during("fence"):
-            horizon, before = ledger.fence.horizon_with(torn, known, within=within)
+        if horizon is None:
+            with watch.during("fence"):
+                horizon, before = ledger.fence.horizon_with(torn, known, within=within)
         one = _Pass(ledger, index, asked, keep, watch, horizon, before)
         passages = one.run()
         if passages is not None:
             return Found(passages, len(one.hits), len(one.hits) - one.live, one.vector is None)
         torn |= one.torn
         known |= one.now.keys()
+        horizon = None
     raise LedgerUnavailable(
         "The documents that answer this are being published faster than they can be read.",
         hint="Ask again in a moment.",

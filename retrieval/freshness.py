@@ -66,8 +66,9 @@ def age(admitted: Admitted, now: float) -> Age:
 def fresh_as_of(states: Iterable[SourceState], oldest_pending: Mapping[str, float]) -> float | None:
     """The combined watermark of these sources; None if one was never looked at, or there is none.
 
-    For an answer, read in this order: ``states``, then ``oldest_pending``, then the horizon. Read the
-    other way round, a change could be seen and still pending, and yet lie before the watermark.
+    For an answer, read together with the horizon, or in this order: ``states``, then ``oldest_pending``,
+    then the horizon. Read the other way round, a change could be seen and still pending, and yet lie before
+    the watermark.
     """
     return combined(
         watermark(oldest_pending.get(state.name), proof_of_sight(state.listed_at, state.heartbeat_at))

@@ -128,15 +128,14 @@ class Searcher:
         self, request: SearchRequest, question: Question, watch: Stopwatch
     ) -> tuple[Found, float | None]:
         """One search, and the watermark of what it searched."""
-        with watch.during("fence"):  # the order is fresh_as_of's: sight, pending, horizon
-            states = self._ledger.sources.all()
-            oldest_pending = self._ledger.views.oldest_pending()
+        with watch.during("fence"):
+            outset = self._ledger.fence.outset()
         searched = [
             state
-            for state in states
+            for state in outset.states
             if state.active and (request.sources is None or state.name in request.sources)
         ]
-        everywhere = len(searched) == len(states)
+        everywhere = len(searched) == len(outset.states)
         asked = Asked(
             question.text,
             partial(self._vector, question),
@@ -150,9 +149,9 @@ class Searcher:
                 awaited.add(admitted.document_id)
             return request.freshness is not Freshness.FRESH or not is_stale(admitted)
 
-        found = find(self._ledger, self._index, asked, keep, watch)
+        found = find(self._ledger, self._index, asked, keep, watch, horizon=outset.horizon)
         self._demand.want(awaited)
-        as_of = fresh_as_of(searched, oldest_pending)
+        as_of = fresh_as_of(searched, outset.oldest_pending)
         # A clock that was set back leaves proofs of sight from the future.
         return found, None if as_of is None else min(as_of, self._clock.now())
 

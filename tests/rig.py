@@ -162,6 +162,7 @@ class Rig:
             self.upkeep,
             self.reconciler,
             self.sources,
+            self.clock,
             watches=watches,
         )
         self.searcher = Searcher(
@@ -353,8 +354,12 @@ class Rig:
         """The index holds every live chunk, and nothing that the ledger does not know."""
         for edition in [view.edition for view in self.ledger.editions.fed()]:
             held = {chunk_id for chunk_id, _ in self.index.ids(edition.name)}
-            assert held >= set(self.ledger.publications.live_chunks(edition))
-            assert held == self.ledger.publications.known_chunks(edition, sorted(held))
+            assert held >= set(self.live_chunks(edition))
+            assert held == self.ledger.audits.known(edition, sorted(held)).keys()
+
+    def live_chunks(self, edition: Edition | None = None) -> list[str]:
+        """Ids of everything live in an edition, of the live one by default."""
+        return [one.chunk_id for one in self.ledger.audits.live(edition or self.edition)]
 
 
 def attempt(task: Callable[[], object]) -> None:

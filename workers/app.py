@@ -25,9 +25,10 @@ DISPATCH_EVERY_S = 2.0
 SWEEP_EVERY_S = 20.0
 TRIM_EVERY_S = 3600.0
 AUDIT_DUE_EVERY_S = 600.0  # how often it is asked whether one is due
-# A queue that nobody serves does not grow for ever. Far longer than a clock may be wrong: a message that
-# looked too old where it arrives would be thrown away, and sent again, for as long as that lasts.
-REFRESH_EXPIRES_S = 6 * 3600.0
+# What waited in a queue that nobody served is thrown away, not worked off. Far longer than a clock may be
+# wrong: a message that looked too old where it arrives would be thrown away, and sent again, and a job of the
+# schedule would never run, for as long as that lasts.
+EXPIRES_S = 6 * 3600.0
 VISIBILITY_S = 600
 SOCKET_S = 5.0  # longer than this no answer of a broker takes
 RECONNECTING = "workers.reconnecting:AMQP"
@@ -81,7 +82,7 @@ def make_app(
         broker_transport=IN_PROCESS_TRANSPORT if broker == IN_PROCESS else None,
         broker_transport_options={} if broker == IN_PROCESS else _redis_options(prefix),
         beat_max_loop_interval=5,
-        beat_schedule=_schedule(scans),
+        beat_schedule=_schedule(scans, 5.0 if broker == IN_PROCESS else EXPIRES_S),
     )
     _register(app, work)
     return app
@@ -108,14 +109,17 @@ def send_refresh(app: Celery, lane: Lane, document_ids: Sequence[int], edition_i
         "headwater.refresh",
         (list(document_ids), lane.value, *edition),
         queue=lane.value,
-        expires=None if app.conf.broker_transport == IN_PROCESS_TRANSPORT else REFRESH_EXPIRES_S,
+        expires=None if app.conf.broker_transport == IN_PROCESS_TRANSPORT else EXPIRES_S,
     )
 
 
-def _schedule(scans: Mapping[str, float]) -> dict[str, dict[str, object]]:
+def _schedule(scans: Mapping[str, float], expires_s: float) -> dict[str, dict[str, object]]:
+    """``expires_s``: a message that waited longer than its period is pointless, as the next one is there; but
+    whether it did is judged by the clocks of two machines, where beat and its worker are apart."""
+
     def every(task: str, seconds: float, *args: str) -> dict[str, object]:
-        # A message that waited longer than its period is pointless: the next one is there.
-        return {"task": task, "schedule": seconds, "args": args, "options": {"expires": max(5.0, seconds)}}
+        expires = {"expires": max(expires_s, seconds)}
+        return {"task": task, "schedule": seconds, "args": args, "options": expires}
 
     return {
         "dispatch": every("headwater.dispatch", DISPATCH_EVERY_S),

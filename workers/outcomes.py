@@ -6,6 +6,7 @@ import enum
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ingestion.errors import Transient
 from ingestion.records import Lane
 
 
@@ -47,6 +48,7 @@ class Outcome:
     claimed_at: float | None = None
     staged_at: float | None = None
     detail: str = ""
+    fault: Transient | None = None  # of FAULT: what stood in the way
 
 
 Listener = Callable[[Outcome], None]

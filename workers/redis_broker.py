@@ -8,7 +8,6 @@ that it was set in: where the mark is gone, or names another run, everything pen
 from __future__ import annotations
 
 import contextlib
-import ssl
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +15,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from ingestion import tls
 from ingestion.errors import BrokerUnavailable, Misconfigured
 from ingestion.records import Lane
 
@@ -86,9 +86,9 @@ class RedisBroker:
                 f"The broker {self.shown} answers with an error ({type(error).__name__}).", hint=_HINT
             ) from error
         except (redis.RedisError, OSError, ValueError) as error:
-            if isinstance(_cause(error), ssl.SSLError):
+            if (fault := tls.fault_of(error)) is not None:
                 raise Misconfigured(
-                    f"No TLS connection to the broker {self.shown} comes about: {_reason(error)}.",
+                    f"No TLS connection to the broker {self.shown} comes about: {fault}.",
                     hint="Name the authority in broker.url: rediss://HOST:PORT/0?ssl_ca_certs=/path/ca.pem",
                 ) from error
             raise BrokerUnavailable(
@@ -97,20 +97,3 @@ class RedisBroker:
 
 
 _HINT = "Edits wait in the ledger, and go on once it is back. Check broker.url, and that Redis runs."
-
-
-def _cause(error: BaseException) -> BaseException:
-    """The first cause that is an SSL error, else the error itself."""
-    at: BaseException | None = error
-    while at is not None:
-        if isinstance(at, ssl.SSLError):
-            return at
-        at = at.__cause__ or at.__context__
-    return error
-
-
-def _reason(error: BaseException) -> str:
-    found = _cause(error)
-    if isinstance(found, ssl.SSLCertVerificationError):
-        return found.verify_message
-    return str(getattr(found, "reason", "") or type(found).__name__)

@@ -152,7 +152,7 @@ class Refresher:
             except Transient as fault:
                 self._release([claim], str(fault))
                 if not isinstance(fault, FolderUnseen):  # which is told where it is noticed
-                    self._report(claim, Result.FAULT, str(fault))
+                    self._report(claim, Result.FAULT, str(fault), fault)
             except Exception as error:  # whatever one document does, the others go on
                 self._fail(claim, error)
             else:
@@ -219,7 +219,7 @@ class Refresher:
         log.warning("%s documents wait: %s", len(claims), fault)
         self._release(claims, str(fault), _delay_s(fault))
         for claim in claims:
-            self._report(claim, Result.FAULT, str(fault))
+            self._report(claim, Result.FAULT, str(fault), fault)
 
     def _release(self, claims: Sequence[Claim], reason: str, delay_s: float = FAULT_DELAY_S) -> None:
         try:
@@ -227,7 +227,7 @@ class Refresher:
         except Transient:
             self._unreleased += claims
 
-    def _report(self, claim: Claim, result: Result, detail: str) -> None:
+    def _report(self, claim: Claim, result: Result, detail: str, fault: Transient | None = None) -> None:
         self._listener(
             Outcome(
                 result,
@@ -240,6 +240,7 @@ class Refresher:
                 new=claim.live_generation is None,
                 claimed_at=claim.claimed_at,
                 detail=detail,
+                fault=fault,
             )
         )
 

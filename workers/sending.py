@@ -120,7 +120,7 @@ class Sender:
             self._is_away(f"The broker could not be asked: unexpected {type(error).__name__}.")
             return
         if self._away is not None:
-            log.warning("the broker answers again")
+            log.info("the broker answers again")
         with self._changed:
             self._away = None
             dropped = self._dropped

@@ -146,7 +146,7 @@ class Surveyor:
         self._told_renames(plan, batch.moved)
         _leave_doubts(plan, batch, observations)
         if plan.absences:
-            plan.hold = self._guard_part(plan, source.root(), self._clock.now())
+            plan.hold = self._guard_part(plan, source.root())
         _leave_held(plan)
         return plan
 
@@ -265,7 +265,7 @@ class Surveyor:
         plan.unpublished = set(ids) - self._ledger.documents.published(ids)
         return len(plan.absences) - len(plan.unpublished)
 
-    def _guard_part(self, plan: Plan, root: Root, now: float) -> str | None:
+    def _guard_part(self, plan: Plan, root: Root) -> str | None:
         held_before = self._ledger.documents.count_served(plan.source)
         return guard(
             self._guarded(plan),
@@ -274,7 +274,7 @@ class Surveyor:
                 known_device=self._device(plan.source, root),
                 held_before=held_before,
                 remaining=held_before - len(plan.absences),
-                recent=self._ledger.documents.count_retired_since(plan.source, now - GUARD_WINDOW_S),
+                recent=self._ledger.documents.count_retired_within(plan.source, GUARD_WINDOW_S),
             ),
         )
 

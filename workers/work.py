@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
+from ingestion.clock import Clock
 from ingestion.errors import HeadwaterError, Transient
 from ingestion.ledger.ledger import Ledger
 from ingestion.records import Lane
@@ -15,6 +16,7 @@ from workers.building import NEARLY, Builder, MakeRefresher
 from workers.comparing import is_fed
 from workers.dispatch import Dispatcher
 from workers.equipment import Equipment, Equipped
+from workers.held import HeldAudit
 from workers.reconcile import Listed, Reconciler
 from workers.refresh import Refresher
 from workers.upkeep import Upkeep
@@ -43,6 +45,7 @@ class PipelineWork:
         upkeep: Upkeep,
         reconciler: Reconciler,
         sources: Mapping[str, SourcePort],
+        clock: Clock,
         *,
         able: Able = lambda: True,
         lost_messages: Callable[[], bool] = lambda: False,
@@ -63,7 +66,7 @@ class PipelineWork:
         self._postponed = False
         self._lost = False
         self._lock = threading.Lock()
-        self._auditing = threading.Lock()
+        self._audit = HeldAudit(ledger, clock)
         self._listing: set[str] = set()
         self._asked: set[str] = set()  # to be listed, again where that is under way
         self._unlisted: set[str] = set()
@@ -98,6 +101,7 @@ class PipelineWork:
         for _, refresher in list(self._refreshers.values()):
             refresher.hand_back_again()
             refresher.keep_claims()
+        self._audit.keep()
         self._equipment.look()
         for key, (one, _) in list(self._refreshers.items()):
             if self._equipment.of(key) is not one:
@@ -147,18 +151,9 @@ class PipelineWork:
         again, goes away. Sources only where this process watches them: elsewhere an empty folder may lie in
         the place of a mount, and whoever watches lists them anyway.
         """
-        if not self._auditing.acquire(blocking=False):
-            return
-        try:
-            begun = self._ledger.audits.begin()
-            if begun is None:
-                return
-            try:
+        with self._audit.claimed() as ours:
+            if ours:
                 self._audit_what_is_due()
-            finally:
-                self._ledger.audits.end(begun)
-        finally:
-            self._auditing.release()
 
     def list_source(self, name: str) -> None:
         """Look at a whole source; if the ledger cannot be written now, at the next dispatch.

@@ -21,7 +21,6 @@ from ingestion.records import Drift
 
 PAGE = 5_000  # rows a transaction
 KEPT = 100  # audits of an edition
-LONGEST_S = 3600.0  # after that an audit counts as one that died
 
 _alive = sa.and_(chunks.c.born.is_not(None), chunks.c.died.is_(None))
 _of_edition = chunks.c.edition_id == sa.bindparam("edition")
@@ -57,7 +56,9 @@ _BEGIN = (
     .where(sa.or_(_begun_at.is_(None), ~_begun_at.between(sa.bindparam("since"), sa.bindparam("now"))))
     .values(audit_begun_at=sa.bindparam("now"))
 )
-_END = sa.update(installation).where(_begun_at == sa.bindparam("begun")).values(audit_begun_at=None)
+_own = _begun_at == sa.bindparam("kept")
+_KEEP = sa.update(installation).where(_own).values(audit_begun_at=sa.bindparam("now"))
+_END = sa.update(installation).where(_own).values(audit_begun_at=None)
 _TRIM = sa.delete(audits).where(_OF_NAME, audits.c.id <= _last_too_many)
 
 
@@ -106,11 +107,12 @@ class Audit:
 
 
 class Audits:
-    """The ledger's book of audits."""
+    """The ledger's book of audits. ``lease_s``: how long one that fell silent keeps others from auditing."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, *, lease_s: float) -> None:
         self._database = database
         self._clock = clock
+        self.lease_s = lease_s
 
     def buckets(self, edition: Edition) -> dict[int, Tally]:
         """All chunks that have a row, by bucket: as the index would count them if it held just these."""
@@ -144,16 +146,24 @@ class Audits:
             return sorted(f"{source}/{uri}" for source, uri in rows)
 
     def begin(self) -> float | None:
-        """Claim the audit of the schedule; None while another process has it, but for LONGEST_S at most."""
+        """Claim the audit of the schedule, for ``lease_s``; None while another process has it."""
         with self._database.write() as connection:
             now = self._database.now(connection, self._clock)
-            claimed = connection.execute(_BEGIN, {"now": now, "since": now - LONGEST_S}).rowcount
+            claimed = connection.execute(_BEGIN, {"now": now, "since": now - self.lease_s}).rowcount
         return now if claimed else None
 
-    def end(self, begun: float) -> None:
-        """Let go of what ``begin`` returned, unless it is somebody else's by now."""
+    def keep(self, claim: float) -> float | None:
+        """Have it for ``lease_s`` from now. Returns the claim that stands from now on; None where what
+        ``begin`` or ``keep`` returned is somebody else's by now."""
         with self._database.write() as connection:
-            connection.execute(_END, {"begun": begun})
+            now = self._database.now(connection, self._clock)
+            kept = connection.execute(_KEEP, {"now": now, "kept": claim}).rowcount
+        return now if kept else None
+
+    def end(self, claim: float) -> None:
+        """Let go of what ``begin`` or ``keep`` returned, unless it is somebody else's by now."""
+        with self._database.write() as connection:
+            connection.execute(_END, {"kept": claim})
 
     def record(self, audit: Audit) -> None:
         """Keep what an audit found, for status and metrics; the oldest ones go."""

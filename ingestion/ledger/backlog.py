@@ -125,6 +125,11 @@ _UNFINISHED = _PENDING.with_only_columns(sa.func.count()).where(
 _NEVER_LIVE = _UNFINISHED.where(publications.c.live_generation.is_(None))
 
 
+def read_oldest_pending(connection: sa.Connection) -> dict[str, float]:
+    """The oldest unpublished change of each source that has one."""
+    return {row[0]: row[1] for row in connection.execute(_OLDEST).all() if row[1] is not None}
+
+
 class Backlog:
     """The part of the views that says what is still to be done."""
 
@@ -159,7 +164,7 @@ class Backlog:
         """The oldest unpublished change by source, failed and held documents left out: the cheap part of
         ``lags``, for every search."""
         with self._database.read() as connection:
-            return {row[0]: row[1] for row in connection.execute(_OLDEST) if row[1] is not None}
+            return read_oldest_pending(connection)
 
     def lanes(self) -> list[LaneView]:
         """The open work of both lanes in sources that are configured, reindexing and repairs too."""

@@ -89,12 +89,6 @@ class Editions:
         """The one in this state (for RETIRED, which has many, use ``ended``)."""
         return next((one for one in self.fed() if one.state is state), None)
 
-    def note_model(self, edition: Edition, model: Mapping[str, Any]) -> None:
-        """These settings make its embedder now. Writes only where that is news."""
-        known = next((one.model for one in self.fed() if one.edition == edition), model)
-        if known != model:
-            self._set(edition, model=dict(model))
-
     def start(self, new: NewEdition) -> EditionView:
         """Begin to build. What is kept for going back is given up. Raises Misconfigured while one is
         being built."""

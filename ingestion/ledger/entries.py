@@ -48,7 +48,8 @@ _COUNT = (
 )
 _COUNT_SERVED = _COUNT.where(documents.c.standing.in_((*SERVED, Standing.SKIPPED)))
 _COUNT_RETIRED = _COUNT.where(
-    documents.c.standing == Standing.RETIRED, documents.c.retired_at >= sa.bindparam("since")
+    documents.c.standing == Standing.RETIRED,
+    documents.c.retired_at.between(sa.bindparam("since"), sa.bindparam("until")),
 )
 _STANDINGS = {standing.value: standing for standing in Standing}
 
@@ -113,9 +114,13 @@ class Entries:
         """How many documents the source holds, as far as the ledger knows (skipped ones too)."""
         return self._count(_COUNT_SERVED, {"in_source": source})
 
-    def count_retired_since(self, source: str, moment: float) -> int:
-        """How many were retired unasked since then: approved retirements do not count against the next."""
-        return self._count(_COUNT_RETIRED, {"in_source": source, "since": moment})
+    def count_retired_within(self, source: str, seconds: float) -> int:
+        """How many were retired unasked in these last seconds: approved retirements do not count against the
+        next. By the ledger's clock; what lies ahead of it is from before it was set back."""
+        with self._database.read() as connection:
+            now = self._database.now(connection, self._clock)
+        window = {"since": now - seconds, "until": now}
+        return self._count(_COUNT_RETIRED, {"in_source": source, **window})
 
     def _count(self, query: sa.Select[Any], values: dict[str, object]) -> int:
         with self._database.read() as connection:

@@ -14,10 +14,12 @@ import sqlalchemy as sa
 
 from ingestion.database import Database
 from ingestion.errors import LedgerUnavailable
+from ingestion.ledger.backlog import read_oldest_pending
 from ingestion.ledger.edition_rows import as_edition
+from ingestion.ledger.sources import read_states
 from ingestion.ledger.sql import configured, read_counter, slices
-from ingestion.ledger.tables import chunks, documents, editions, is_pending, publications, sources
-from ingestion.ledger.values import Admitted, Edition, Horizon
+from ingestion.ledger.tables import chunks, counters, documents, editions, is_pending, publications, sources
+from ingestion.ledger.values import Admitted, Edition, Horizon, Outset
 from ingestion.records import PublicationState, Standing
 
 _COLUMNS = (
@@ -62,6 +64,8 @@ _SERVED = (
 )
 _BY_CHUNK = _SERVED.where(chunks.c.id.in_(sa.bindparam("keys", expanding=True)))
 _BY_DOCUMENT = _SERVED.where(chunks.c.document_id.in_(sa.bindparam("keys", expanding=True)))
+_tick = sa.select(counters.c.value).where(counters.c.name == "tick").scalar_subquery()
+_HORIZON = sa.select(editions, _tick.label("tick")).where(editions.c.state == "live")
 
 
 class Fence:
@@ -74,6 +78,11 @@ class Fence:
         """The tick and the live edition, read together. Raises LedgerUnavailable where there is none."""
         with self._database.read() as connection:
             return _horizon(connection)
+
+    def outset(self) -> Outset:
+        """A horizon, and the watermark of the sources as of that moment. Raises as ``horizon``."""
+        with self._database.read() as connection:
+            return Outset(read_states(connection), read_oldest_pending(connection), _horizon(connection))
 
     def horizon_with(
         self, document_ids: Collection[int], chunk_ids: Collection[str], *, within: Edition | None = None
@@ -160,22 +169,22 @@ class Fence:
 
 
 def _horizon(connection: sa.Connection, within: Edition | None = None) -> Horizon:
-    if within is None:
-        row = connection.execute(sa.select(editions).where(editions.c.state == "live")).one_or_none()
-        if row is None:
-            raise LedgerUnavailable(
-                "The ledger holds no index that answers: it was replaced by an empty one.",
-                hint="Stop every process and start them again: the first makes what is missing.",
-            )
-        within = as_edition(row)
-    return Horizon(read_counter(connection, "tick"), within)
+    if within is not None:
+        return Horizon(read_counter(connection, "tick"), within)
+    row = connection.execute(_HORIZON).one_or_none()
+    if row is None:
+        raise LedgerUnavailable(
+            "The ledger holds no index that answers: it was replaced by an empty one.",
+            hint="Stop every process and start them again: the first makes what is missing.",
+        )
+    return Horizon(row.tick, as_edition(row))
 
 
 def _admit(
     connection: sa.Connection, horizon: Horizon, query: sa.Select[Any], keys: Sequence[int | str]
 ) -> dict[str, Admitted]:
     values = {"keys": keys, "edition": horizon.edition.edition_id, "tick": horizon.tick}
-    return {row.id: _admitted(row) for row in connection.execute(query, values)}
+    return {row.id: _admitted(row) for row in connection.execute(query, values).all()}
 
 
 def _admitted(row: Any) -> Admitted:

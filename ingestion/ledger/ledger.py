@@ -22,7 +22,7 @@ class Ledger:
     """The state of every document. Opening migrates the schema; see the package for the state machine."""
 
     def __init__(self, database: Database, clock: Clock, *, lease_s: float = LEASE_S) -> None:
-        schema.ensure(database)
+        self._schema = schema.ensure(database)
         self.database = database
         self._clock = clock
         self.sources = Sources(database, clock)
@@ -33,9 +33,13 @@ class Ledger:
         self.fence = Fence(database)
         self.views = Views(database, clock)
         self.punctuality = Punctuality(database, clock)
-        self.audits = Audits(database, clock)
+        self.audits = Audits(database, clock, lease_s=lease_s)
 
     def now(self) -> float:
         """The time that its entries go by, for whoever compares them: one clock for all processes."""
         with self.database.read() as connection:
             return self.database.now(connection, self._clock)
+
+    def require_schema(self) -> None:
+        """Raises DataNewer where a newer version has migrated it since it was opened here."""
+        schema.require(self.database, self._schema)

@@ -59,13 +59,7 @@ _ranked = (
     .subquery()
 )
 _TRIM = sa.delete(attempts).where(attempts.c.id.in_(sa.select(_ranked.c.id).where(_ranked.c.rank > HISTORY)))
-_KNOWN = sa.select(chunks.c.id).where(
-    chunks.c.id.in_(among("ids")), chunks.c.edition_id == sa.bindparam("edition")
-)
 _alive = sa.and_(chunks.c.born.is_not(None), chunks.c.died.is_(None))
-_LIVE = sa.select(chunks.c.id, chunks.c.document_id).where(
-    chunks.c.edition_id == sa.bindparam("edition"), _alive
-)
 _DISTRUSTED = sa.select(chunks.c.id).where(
     is_marked, chunks.c.edition_id == sa.bindparam("edition"), chunks.c.digest.in_(among("digests"))
 )
@@ -180,20 +174,6 @@ class Publications:
             with self._database.write() as connection:
                 trimmed += connection.execute(_TRIM, {"ids": some}).rowcount
         return trimmed
-
-    def known_chunks(self, edition: Edition, chunk_ids: Sequence[str]) -> set[str]:
-        """Those of the ids that the ledger knows in this edition, dead ones too."""
-        known: set[str] = set()
-        with self._database.read() as connection:
-            for some in slices(chunk_ids):
-                values = {"ids": some, "edition": edition.edition_id}
-                known |= set(connection.execute(_KNOWN, values).scalars())
-        return known
-
-    def live_chunks(self, edition: Edition) -> dict[str, int]:
-        """Document id by chunk id of everything live."""
-        with self._database.read() as connection:
-            return {row[0]: row[1] for row in connection.execute(_LIVE, {"edition": edition.edition_id})}
 
     def mark_missing(self, chunk_ids: Iterable[str]) -> set[int]:
         """Mark chunks that are still live, and that the index lacks or holds wrongly; returns their

@@ -28,8 +28,8 @@ def current_revision(database: Database) -> str | None:
         return _revision(database, connection)
 
 
-def ensure(database: Database) -> None:
-    """Migrate to the newest known revision: any number of processes may do so at once.
+def ensure(database: Database) -> str:
+    """Migrate to the newest known revision, and return that: any number of processes may do so at once.
 
     Raises DataNewer for a database from a newer version, DataCorrupt for one that is not ours, and
     Misconfigured for a server or database that cannot hold a ledger.
@@ -40,6 +40,19 @@ def ensure(database: Database) -> None:
         behind = _is_behind(database, connection)
     if behind:
         _migrate(database)
+    return known_revisions()[-1]
+
+
+def require(database: Database, revision: str) -> None:
+    """Raises DataNewer where the database was migrated since it was opened at ``revision``."""
+    current = current_revision(database)
+    if current is not None and current != revision:
+        raise DataNewer(
+            f"A newer version of Headwater has migrated {database.path or database.description} (schema "
+            f"{current}) while this process, which knows up to {revision}, was running. It ends: another "
+            "one goes on with whatever it had in hand.",
+            hint="Start it again with the newer version.",
+        )
 
 
 def _migrate(database: Database) -> None:

@@ -23,6 +23,7 @@ _DEVICES = sa.select(sources.c.devices).where(sources.c.name == sa.bindparam("na
 _BEAT = sa.update(sources).values(heartbeat_at=sa.bindparam("at"))
 _EVENT = sa.update(sources).where(sources.c.name == sa.bindparam("of")).values(event_at=sa.bindparam("event"))
 _NO_EVENTS: Mapping[str, float] = MappingProxyType({})
+_ALL = sa.select(sources).order_by(sources.c.name)
 _LIVE_EDITION = sa.select(editions).where(editions.c.state == "live")
 
 
@@ -34,6 +35,27 @@ class SourceRow:
     kind: str
     location: str
     objective: Objective = field(default_factory=Objective)
+
+
+def read_states(connection: sa.Connection) -> list[SourceState]:
+    """Every source by name, those that are not in the settings too."""
+    return [
+        SourceState(
+            row.name,
+            row.kind,
+            row.location,
+            row.active,
+            row.devices or {},
+            row.listed_at,
+            row.listing_generation,
+            row.heartbeat_at,
+            row.fault,
+            row.asked_generation,
+            row.event_at,
+            Objective(row.share, row.within_s, row.deletions_within_s, row.over_days),
+        )
+        for row in connection.execute(_ALL).all()
+    ]
 
 
 class Sources:
@@ -73,24 +95,7 @@ class Sources:
 
     def all(self) -> list[SourceState]:
         with self._database.read() as connection:
-            rows = connection.execute(sa.select(sources).order_by(sources.c.name))
-            return [
-                SourceState(
-                    row.name,
-                    row.kind,
-                    row.location,
-                    row.active,
-                    row.devices or {},
-                    row.listed_at,
-                    row.listing_generation,
-                    row.heartbeat_at,
-                    row.fault,
-                    row.asked_generation,
-                    row.event_at,
-                    Objective(row.share, row.within_s, row.deletions_within_s, row.over_days),
-                )
-                for row in rows
-            ]
+            return read_states(connection)
 
     def state(self, name: str) -> SourceState | None:
         return next((state for state in self.all() if state.name == name), None)

@@ -261,5 +261,5 @@ installation = sa.Table(
     "installation",
     metadata,
     sa.Column("ledger_id", sa.String, primary_key=True),  # random: tells this ledger from any other
-    sa.Column("audit_begun_at", sa.Float),  # by the schedule; empty: none is under way
+    sa.Column("audit_begun_at", sa.Float),  # by the schedule, or kept since; empty: none is under way
 )

@@ -233,6 +233,15 @@ class Horizon:
 
 
 @dataclass(frozen=True, slots=True)
+class Outset:
+    """What a search begins with, all as of one moment. ``oldest_pending``: by source."""
+
+    states: Sequence[SourceState]
+    oldest_pending: Mapping[str, float]
+    horizon: Horizon
+
+
+@dataclass(frozen=True, slots=True)
 class Admitted:
     """A chunk that the fence let through, with its document as it is now."""
 

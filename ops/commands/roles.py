@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ops.roles.process import Role
     from ops.settings import Settings
 
+LINE_EVERY_S = 30.0  # of progress: logs of many processes are read together
+
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
@@ -43,20 +45,23 @@ def run(
     settings' port."""
     from ingestion.clock import SystemClock
     from ops.commands.common import settings_of
+    from ops.outages import Outages
     from ops.printing import Printing
     from ops.progress import PlainMeter
 
     settings = settings_of(config, data, host)
+    from ops.ending import end_now
     from ops.roles.health import Health  # the rooms are imported only once the settings are right
     from ops.roles.process import run_role
-    from ops.running import end_now
 
     clock = SystemClock()
-    printing = Printing(PlainMeter(_write, clock.monotonic), clock)
+    outages = Outages(clock)
+    meter = PlainMeter(_write, clock.monotonic, every_s=LINE_EVERY_S)
+    printing = Printing(meter, clock, begins=outages.begins)
     if always_serves and port is None:
         port = settings.daemon.port
     health = Health(settings, host=settings.daemon.host, port=port)
-    code = run_role(settings, make(settings, clock, printing), health, printing, clock)
+    code = run_role(settings, make(settings, clock, printing), health, printing, outages, clock)
     end_now(code)  # everything is closed; the interpreter's own end waits for threads of libraries
 
 

@@ -43,7 +43,8 @@ def command(
             "There is nothing to keep searchable. Name a folder: headwater up ~/notes; "
             "or put [[sources]] into headwater.toml."
         )
-    from ops.running import end_now, run  # the rooms are imported only once the settings are right
+    from ops.ending import end_now
+    from ops.running import run  # the rooms are imported only once the settings are right
 
     clock = SystemClock()
     meter = meter_for(sys.stdout, _write, clock.monotonic)

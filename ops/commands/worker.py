@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option(
     "--concurrency",
     type=click.IntRange(1, 256),
-    help="Threads (default: 4 for fresh; for bulk 2, or twice the calls at once that an endpoint is to get).",
+    help="Threads (default: 4 for fresh; for bulk 2, or what keeps an endpoint's calls busy).",
 )
 @served
 def command(
@@ -47,7 +47,12 @@ def command(
         from ops.roles.worker import WorkerRole
 
         return WorkerRole(
-            settings, clock, lane=Lane(lane), concurrency=concurrency, listener=printing.outcome
+            settings,
+            clock,
+            lane=Lane(lane),
+            concurrency=concurrency,
+            listener=printing.outcome,
+            backlog=printing.backlog,
         )
 
     run(make, config=config, data=data, host=host, port=port)

@@ -13,6 +13,7 @@ from ingestion.clock import Clock
 from ingestion.errors import HeadwaterError
 from ops.exporter import Metrics
 from ops.looking import Looking
+from ops.outdated import SchemaWatch
 from ops.roles.health import Health
 from ops.roles.missing import FirstListings, Missing
 from ops.roles.process import Waiting
@@ -38,7 +39,8 @@ class ApiRole:
         self._host = host
         self._health: Health | None = None
         self._searcher: Searcher | None = None
-        self._threads: list[Messenger | Looking] = []
+        self.missing: Missing | None = None
+        self._threads: list[Messenger | Looking | SchemaWatch] = []
 
     def open(self, waiting: Waiting, health: Health, undo: contextlib.ExitStack) -> str:
         """Answers once the ledger and the index are there: until the model is loaded, by words alone."""
@@ -54,7 +56,10 @@ class ApiRole:
         looking = Looking(parts.equipment)
         looking.start()
         undo.callback(looking.close)
-        self._threads = [messenger, looking]
+        schema = SchemaWatch(parts.ledger)
+        schema.start()
+        undo.callback(schema.close)
+        self._threads = [messenger, looking, schema]
         health.replace(make_api(self._service(parts, messenger, undo)))
         return f"broker {messenger.broker.shown}, {parts.embedder.description}"
 
@@ -68,13 +73,16 @@ class ApiRole:
     def alive(self) -> bool:
         return all(one.alive for one in self._threads)
 
+    def tell(self) -> None:
+        """Nothing: it has no end to come near to."""
+
     def _service(self, parts: Parts, messenger: Messenger, undo: contextlib.ExitStack) -> Service:
         metrics = Metrics(parts.ledger, self._clock, version=version(), states=False)
         checks = {
             "ledger": parts.ledger.fence.generation,
             "index": lambda: parts.index.check(parts.edition.name),
         }
-        missing = Missing(checks, self._clock)
+        missing = self.missing = Missing(checks, self._clock)
         first = FirstListings(parts.ledger, parts.sources)
         dispatcher = Dispatcher(parts.ledger, messenger.send)
 

@@ -10,6 +10,7 @@ import contextlib
 
 from ingestion.clock import Clock
 from ops.exporter import Metrics
+from ops.outdated import SchemaWatch
 from ops.roles.health import Health
 from ops.roles.missing import Missing
 from ops.roles.process import Waiting
@@ -27,6 +28,8 @@ class ExporterRole:
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
+        self._schema: SchemaWatch | None = None
+        self.missing: Missing | None = None
 
     def open(self, waiting: Waiting, health: Health, undo: contextlib.ExitStack) -> str:
         """A broker that is away is a state, and no reason to wait."""
@@ -36,13 +39,18 @@ class ExporterRole:
         if broker is not None:
             undo.callback(broker.close)
         metrics = Metrics(ledger, self._clock, version=version(), broker=broker)
-        checks = {"ledger": ledger.fence.generation}
-        health.serve(Missing(checks, self._clock).reasons, lambda accept: metrics.rendered(accept))
+        self.missing = Missing({"ledger": ledger.fence.generation}, self._clock)
+        health.serve(self.missing.reasons, lambda accept: metrics.rendered(accept))
+        schema = self._schema = SchemaWatch(ledger)
+        schema.start()
+        undo.callback(schema.close)
         return "no broker" if broker is None else f"broker {broker.shown}"
 
     def stopping(self) -> None:
         """Nothing is under way but answers, which the server gives before it ends."""
 
     def alive(self) -> bool:
-        """It has no thread of its own."""
-        return True
+        return self._schema is not None and self._schema.alive
+
+    def tell(self) -> None:
+        """Nothing: it has no end to come near to."""

@@ -23,13 +23,15 @@ from retrieval.api.server import Server
 Reasons = Callable[[], Sequence[str]]
 Render = Callable[[str], tuple[bytes, str]]
 
+STARTING = ("it is starting",)
+
 
 class Health:
     """The HTTP side of a process. Without a port it serves nothing, and its methods may be called all the
     same."""
 
     def __init__(self, settings: Settings, *, host: str, port: int | None) -> None:
-        self._missing: Sequence[str] = ["it is starting"]
+        self._missing: Sequence[str] = STARTING
         self._faults: Reasons = lambda: ()
         self._render: Render | None = None
         self._app: ASGIApp = Guard(self._routes(), key_hashes=settings.api.keys, host=host)
@@ -49,8 +51,8 @@ class Health:
             self._server.stop()
 
     def wait_for(self, reasons: Sequence[str]) -> None:
-        """What is missing before the work can begin."""
-        self._missing = reasons
+        """What is missing before the work can begin. Once nothing is, it still has to be opened."""
+        self._missing = reasons or STARTING
 
     def opened(self) -> None:
         self._missing = ()

@@ -21,16 +21,20 @@ class Missing:
         self._checks = checks
         self._clock = clock
         self._turn = threading.Lock()
-        self._reasons: list[str] = []
+        self._found: dict[str, str] = {}
         self._asked_at = float("-inf")
 
     def reasons(self) -> list[str]:
-        """One for each that is missing, at most ``KEPT_S`` old."""
+        """One for each that is missing."""
+        return [f"{name}: {why}" for name, why in self.by_name().items()]
+
+    def by_name(self) -> dict[str, str]:
+        """Why each that is missing does not answer; at most ``KEPT_S`` old."""
         with self._turn:
             if self._clock.monotonic() - self._asked_at >= KEPT_S:
-                self._reasons = [f"{name}: {why}" for name, why in self._asked()]
+                self._found = dict(self._asked())
                 self._asked_at = self._clock.monotonic()
-            return list(self._reasons)
+            return dict(self._found)
 
     def _asked(self) -> Iterable[tuple[str, str]]:
         for name, check in self._checks.items():
@@ -49,6 +53,7 @@ class FirstListings:
     def __init__(self, ledger: Ledger, sources: Iterable[str]) -> None:
         self._ledger = ledger
         self._open = list(sources)
+        self._held: dict[str, int] = {}  # up to what generation the first listing found its documents
 
     def reasons(self) -> list[str]:
         """One for each source that is not there yet. Raises LedgerUnavailable."""
@@ -62,8 +67,14 @@ class FirstListings:
                 found.append(f"{name}: no process has taken it up yet; headwater watch does")
             elif state.listed_at is None or state.listing_generation is None:
                 found.append(f"{name}: {state.fault or 'it is still to be listed for the first time'}")
-            elif number := self._ledger.views.never_live(name, state.listing_generation):
+            elif number := self._never_live(name):
                 found.append(f"{name}: {number} documents of its listing are still to be indexed")
             else:
                 self._open.remove(name)
         return found
+
+    def _never_live(self, name: str) -> int:
+        """The generation of a listing is that of its beginning; what it found has later ones."""
+        if name not in self._held:
+            self._held[name] = self._ledger.fence.generation()
+        return self._ledger.views.never_live(name, self._held[name])

@@ -16,10 +16,13 @@ from typing import Protocol, TypeVar
 
 from ingestion.clock import Clock
 from ingestion.errors import Interrupted, Transient
+from ops.ending import end_now
 from ops.lock import shared
+from ops.outages import Outages
 from ops.printing import Printing
 from ops.roles.health import Health
-from ops.running import LogLines, Stop, end_now
+from ops.roles.missing import Missing
+from ops.running import LogLines, Stop
 from ops.settings import Settings
 from ops.showing import duration, plain
 from ops.version import version
@@ -44,17 +47,17 @@ class Waiting:
         self._told = told
 
     def until_made(self, make: Callable[[], Made], *, level: int = logging.WARNING) -> Made:
-        since, said, pause_s = self._clock.monotonic(), "", FIRST_PAUSE_S
+        since, said, pause_s = self._clock.monotonic(), None, FIRST_PAUSE_S
         while True:
             try:
                 made = make()
             except Interrupted:
                 raise
             except Transient as fault:
-                if str(fault) != said:
-                    said = str(fault)
-                    log.log(level, "waiting: %s", said)
-                self._told([said])
+                if type(fault) is not said:  # its words may change from one try to the next
+                    said = type(fault)
+                    log.log(level, "waiting: %s", str(fault))
+                self._told([str(fault)])
                 self.pause(pause_s)
                 pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
             else:
@@ -72,6 +75,7 @@ class Role(Protocol):
     """What a process does. ``open`` is called once, then ``close`` in any case."""
 
     name: str
+    missing: Missing | None  # there once it is open
 
     def open(self, waiting: Waiting, health: Health, undo: contextlib.ExitStack) -> str:
         """Begin; what is to be ended is left to ``undo``. Returns a line that says what was begun."""
@@ -82,23 +86,30 @@ class Role(Protocol):
     def alive(self) -> bool:
         """Whether every thread that is to run still does."""
 
+    def tell(self) -> None:
+        """Asked every ``TICK_S`` while it runs: say how far it is, where that is worth a line now."""
+
 
 class RoleLines(LogLines):
     """Also what is worth knowing and no fault."""
 
-    def __init__(self, write: Callable[[str], None]) -> None:
+    def __init__(self, write: Callable[[str], None], outages: Outages) -> None:
         super().__init__(write)
         self.setLevel(logging.INFO)
+        self._outages = outages
 
     def filter(self, record: logging.LogRecord) -> bool:
         ours = record.name.startswith("headwater")
-        return (ours or record.levelno >= logging.WARNING) and super().filter(record)
+        wanted = (ours or record.levelno >= logging.WARNING) and super().filter(record)
+        return wanted and self._outages.filter(record)
 
 
-def run_role(settings: Settings, role: Role, health: Health, printing: Printing, clock: Clock) -> int:
+def run_role(
+    settings: Settings, role: Role, health: Health, printing: Printing, outages: Outages, clock: Clock
+) -> int:
     """Run until a signal; returns the exit code. Raises Misconfigured and its kind."""
     sys.setswitchinterval(SWITCH_S)
-    logging.getLogger().addHandler(RoleLines(printing.line))
+    logging.getLogger().addHandler(RoleLines(printing.line, outages))
     logging.getLogger("headwater").setLevel(logging.INFO)
     stop = Stop()
     stop.listen()
@@ -113,6 +124,10 @@ def run_role(settings: Settings, role: Role, health: Health, printing: Printing,
         with contextlib.suppress(Interrupted):
             line = role.open(waiting, health, undo)
             health.opened()
+            if role.missing is not None:
+                outages.look_at(role.missing.by_name)
+                outages.start()
+                undo.callback(outages.close)
             where = f", at {health.url}" if health.url else ""
             printing.line(plain(f"Headwater {version()} {role.name}: {line}{where}"))
             code = _until_stopped(role, stop)
@@ -127,6 +142,7 @@ def _until_stopped(role: Role, stop: Stop) -> int:
         if not role.alive():
             log.error("a thread of this process ended by itself: the process ends, to be started again")
             return 1
+        role.tell()
     return 0
 
 

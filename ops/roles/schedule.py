@@ -11,6 +11,7 @@ import logging
 from ingestion.clock import Clock
 from ops.in_process import UPKEEP_THREADS, Beat, Worker
 from ops.roles.health import Health
+from ops.roles.missing import Missing
 from ops.roles.process import Waiting
 from ops.settings import Settings
 from ops.wiring import configure_sources
@@ -33,12 +34,14 @@ class ScheduleRole:
         self._workshop: Workshop | None = None
         self._worker: Worker | None = None
         self._beat: Beat | None = None
+        self.missing: Missing | None = None
 
     def open(self, waiting: Waiting, health: Health, undo: contextlib.ExitStack) -> str:
         shop = waiting.until_made(self._opened)
         undo.callback(shop.close)
         self._workshop = shop
-        health.serve(shop.missing().reasons, lambda accept: shop.metrics.rendered(accept))
+        self.missing = shop.missing()
+        health.serve(self.missing.reasons, lambda accept: shop.metrics.rendered(accept))
         waiting.until_made(shop.broker.check)
         waiting.until_made(lambda: self._prepare(shop))
         shop.start()
@@ -56,6 +59,9 @@ class ScheduleRole:
 
     def alive(self) -> bool:
         return all(one is not None and one.alive for one in (self._worker, self._beat, self._workshop))
+
+    def tell(self) -> None:
+        """Nothing: it has no end to come near to."""
 
     def _opened(self) -> Workshop:
         return Workshop(self._settings, self._clock, listener=self._listener, loads=False)

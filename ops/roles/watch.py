@@ -14,6 +14,7 @@ from ingestion.ledger.ledger import Ledger
 from ingestion.sources.files import FilesSource
 from ops.exporter import Metrics
 from ops.listing import Lister
+from ops.outdated import SchemaWatch
 from ops.roles.health import Health
 from ops.roles.missing import Missing
 from ops.roles.process import Waiting
@@ -45,7 +46,8 @@ class WatchRole:
         self._settings = settings
         self._clock = clock
         self._listener = listener
-        self._threads: list[Watcher | Lister | Messenger] = []
+        self._threads: list[Watcher | Lister | Messenger | SchemaWatch] = []
+        self.missing: Missing | None = None
 
     def open(self, waiting: Waiting, health: Health, undo: contextlib.ExitStack) -> str:
         """A broker that is away is no reason to wait: what changed is noted in the ledger."""
@@ -61,7 +63,8 @@ class WatchRole:
             states=False,
         )
         checks = {"ledger": seeing.ledger.fence.generation, "broker": seeing.messenger.check}
-        health.serve(Missing(checks, self._clock).reasons, lambda accept: metrics.rendered(accept))
+        self.missing = Missing(checks, self._clock)
+        health.serve(self.missing.reasons, lambda accept: metrics.rendered(accept))
         self._start(seeing, metrics, undo)
         return f"{counted(len(seeing.sources), 'source')}, broker {seeing.messenger.broker.shown}"
 
@@ -70,6 +73,9 @@ class WatchRole:
 
     def alive(self) -> bool:
         return all(one.alive for one in self._threads)
+
+    def tell(self) -> None:
+        """Nothing: it has no end to come near to."""
 
     def _seeing(self) -> _Seeing:
         app = make_shared_app(self._settings, NoWork())
@@ -109,7 +115,10 @@ class WatchRole:
         undo.callback(lister.stop)
         watcher.start()
         undo.callback(watcher.stop)
-        self._threads = [watcher, lister, seeing.messenger]
+        schema = SchemaWatch(seeing.ledger)
+        schema.start()
+        undo.callback(schema.close)
+        self._threads = [watcher, lister, seeing.messenger, schema]
 
 
 def _listed(reconciler: Reconciler, source: FilesSource) -> None:

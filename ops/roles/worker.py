@@ -4,23 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Callable
 
 from ingestion.clock import Clock
+from ingestion.errors import HeadwaterError
 from ingestion.records import Lane
 from ops.in_process import FRESH_THREADS, Worker
 from ops.roles.health import Health
+from ops.roles.missing import Missing
 from ops.roles.process import Waiting
 from ops.settings import Settings
 from ops.wiring import bulk_threads
 from ops.workshop import Workshop
 from workers.outcomes import Listener
 
+COUNT_EVERY_S = 5.0
+
 
 class WorkerRole:
-    """``concurrency`` None: four threads for edits; for bulk work as many as the embedder takes."""
+    """``concurrency`` None: four threads for edits; for bulk work as many as the embedder takes.
+
+    ``backlog`` is told every few seconds how many documents wait for bulk work, whoever will do it.
+    """
 
     def __init__(
-        self, settings: Settings, clock: Clock, *, lane: Lane, concurrency: int | None, listener: Listener
+        self,
+        settings: Settings,
+        clock: Clock,
+        *,
+        lane: Lane,
+        concurrency: int | None,
+        listener: Listener,
+        backlog: Callable[[int], None],
     ) -> None:
         self.name = f"worker, {lane.value} lane"
         self._settings = settings
@@ -28,15 +43,18 @@ class WorkerRole:
         self._lane = lane
         self._concurrency = concurrency
         self._listener = listener
+        self._backlog = backlog
+        self._counted_at = float("-inf")
         self._workshop: Workshop | None = None
         self._worker: Worker | None = None
+        self.missing: Missing | None = None
 
     def open(self, waiting: Waiting, health: Health, undo: contextlib.ExitStack) -> str:
         """Consumes nothing before the model is loaded: others may be able to embed already."""
         shop = waiting.until_made(lambda: Workshop(self._settings, self._clock, listener=self._listener))
         undo.callback(shop.close)
         self._workshop = shop
-        missing = shop.missing()
+        missing = self.missing = shop.missing()
         health.serve(
             lambda: [*missing.reasons(), *self._faults()], lambda accept: shop.metrics.rendered(accept)
         )
@@ -56,6 +74,16 @@ class WorkerRole:
 
     def alive(self) -> bool:
         return all(one is not None and one.alive for one in (self._worker, self._workshop))
+
+    def tell(self) -> None:
+        """How far a first index is. A lane of edits has a line for each."""
+        now = self._clock.monotonic()
+        if self._lane is Lane.FRESH or self._workshop is None or now - self._counted_at < COUNT_EVERY_S:
+            return
+        self._counted_at = now
+        with contextlib.suppress(HeadwaterError):  # the ledger is away, which is said elsewhere
+            lanes = self._workshop.parts.ledger.views.lanes()
+            self._backlog(sum(one.pending for one in lanes if one.lane == self._lane.value))
 
     def _usual_threads(self, shop: Workshop) -> int:
         return FRESH_THREADS if self._lane is Lane.FRESH else bulk_threads(shop.parts.embedder)

@@ -78,7 +78,7 @@ def make_api(service: Service) -> FastAPI:
         },
     )
     app.add_middleware(Guard, key_hashes=service.key_hashes, host=service.host)
-    install(app)
+    install(app, service.clock.monotonic)
     _add_search(app, service)
     _add_views(app, service)
     _add_operations(app, service)

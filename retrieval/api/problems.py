@@ -8,7 +8,7 @@ from __future__ import annotations
 import http
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -56,11 +56,11 @@ def problem(
     return Response(body, status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
 
 
-def install(app: FastAPI) -> None:
+def install(app: FastAPI, monotonic: Callable[[], float]) -> None:
     """Make every error of the application a problem. Adds the outermost middleware: call this last."""
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    trouble = Trouble()
+    trouble = Trouble(monotonic)
     app.add_exception_handler(HeadwaterError, lambda _, error: _ours(error, trouble))
     app.add_middleware(Unforeseen, trouble=trouble)
 
@@ -107,7 +107,7 @@ def _ours(error: Exception, trouble: Trouble) -> Response:
         return invalid([(error.field, error.message)])
     if isinstance(error, Transient | Misconfigured):
         headers = {"Retry-After": str(RETRY_AFTER_S)} if isinstance(error, Transient) else {}
-        trouble.met(str(error))
+        trouble.met(error)
         return problem(503, error.message, hint=error.hint, headers=headers)
     log.error("a request failed: %s", error)
     return problem(500, error.message, hint=error.hint)

@@ -215,9 +215,11 @@ class WeaviateIndex:
         version = str(self._wire.get("/meta").json().get("version", ""))
         numbers = tuple(int(part) for part in version.split("-")[0].split(".") if part.isdigit())
         if numbers < OLDEST_SERVER:
+            oldest = ".".join(map(str, OLDEST_SERVER))
             raise Misconfigured(
-                f"Weaviate at {self._wire.address.shown} is of version {version or 'unknown'}.",
-                hint=f"It has to be {'.'.join(map(str, OLDEST_SERVER))} or newer.",
+                f"Weaviate at {self._wire.address.shown} is of version {version or 'unknown'}, "
+                "which is too old.",
+                hint=f"It has to be {oldest} or newer: upgrade it, or name another one in index.url.",
             )
 
     def _made(self, held: Held, schema: dict[str, Any]) -> dict[str, Any]:

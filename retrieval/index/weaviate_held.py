@@ -6,6 +6,7 @@ by asking it: is the collection there, is the key taken, may its shards be writt
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -29,6 +30,18 @@ class Held:
             return self._wire.ask(method, request)
         except Doubtful as doubt:
             raise self._meaning(doubt) from doubt
+
+    def begin(self, method: str, request: Any) -> Callable[[], Any]:
+        """As ``ask``, but what is returned waits for the reply: others can be asked meanwhile."""
+        begun = self._wire.begin(method, request)
+
+        def reply() -> Any:
+            try:
+                return begun()
+            except Doubtful as doubt:
+                raise self._meaning(doubt) from doubt
+
+        return reply
 
     def write(self, method: str, request: Any) -> Any:
         """The reply to a write. Raises as ``ask``."""

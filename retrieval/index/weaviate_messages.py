@@ -71,11 +71,14 @@ def nearest(collection: str, limit: int, vector: Vector, wanted: Filter | None) 
     return request
 
 
-def holding(collection: str, limit: int, stems: str, wanted: Filter | None) -> Any:
+def holding(
+    collection: str, limit: int, stems: str, wanted: Filter | None, *, with_vectors: bool = False
+) -> Any:
     """The chunks that hold any of the stems, with their BM25 scores."""
     request = _search(collection, limit, (), wanted)
     request.bm25_search.CopyFrom(base_search_pb2.BM25(query=stems, properties=["words"]))
     request.metadata.score = True
+    request.metadata.vector = with_vectors
     return request
 
 

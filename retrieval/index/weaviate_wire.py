@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from ingestion import tls
 from ingestion.errors import IndexUnavailable, Misconfigured
 
 if TYPE_CHECKING:
@@ -102,6 +104,17 @@ class Wire:
         """The reply to a gRPC question. Raises IndexUnavailable, Doubtful."""
         return self._call(method, request, self.timeout_s)
 
+    def begin(self, method: str, request: object) -> Callable[[], Any]:
+        """As ``ask``, but what is returned waits for the reply: others can be asked meanwhile."""
+        with self._translated(self.timeout_s):
+            call, metadata = getattr(self._now().stub, method), self._metadata()
+            begun = call.future(request, metadata=metadata, timeout=self.timeout_s)
+
+        def reply() -> Any:
+            return self._replied(begun.result, call, request, self.timeout_s)
+
+        return reply
+
     def write(self, method: str, request: object) -> Any:
         """The reply to a gRPC write, which must be one that may be repeated. Raises as ``ask``."""
         return self._call(method, request, WRITES * self.timeout_s)
@@ -129,23 +142,31 @@ class Wire:
         return answer
 
     def _call(self, method: str, request: object, timeout_s: float) -> Any:
+        with self._translated(timeout_s):
+            call = getattr(self._now().stub, method)
+        first = partial(call, request, metadata=self._metadata(), timeout=timeout_s)
+        return self._replied(first, call, request, timeout_s)
+
+    def _replied(self, first: Callable[[], Any], call: Any, request: object, timeout_s: float) -> Any:
+        """What ``first`` gives, or a second try where the connection was dropped."""
         import grpc
 
         with self._translated(timeout_s):
-            call = getattr(self._now().stub, method)
-            metadata = (("authorization", self._key),) if self._key else ()
             try:
-                return call(request, metadata=metadata, timeout=timeout_s)
+                return first()
             except grpc.RpcError as error:
                 if _code(error) is not grpc.StatusCode.UNAVAILABLE:
                     raise
             ends = min(timeout_s, RECONNECT_S)
             try:
-                return call(request, metadata=metadata, timeout=ends, wait_for_ready=True)
+                return call(request, metadata=self._metadata(), timeout=ends, wait_for_ready=True)
             except grpc.RpcError as error:
                 if _code(error) is grpc.StatusCode.DEADLINE_EXCEEDED:
                     raise self._away() from error
                 raise
+
+    def _metadata(self) -> tuple[tuple[str, str], ...]:
+        return (("authorization", self._key),) if self._key else ()
 
     @contextlib.contextmanager
     def _translated(self, timeout_s: float) -> Iterator[None]:
@@ -157,6 +178,9 @@ class Wire:
         except httpx.TimeoutException as error:
             raise self._slow(timeout_s) from error
         except httpx.TransportError as error:
+            fault = tls.fault_of(error)
+            raise self._away() if fault is None else self._untrusted(fault) from error
+        except grpc.FutureCancelledError as error:  # closed meanwhile
             raise self._away() from error
         except grpc.RpcError as error:
             code = _code(error)
@@ -177,7 +201,15 @@ class Wire:
     def _away(self) -> IndexUnavailable:
         return IndexUnavailable(
             f"Weaviate at {self.address.shown} (gRPC at {self.address.grpc_target}) cannot be reached.",
-            hint="Is it running? Check index.url and index.grpc_port.",
+            hint="Is it running? Check index.url and index.grpc_port."
+            + (" With https, its gRPC port has to speak TLS too." if self.address.secure else ""),
+        )
+
+    def _untrusted(self, fault: str) -> IndexUnavailable:
+        return IndexUnavailable(
+            f"No TLS connection to Weaviate at {self.address.shown} comes about: {fault}.",
+            hint="Check index.url. An authority of your own: add it to the system's, or name a file with it "
+            "in SSL_CERT_FILE.",
         )
 
     def _slow(self, timeout_s: float) -> IndexUnavailable:
@@ -207,12 +239,14 @@ def _open(address: Address, key: str | None) -> _Opened:
         base_url=f"{address.url}/v1",
         headers={"authorization": key} if key else {},
         trust_env=False,
+        # The system's certificates, so that those of one's own authority count; gRPC does not ask for them.
+        verify=ssl.create_default_context() if address.secure else True,
     )
-    channel = (
-        grpc.secure_channel(address.grpc_target, grpc.ssl_channel_credentials(), options=_CHANNEL)
-        if address.secure
-        else grpc.insecure_channel(address.grpc_target, options=_CHANNEL)
-    )
+    if address.secure:
+        trusted = grpc.ssl_channel_credentials(tls.authorities())
+        channel = grpc.secure_channel(address.grpc_target, trusted, options=_CHANNEL)
+    else:
+        channel = grpc.insecure_channel(address.grpc_target, options=_CHANNEL)
     make_stub: Any = weaviate_pb2_grpc.WeaviateStub  # made by a generator, untyped
     return _Opened(os.getpid(), rest, channel, make_stub(channel))
 

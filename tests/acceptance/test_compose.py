@@ -30,7 +30,8 @@ Json = dict[str, Any]
 
 composed: Json = YAML(typ="safe").load(ROOT / "docker-compose.yml")
 services: Json = composed["services"]
-ROLES = sorted(name for name, service in services.items() if service["image"] == "headwater")
+IMAGE = "headwater:local"
+ROLES = sorted(name for name, service in services.items() if service["image"] == IMAGE)
 
 
 @pytest.mark.parametrize("name", sorted(services))
@@ -43,7 +44,15 @@ def test_a_service_is_limited_pinned_checked_and_not_root(name: str) -> None:
     assert service["user"].split(":")[0] not in ("0", "root")
     assert service["restart"] == "unless-stopped"
     assert service["healthcheck"]["test"]
-    assert service["image"] == "headwater" or re.search(r":v?\d+\.\d+", service["image"])
+    assert service["image"] == IMAGE or re.search(r":v?\d+\.\d+", service["image"])
+
+
+def test_one_service_builds_the_image_of_all() -> None:
+    """Several builds of one name, exported at once, fail with "already exists"."""
+    assert len([name for name in ROLES if "build" in services[name]]) == 1
+    assert {services[name]["pull_policy"] for name in ROLES} == {"build", "never"}
+    bases = re.findall(r"^FROM (\S+)", (ROOT / "ops/docker/Dockerfile").read_text(), re.MULTILINE)
+    assert all(re.search(r":\d+\.\d+\.\d+-", base) for base in bases)
 
 
 def test_what_is_mounted_is_there_and_every_secret_is_made(tmp_path: Path) -> None:
@@ -153,7 +162,7 @@ def role_of(role: str, port: int, stack: Stack) -> Server:
 
 @contextlib.contextmanager
 def stack(place: Path) -> Iterator[Stack]:
-    """The three servers: Redis and Weaviate by the composed commands. Raises NotInstalled."""
+    """The three servers: Redis by its composed command. Raises NotInstalled."""
     if shutil.which("redis-server") is None:
         raise NotInstalled("there is no redis-server")
     made, port = secrets(place), free_port()

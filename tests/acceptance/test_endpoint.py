@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from retrieval.embedding.remote.endpoint import PROBE
 from tests.acceptance.program import Program
 from tests.endpoint import DIMENSIONS, KEY, Endpoint, Said, as_json, endpoint
 
@@ -133,3 +135,25 @@ def test_what_is_shown_never_holds_the_key(program: Program, one: Endpoint) -> N
     assert KEY not in shown
     assert all(asked.key == f"Bearer {KEY}" for asked in one.asked)
     program.stop()
+
+
+def test_small_calls_for_one_document_are_made_at_once(tmp_path: Path, notes: Path, one: Endpoint) -> None:
+    (notes / "leave.md").write_text("# Leave\n\nYou have 27 days of leave.\n")
+    with Program(tmp_path / "data", notes, model="model-1") as program:
+        program.environment |= {
+            "HEADWATER_EMBEDDING__RUNTIME": "openai",
+            "HEADWATER_EMBEDDING__URL": one.url,
+            "HEADWATER_EMBEDDING__API_KEY": KEY,
+            "HEADWATER_EMBEDDING__CONCURRENCY": "4",
+            "HEADWATER_EMBEDDING__BATCH_TEXTS": "1",
+            "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        }
+        program.start().ready()
+        one.most_under_way = 0
+        one.script = lambda asked: replace(one.right(asked), wait_s=1.0)
+        parts = [f"## Part {part}\n\nThis is part {part} of the leave.\n" for part in range(6)]
+        (notes / "leave.md").write_text("# Leave\n\n" + "\n".join(parts))
+        program.until(lambda: len(program.passages()) >= 6)
+        assert one.most_under_way >= 4
+        assert all(len(asked.texts) == 1 for asked in one.asked)
+        assert not one.twice(but=[PROBE])

@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import signal
+import re
+import threading
 import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import httpx
 import pytest
 
-from tests.acceptance.roles import API, BULK, EVERYTHING, FRESH, SCHEDULE, WATCH, Deployment, until
-from tests.endpoint import KEY, Asked, endpoint
+from tests.acceptance.roles import (
+    API,
+    BULK,
+    DEADLINE_S,
+    EVERYTHING,
+    FRESH,
+    SCHEDULE,
+    WATCH,
+    Deployment,
+    RoleProcess,
+    until,
+)
+from tests.endpoint import KEY, Asked, Endpoint, endpoint
 from tests.servers.process import free_port
 from tests.servers.redis import IN_URL, PASSWORD, Redis
 
@@ -36,6 +50,21 @@ def chunks_embedded(deployment: Deployment) -> list[int]:
         for step in deployment.get(f"/v1/documents/{one['document_id']}").json()["history"]
         if step["outcome"] == "published"
     ]
+
+
+def embedded_by(provider: Endpoint) -> dict[str, str]:
+    return {
+        "EMBEDDING__RUNTIME": "openai",
+        "EMBEDDING__URL": provider.url,
+        "EMBEDDING__MODEL": "remote",
+        "EMBEDDING__API_KEY": KEY,
+    }
+
+
+def summed_up(roles: Iterable[RoleProcess]) -> int:
+    """Documents that these say they have indexed."""
+    said = "".join(role.said() for role in roles)
+    return sum(int(number) for number in re.findall(r"^indexed (\d+) documents? in ", said, re.MULTILINE))
 
 
 @pytest.mark.timeout(500)
@@ -64,8 +93,8 @@ def test_an_edit_goes_through_four_processes(redis: Redis, place: Path, notes: P
 def test_whatever_starts_first_waits_for_nobody(redis: Redis, place: Path, notes: Path) -> None:
     with Deployment(place, notes, redis.url) as deployment:
         deployment.write("a.md", "the first words")
-        deployment.start(API, FRESH, BULK)
-        time.sleep(1.0)
+        for one in deployment.start(API, FRESH, BULK):
+            one.says("Headwater ")
         deployment.start(SCHEDULE)
         deployment.start(WATCH)
         deployment.shows("the first words")
@@ -76,10 +105,11 @@ def test_two_of_everything_do_no_harm(redis: Redis, place: Path, notes: Path) ->
     with Deployment(place, notes, redis.url) as deployment:
         for number in range(20):
             deployment.write(f"{number}.md", f"document number {number}, as it was")
-        deployment.start(*EVERYTHING, WATCH, FRESH, BULK, SCHEDULE)
+        started = deployment.start(*EVERYTHING, WATCH, FRESH, BULK, SCHEDULE)
         for number in range(20):
             deployment.shows(f"number {number}, as it was", f"{number}.md")
         deployment.settled()
+        until(lambda: summed_up(started) == 20, "the workers say what they indexed")
         for number in range(20):
             deployment.write(f"{number}.md", f"document number {number}, as it is")
         for number in range(20):
@@ -97,15 +127,8 @@ def test_a_worker_that_is_ended_hands_back_what_it_has(redis: Redis, place: Path
     (notes / "large.md").write_text("# Large\n\n" + "\n\n".join(paragraphs) + "\n")
     with endpoint() as provider:
         provider.script = _slowly
-        settings = {
-            "EMBEDDING__RUNTIME": "openai",
-            "EMBEDDING__URL": provider.url,
-            "EMBEDDING__MODEL": "remote",
-            "EMBEDDING__API_KEY": KEY,
-            "EMBEDDING__BATCH_TEXTS": "8",
-            "EMBEDDING__CONCURRENCY": "1",
-        }
-        with Deployment(place, notes, redis.url, **settings) as deployment:
+        settings = {"EMBEDDING__BATCH_TEXTS": "8", "EMBEDDING__CONCURRENCY": "1"}
+        with Deployment(place, notes, redis.url, **embedded_by(provider), **settings) as deployment:
             bulk, *_ = deployment.start(BULK, API, SCHEDULE, WATCH)
             until(lambda: len(provider.texts()) > 30, "it is in the middle")
             asked = time.monotonic()
@@ -129,17 +152,26 @@ def _slowly(asked: Asked) -> None:
 def test_a_worker_that_is_killed_delays_its_documents_by_a_lease(
     redis: Redis, place: Path, notes: Path
 ) -> None:
-    with Deployment(place, notes, redis.url, LEDGER__LEASE_S="5") as deployment:
+    """In the middle of embedding: what it had claimed is another's once the lease has run out."""
+    with (
+        endpoint() as provider,
+        Deployment(place, notes, redis.url, LEDGER__LEASE_S="5", **embedded_by(provider)) as deployment,
+    ):
         deployment.write("a.md", "as it was")
         _, fresh, *_ = deployment.start(*EVERYTHING)
         deployment.shows("as it was")
         fresh.says("fresh lane")
-        os.kill(fresh.process.pid, signal.SIGSTOP)
+        goes_on = threading.Event()
+
+        def hold(asked: Asked) -> None:
+            goes_on.wait(DEADLINE_S)
+
+        provider.script = hold
         for number in range(10):
             deployment.write(f"{number}.md", f"edit number {number}")
-        until(lambda: deployment.status()["lanes"][0]["pending"] == 10, "they are noticed")
-        time.sleep(1.0)
+        until(lambda: any("edit number" in text for text in provider.texts()), "some are being embedded")
         fresh.kill()
+        goes_on.set()
         deployment.start(FRESH)
         for number in range(10):
             deployment.shows(f"edit number {number}")
@@ -165,7 +197,7 @@ def test_a_broker_that_is_emptied_stopped_or_killed_loses_nothing(
         fresh.says("fresh lane")
         deployment.shows(edit())
 
-        for _ in range(3):
+        for _ in range(2):
             words = edit()
             own_redis.empty()
             deployment.shows(words)
@@ -177,13 +209,14 @@ def test_a_broker_that_is_emptied_stopped_or_killed_loses_nothing(
         assert deployment.answers("edit")  # and searches wait for no broker
         server.resume()
         assert deployment.shows(words) < 30.0
+        until(lambda: "answers again" in watch.said(), "and that it is back")
 
         server.kill()
         words = edit()
-        time.sleep(3.0)
+        until(lambda: watch.said().count("does not answer") == 2, "it says so once more")
         server.start()
         assert deployment.shows(words) < 30.0
-        until(lambda: "answers again" in watch.said(), "and that it is back")
+        until(lambda: watch.said().count("answers again") == 2, "and that it is back")
         assert watch.said().count("does not answer") <= 2  # once for each outage
 
 
@@ -302,8 +335,13 @@ def test_celery_sees_the_workers_and_is_one(redis: Redis, place: Path, notes: Pa
         deployment.shows("as it was")
         deployment.write("a.md", "by a plain worker")
         deployment.shows("by a plain worker")
-        for words in (["ping"], ["active"], ["registered"], ["conf"]):
-            result = deployment.run("celery", "-A", "ops.celery_app", "inspect", *words, "--timeout", "5")
+
+        def inspected(word: str) -> CompletedProcess[str]:
+            return deployment.run("celery", "-A", "ops.celery_app", "inspect", word, "--timeout", "5")
+
+        with ThreadPoolExecutor() as terminals:  # each waits for all of its time: somebody may yet answer
+            results = list(terminals.map(inspected, ["ping", "active", "registered", "conf"]))
+        for result in results:
             assert result.returncode == 0, result.stderr
             assert "bulk-" in result.stdout
             assert IN_URL not in result.stdout + result.stderr

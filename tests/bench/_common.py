@@ -62,14 +62,13 @@ def until(
         time.sleep(max(pause_s, min(0.1, pause_share * (time.monotonic() - started))))
 
 
-@dataclass
-class Service:
-    """A daemon in its own process. ``started`` is when it was started, on ``time.perf_counter``."""
+class Asked:
+    """What answers searches over HTTP. ``said`` is for the error of a wait that is over."""
 
-    process: subprocess.Popen[bytes]
-    log: Path
-    started: float
-    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=30))
+    client: httpx.Client
+
+    def said(self) -> str:
+        raise NotImplementedError
 
     def get(self, path: str) -> Any:
         return self.client.get(path).raise_for_status().json()
@@ -83,11 +82,6 @@ class Service:
         """Why it is not ready yet; None once it is."""
         answer = self.client.get("/readyz")
         return None if answer.status_code == 200 else str(answer.json()["detail"])
-
-    def until_ready(self, deadline_s: float) -> float:
-        """Seconds from the start of the process until ``/readyz`` said so."""
-        self.until(lambda: self.reasons() is None, deadline_s, "ready", pause_s=0.05)
-        return time.perf_counter() - self.started
 
     def until(
         self, look: Callable[[], Found | None], deadline_s: float, what: str, pause_s: float = 0.005
@@ -103,15 +97,36 @@ class Service:
         try:
             return until(alive, deadline_s, what, pause_s)
         except TimeoutError as error:
-            ended = f"; it ended with {self.process.poll()}" if self.process.poll() is not None else ""
-            raise TimeoutError(f"{error}{ended}\n{tail(self.log)}") from None
+            raise TimeoutError(f"{error}{self.said()}") from None
 
     def metric(self, name: str) -> float:
         """The sum of a metric over its labels."""
-        lines = self.client.get("/metrics").raise_for_status().text.splitlines()
-        return sum(
-            float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name}{{", f"{name} "))
-        )
+        return total(self.client.get("/metrics").raise_for_status().text, name)
+
+
+def total(metrics: str, name: str) -> float:
+    """The sum of a metric over its labels, in what ``/metrics`` answers."""
+    lines = metrics.splitlines()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name}{{", f"{name} ")))
+
+
+@dataclass
+class Service(Asked):
+    """A daemon in its own process. ``started`` is when it was started, on ``time.perf_counter``."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+    started: float
+    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=30))
+
+    def until_ready(self, deadline_s: float) -> float:
+        """Seconds from the start of the process until ``/readyz`` said so."""
+        self.until(lambda: self.reasons() is None, deadline_s, "ready", pause_s=0.05)
+        return time.perf_counter() - self.started
+
+    def said(self) -> str:
+        ended = f"; it ended with {self.process.poll()}" if self.process.poll() is not None else ""
+        return f"{ended}\n{tail(self.log)}"
 
     def processor_s(self) -> float:
         spent = psutil.Process(self.process.pid).cpu_times()
@@ -252,7 +267,7 @@ def small_files(number: int, *, seed: int = 7, size: int = 600) -> dict[str, str
     return files
 
 
-def edit_lag(one: Service, file: Path, word: str, deadline_s: float = 30) -> float:
+def edit_lag(one: Asked, file: Path, word: str, deadline_s: float = 30) -> float:
     """Seconds from saving a file with a new word in it to a search that returns the word."""
     save(file, f"# Note\n\nOne line with {word} in it, and some more words around it.\n")
     saved = time.perf_counter()

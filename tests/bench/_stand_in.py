@@ -3,7 +3,8 @@
     python -m tests.bench._stand_in --at-once 4 --texts 16 [--busy-every 25 --retry-after 0.3]
 
 Prints its address on the first line. ``GET /report`` answers with what happened so far. Written on asyncio's
-protocols, so that it takes little of the cores that it is measured on: a constant vector, made once.
+protocols, so that it takes little of the cores that it is measured on: each text gets one of a thousand
+vectors, made once. With a single one an index would have nothing to tell apart.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from retrieval.embedding.remote.endpoint import PROBE
 CALL_S = 0.05
 KNOWN_S = 0.025  # after which a refusal has surely been read by a client on busy cores
 DIMENSIONS = 384
+VECTORS = 1024
 
 
 @dataclass
@@ -57,11 +59,12 @@ class Provider:
     sent: dict[bytes, int] = field(default_factory=dict)
     refused: dict[bytes, int] = field(default_factory=dict)
     answered: set[bytes] = field(default_factory=set)
-    vector: str = field(init=False)
+    vectors: list[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        row = np.random.default_rng(7).standard_normal(DIMENSIONS).astype("<f4")
-        self.vector = base64.b64encode((row / np.linalg.norm(row)).tobytes()).decode()
+        rows = np.random.default_rng(7).standard_normal((VECTORS, DIMENSIONS)).astype("<f4")
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        self.vectors = [base64.b64encode(row.tobytes()).decode() for row in rows]
 
     async def answer(self, body: bytes) -> tuple[str, bytes, str]:
         now = time.monotonic()
@@ -89,9 +92,11 @@ class Provider:
         self.under_way -= 1
         report.texts += len(texts)
         report.last_at = time.monotonic()
-        report.answered_twice += sum(one in self.answered for one in digests)
+        if texts != [PROBE]:  # which every process sends
+            report.answered_twice += sum(one in self.answered for one in digests)
         self.answered.update(digests)
-        rows = ",".join(f'{{"index":{n},"embedding":"{self.vector}"}}' for n in range(len(texts)))
+        drawn = [self.vectors[int.from_bytes(one[:4], "big") % VECTORS] for one in digests]
+        rows = ",".join(f'{{"index":{n},"embedding":"{vector}"}}' for n, vector in enumerate(drawn))
         return "200 OK", f'{{"data":[{rows}],"usage":{{"prompt_tokens":{len(texts)}}}}}'.encode(), ""
 
     def _refuse(self, digests: list[bytes], now: float) -> tuple[str, bytes, str]:

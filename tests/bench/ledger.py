@@ -16,6 +16,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -107,7 +108,7 @@ def reads(ledger: Ledger, edition: Edition) -> None:
     report("reap, nothing leased", median(claims.reap))
     report("fence.horizon", median(ledger.fence.horizon))
     report("fence.behind, nothing pending", median(lambda: ledger.fence.behind(10**9)))
-    ids = list(ledger.publications.live_chunks(edition))[:100]
+    ids = [one.chunk_id for one in islice(ledger.audits.live(edition), 100)]
     horizon = ledger.fence.horizon()
     report("fence.admit of 100", median(lambda: ledger.fence.admit(ids, horizon)))
     report("export of all", median(lambda: list(views.export()), 3))

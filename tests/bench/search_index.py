@@ -51,7 +51,14 @@ def make_corpus(size: int, seed: int = 7) -> Corpus:
     weights = 1.0 / np.arange(1, VOCABULARY + 1)
     drawn = generator.choice(vocabulary, (size, WORDS), p=weights / weights.sum())
     chunks = [
-        IndexedChunk(f"{place:08x}{'0' * 24}", f"s{place % 4}", f"d{place:063x}", "", " ".join(words), vector)
+        IndexedChunk(
+            f"{place:08x}-0000-4000-8000-{0:012x}",
+            f"s{place % 4}",
+            f"d{place:063x}",
+            "",
+            " ".join(words),
+            vector,
+        )
         for place, (words, vector) in enumerate(zip(drawn, vectors, strict=True))
     ]
     questions = [" ".join(generator.choice(vocabulary, 8, p=weights / weights.sum())) for _ in range(QUERIES)]

@@ -496,7 +496,7 @@ def test_removal_takes_everything_of_the_old_one_and_nothing_else(desk: Desk) ->
     (ended,) = desk.editions.ended(desk.clock.at)
     desk.editions.remove(ended)
     assert desk.editions.ended(desk.clock.at) == []
-    assert desk.publications.live_chunks(view.edition) == {}
+    assert list(desk.ledger.audits.live(view.edition)) == []
     assert desk.served() == ["one"]
     assert desk.views.history(document_id)[-1].edition == view.edition.name
 

@@ -11,7 +11,7 @@ from ingestion.buckets import tallied
 from ingestion.clock import SystemClock
 from ingestion.database import Database
 from ingestion.errors import LedgerUnavailable, WrongEdition
-from ingestion.ledger.audits import KEPT, LONGEST_S, Audit
+from ingestion.ledger.audits import KEPT, Audit
 from ingestion.ledger.claims import LONGEST_DELAY_S
 from ingestion.ledger.dropping import drop
 from ingestion.ledger.ledger import Ledger
@@ -643,15 +643,31 @@ def test_approve_retires_exactly_the_shown_set(desk: Desk) -> None:
 
 def test_approved_retirements_do_not_count_against_the_next_window(desk: Desk) -> None:
     a, b = desk.live("a.md"), desk.live("b.md")
-    began = desk.clock.at
     desk.documents.hold([a], "vanished")
     desk.documents.approve(SOURCE, desk.documents.held(SOURCE)[2])
-    assert desk.documents.count_retired_since(SOURCE, began) == 0
+    assert desk.documents.count_retired_within(SOURCE, 2.0) == 0
     desk.retire(b)
-    assert desk.documents.count_retired_since(SOURCE, began) == 1
-    assert desk.documents.count_retired_since(OTHER, began) == 0
-    assert desk.documents.count_retired_since(SOURCE, began + 1) == 0
+    assert desk.documents.count_retired_within(SOURCE, 2.0) == 1
+    assert desk.documents.count_retired_within(OTHER, 2.0) == 0
     assert desk.documents.count_served(SOURCE) == 0
+    desk.clock.at += 2.5
+    assert desk.documents.count_retired_within(SOURCE, 2.0) == 0
+
+
+def test_a_clock_that_is_wrong_makes_no_retirement_recent(desk: Desk) -> None:
+    class Behind:
+        def now(self) -> float:
+            return desk.clock.at - 3600.0
+
+        def monotonic(self) -> float:
+            return desk.clock.at
+
+    desk.retire(desk.live("a.md"))
+    desk.clock.at += 60.0
+    behind = Ledger(desk.ledger.database, Behind())
+    assert behind.documents.count_retired_within(SOURCE, 2.0) == 0
+    desk.clock.at -= 3600.0
+    assert desk.documents.count_retired_within(SOURCE, 2.0) == 0
 
 
 # skip ----------------------------------------------------------------------------------------------------
@@ -785,8 +801,7 @@ def test_reindexing_holds_up_nobody_who_waits_for_a_generation(desk: Desk) -> No
 
 def test_repair_replaces_what_the_index_lacks(desk: Desk) -> None:
     document_id = desk.live("a.md", texts=["here", "lost"])
-    live = desk.publications.live_chunks(desk.edition)
-    assert set(live.values()) == {document_id}
+    assert {one.document_id for one in desk.ledger.audits.live(desk.edition)} == {document_id}
     lost = next(row.chunk_id for row in desk.views.chunks_of(document_id) if row.ordinal == 1)
     assert desk.publications.mark_missing([lost, "unknown"]) == {document_id}
     assert desk.claims.mark_repair(desk.edition, [document_id]) == 1
@@ -883,14 +898,29 @@ def test_one_audit_at_a_time_is_begun(desk: Desk) -> None:
     audits.end(first)
     second = audits.begin()
     assert second is not None
-    desk.clock.at += LONGEST_S - 1.0
+    desk.clock.at += audits.lease_s - 1.0
     assert audits.begin() is None
     desk.clock.at += 2.0
     third = audits.begin()
     assert third is not None
-    audits.end(second)  # it was long given up
+    assert audits.keep(second) is None  # it was given up
+    audits.end(second)
     assert audits.begin() is None
-    desk.clock.at -= 10 * LONGEST_S  # one of the future says nothing
+    desk.clock.at -= 10 * audits.lease_s  # one of the future says nothing
+    assert audits.begin() is not None
+
+
+def test_an_audit_that_is_kept_goes_on_for_as_long_as_it_takes(desk: Desk) -> None:
+    audits = desk.ledger.audits
+    claim = audits.begin()
+    for _ in range(5):
+        desk.clock.at += audits.lease_s - 1.0
+        assert claim is not None
+        claim = audits.keep(claim)
+    assert audits.begin() is None
+    assert claim is not None
+    audits.end(claim)
+    assert audits.keep(claim) is None
     assert audits.begin() is not None
 
 
@@ -944,7 +974,7 @@ def test_the_dead_are_swept_late_and_the_living_never(desk: Desk) -> None:
     desk.publish(desk.claim(document_id), ["new"])
     assert desk.publications.sweepable(desk.clock.at) == {}
     assert desk.publications.sweepable(desk.clock.at + 0.1) == {desk.edition.name: [old]}
-    assert desk.publications.known_chunks(desk.edition, [old, "unknown"]) == {old}
+    assert desk.ledger.audits.known(desk.edition, [old, "unknown"]).keys() == {old}
     desk.publications.forget(desk.known())  # asked to forget everything: only the dead go
     assert desk.publications.sweepable(desk.clock.at + 1) == {}
     assert old not in desk.known() and desk.served() == ["new"]
@@ -1033,12 +1063,28 @@ def test_the_live_edition_belongs_to_one_model(desk: Desk) -> None:
         desk.ledger.sources.edition("0" * 64, 8, "another model")
 
 
+def test_a_search_begins_with_everything_as_of_one_moment(desk: Desk) -> None:
+    (first,) = desk.want("a.md", changed_at=50.0)
+    (second,) = desk.want("b.md", changed_at=70.0)
+    desk.publish(desk.claim(first))
+    outset = desk.fence.outset()
+    assert outset.states == desk.ledger.sources.all() != []
+    assert outset.oldest_pending == desk.views.oldest_pending() == {SOURCE: 70.0}
+    assert outset.horizon == desk.fence.horizon()
+    assert outset.horizon.tick > 0
+    desk.publish(desk.claim(second))
+    later = desk.fence.outset()
+    assert later.oldest_pending == {}
+    assert later.horizon.tick > outset.horizon.tick
+
+
 def test_a_ledger_that_was_replaced_by_an_empty_one_answers_nothing(desk: Desk) -> None:
     with desk.ledger.database.write() as connection:
         for table in (chunks, publications, attempts, documents, editions):
             connection.execute(sa.delete(table))
-    with pytest.raises(LedgerUnavailable, match="empty one"):
-        desk.fence.horizon()
+    for answer in (desk.fence.horizon, desk.fence.outset):
+        with pytest.raises(LedgerUnavailable, match="empty one"):
+            answer()
 
 
 def test_a_source_that_lies_elsewhere_has_not_been_seen_there(desk: Desk) -> None:

@@ -12,7 +12,6 @@ import json
 import os
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +23,9 @@ import psutil
 
 from tests import endpoint
 from tests.faults.relay import GrpcRelay, Manners, RestRelay, relays
+from tests.faults.told import Told
 from tests.servers import postgres, redis, weaviate
+from tests.servers.mounts import Mounted, image, small_disk
 from tests.servers.process import Server, free_port
 
 LEASE_S = 15
@@ -36,6 +37,7 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "api": ("api",),
 }
 START_S = 60.0
+LEDGER_MB, DATA_MB, FOLDER_MB = 256, 1, 64
 _SET_BACK = Path(__file__).with_name("set_back")  # a folder with a sitecustomize.py
 
 Json = dict[str, Any]
@@ -68,8 +70,8 @@ class Servers:
 def servers(place: Path, seed: int) -> Iterator[Servers]:
     """All of them, with data that survives kill -9. Raises NotInstalled."""
     with contextlib.ExitStack() as stack:
-        kept = {"fsync": "on", "full_page_writes": "on"}
-        sql = stack.enter_context(postgres.own(**kept))
+        kept = {"fsync": "on", "full_page_writes": "on", "max_wal_size": "64MB"}
+        sql = stack.enter_context(postgres.own(disk_mb=LEDGER_MB, **kept))
         broker = stack.enter_context(redis.serving(place))
         vectors = stack.enter_context(weaviate.serving(place))
         manners = Manners(seed)
@@ -99,25 +101,46 @@ class Deployment:
         self._environment = self._settings()
         self.roles = {role: self._role(role) for role in ROLES}
         self.processes: dict[str, Server] = {**self.roles, **servers.processes}
+        self.told = {role: Told(self._log_of(role)) for role in ROLES}
+        self.mounted: Mounted | None = None
+        self.data_disk: Mounted | None = None
+        self._undo = contextlib.ExitStack()
         self._http = httpx.Client(
             base_url=f"http://127.0.0.1:{self._ports['api']}", trust_env=False, timeout=60
         )
 
+    def mount(self) -> None:
+        """The sources' folder and the data folder on disks of their own, where this user may mount."""
+        data = self.place / "data"
+        data.mkdir()
+        self.mounted = self._undo.enter_context(image(self.folder, FOLDER_MB))
+        self.data_disk = self._undo.enter_context(small_disk(data, DATA_MB))
+
     def start(self) -> None:
-        for role in self.roles.values():
-            role.start()
+        for role in self.roles:
+            self.start_one(role)
 
     def stop(self) -> None:
         for role in self.roles.values():
-            with contextlib.suppress(ProcessLookupError):
+            if role.runs:
                 role.resume()
             role.stop()
         self._http.close()
+        self._undo.close()
+
+    def start_one(self, name: str) -> None:
+        if name in self.told:
+            self.told[name].process_begins()
+        self.processes[name].start()
+
+    def injury_begins(self) -> None:
+        for told in self.told.values():
+            told.injury_begins()
 
     def kill(self, name: str) -> None:
         """kill -9 of a role or a server, with the children it has, and a start right after it."""
         self.die(name)
-        self.processes[name].start()
+        self.start_one(name)
 
     def die(self, name: str) -> None:
         process = self.processes[name]
@@ -133,7 +156,7 @@ class Deployment:
         self.roles[role].stop()
         set_back = self._role(role, PYTHONPATH=_path(_SET_BACK), TEST_CLOCK_BEHIND_S=str(seconds))
         self.roles[role] = self.processes[role] = set_back
-        set_back.start()
+        self.start_one(role)
 
     def search(self, query: str, top_k: int = 100) -> list[Json]:
         answer = self._http.post("/v1/search", json={"query": query, "top_k": top_k})
@@ -153,23 +176,14 @@ class Deployment:
             check=False,
         )
 
-    def log(self, role: str) -> str:
-        return (self.place / f"{role}.log").read_text(encoding="utf-8", errors="replace")
-
-    def repeated_warnings(self) -> dict[str, int]:
-        """Warnings and errors that a process told more than once in the same words."""
-        told: Counter[str] = Counter()
-        for role in ROLES:
-            for line in self.log(role).splitlines():
-                if line.startswith(("WARNING", "ERROR")):
-                    told[f"{role}: {line}"] += 1
-        return {line: number for line, number in told.items() if number > 1}
+    def _log_of(self, role: str) -> Path:
+        return self.place / f"{role}.log"
 
     def _role(self, role: str, **environment: str) -> Server:
         port = self._ports[role]
         return Server(
             [sys.executable, "-m", "ops.cli", *ROLES[role], "--port", str(port)],
-            log=self.place / f"{role}.log",
+            log=self._log_of(role),
             answers=lambda: _alive(port),
             start_s=START_S,
             environment={**self._environment, **environment},

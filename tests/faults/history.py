@@ -14,6 +14,7 @@ from __future__ import annotations
 import random
 import re
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Any
 
 # Sections as (number, version), in order; None: not there.
 Shown = tuple[tuple[int, int], ...] | None
+Section = tuple[str, int, int]  # document, number, version
 
 _SECTION = re.compile(r"The (harbour\d{4}) of part (\d+) in version (\d+)\b")
 MOST_SECTIONS = 12
@@ -126,7 +128,9 @@ class Writer:
         self._content: dict[str, dict[int, int]] = {}
         self._deleted: dict[str, str] = {}  # document by the path it had
         self.changes = 0
-        self.restored = 0
+        # How often a section came into its document: deleted and restored, it may be embedded once more.
+        self.appeared: Counter[Section] = Counter()
+        self._there: dict[str, set[Section]] = {}
 
     @property
     def documents(self) -> list[str]:
@@ -175,6 +179,7 @@ class Writer:
             return self._make()
         path = self._where.pop(document)
         self._deleted[document] = path
+        self._there[document] = set()
         self._history.note(document, path, None)
         (self._folder / path).unlink()
         return None
@@ -183,13 +188,13 @@ class Writer:
         document = self._one_of(self._deleted)
         if document is None:
             return self._make()
-        self.restored += len(self._content[document])
         return self._place(document, self._deleted.pop(document))
 
     def _place(self, document: str, path: str) -> None:
         """Write a document as editors do: beside it, and then over it."""
         content = self._content[document]
         self._where[document] = path
+        self._count(document, content)
         self._history.note(document, path, tuple(sorted(content.items())))
         sections = [section(document, part, version) for part, version in sorted(content.items())]
         target = self._folder / path
@@ -197,6 +202,11 @@ class Writer:
         beside = target.with_name(f".{target.name}.tmp")
         beside.write_text("\n".join(sections))
         beside.replace(target)
+
+    def _count(self, document: str, content: Mapping[int, int]) -> None:
+        there = {(document, *one) for one in content.items()}
+        self.appeared.update(there - self._there.get(document, set()))
+        self._there[document] = there
 
     def _one_of(self, documents: Mapping[str, str]) -> str | None:
         return self._dice.choice(sorted(documents)) if documents else None
@@ -212,9 +222,10 @@ def shown_by(hits: Sequence[Mapping[str, Any]], document: str) -> dict[str, list
     return {path: sorted(sections) for path, sections in shown.items()}
 
 
-def is_section(text: str) -> bool:
-    """Whether a text that was embedded is one of ours."""
-    return _SECTION.search(text) is not None
+def section_of(text: str) -> Section | None:
+    """Which of ours a text is that was embedded; None for a question."""
+    found = _SECTION.search(text)
+    return None if found is None else (found[1], int(found[2]), int(found[3]))
 
 
 def section(document: str, part: int, version: int) -> str:

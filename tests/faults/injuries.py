@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 from collections.abc import Callable
@@ -9,29 +10,31 @@ from dataclasses import dataclass
 
 import psycopg
 
+from tests.endpoint import Asked, Said
 from tests.faults.deployment import LEASE_S, ROLES, Deployment
 from tests.servers import weaviate
 
 PAUSE_S = 20.0  # longer than a lease
 assert PAUSE_S > LEASE_S
 SHORT_S = 6.0
+WORKERS = ("fresh", "bulk")
 EVENTS = 20_000  # more than the kernel's queue holds
 
 
 @dataclass(frozen=True)
 class Injury:
-    """``kills`` says how many workers die of it: each may have a batch under way."""
+    """``batches``: how many may be embedded twice: one for each worker that dies with one under way."""
 
     name: str
     inflict: Callable[[Deployment, random.Random], None]
-    kills: int = 0
+    batches: int = 0
 
 
 def kill(name: str) -> Injury:
     def inflict(deployment: Deployment, _: random.Random) -> None:
         deployment.kill(name)
 
-    return Injury(f"kill -9 of {name}", inflict, kills=int(name in ("fresh", "bulk")))
+    return Injury(f"kill -9 of {name}", inflict, batches=int(name in WORKERS))
 
 
 def pause(name: str) -> Injury:
@@ -41,8 +44,8 @@ def pause(name: str) -> Injury:
         time.sleep(PAUSE_S)
         process.resume()
 
-    # What it had under way is embedded by another, and once more by itself when it goes on.
-    return Injury(f"{name} stopped for {PAUSE_S:.0f} s", inflict, kills=int(name in ("fresh", "bulk")))
+    # To the others it is dead: what it had under way is embedded anew.
+    return Injury(f"{name} stopped for {PAUSE_S:.0f} s", inflict, batches=int(name in WORKERS))
 
 
 def away(name: str) -> Injury:
@@ -100,6 +103,20 @@ def cut_index(deployment: Deployment, _: random.Random) -> None:
     deployment.servers.manners.sound()
 
 
+def no_embedder(deployment: Deployment, _: random.Random) -> None:
+    """Every connection to the endpoint is reset, and nothing of what was asked is embedded."""
+    endpoint = deployment.servers.endpoint
+
+    def reset(asked: Asked) -> Said:
+        with endpoint.lock:
+            endpoint.asked.remove(asked)
+        return Said(status=0)
+
+    endpoint.script = reset
+    time.sleep(SHORT_S)
+    endpoint.script = None
+
+
 def drop_connections(deployment: Deployment, _: random.Random) -> None:
     """Every connection to the ledger, some times over."""
     for _number in range(5):
@@ -125,12 +142,44 @@ def overflow(deployment: Deployment, _: random.Random) -> None:
 
 def unmount(deployment: Deployment, _: random.Random) -> None:
     """The folder is gone and an empty one lies in its place; then it is back. The writer waits meanwhile."""
+    if deployment.mounted is None:
+        print("          (not mounted: this user may not; renamed instead)", flush=True)
+        return rename_away(deployment)
+    deployment.mounted.unmount()
+    time.sleep(SHORT_S)
+    return deployment.mounted.mount()
+
+
+def rename_away(deployment: Deployment) -> None:
     elsewhere = deployment.folder.with_name("elsewhere")
     deployment.folder.rename(elsewhere)
     deployment.folder.mkdir()
     time.sleep(SHORT_S)
     deployment.folder.rmdir()
     elsewhere.rename(deployment.folder)
+
+
+def full_disk(deployment: Deployment, _: random.Random) -> None:
+    """Of the ledger's server, up to its last segment, and of the data folder of the roles. It ends for it."""
+    disks = [one for one in (deployment.data_disk, deployment.servers.postgres.disk) if one is not None]
+    if not disks:
+        print("          (left out: this user may not mount a small disk)", flush=True)
+        return
+    for disk in disks:
+        disk.fill()
+    with contextlib.suppress(psycopg.OperationalError):
+        _use_up_segments(deployment.servers.ledger_url)
+    time.sleep(SHORT_S)
+    for disk in disks:
+        disk.free()
+    deployment.processes["postgres"].revive()
+
+
+def _use_up_segments(ledger_url: str) -> None:
+    """Write to PostgreSQL's log until it has no room for more."""
+    with psycopg.connect(ledger_url, autocommit=True) as connection:
+        while True:
+            connection.execute("SELECT pg_logical_emit_message(false, 'full', repeat('x', 1000000))")
 
 
 def set_clock_back(role: str) -> Injury:
@@ -150,10 +199,12 @@ EVERY = (
     Injury("Weaviate answers slowly", slow_index),
     Injury("Weaviate fails some items of a batch", failing_objects),
     Injury("connections to Weaviate cut", cut_index),
+    Injury("the embedding endpoint resets connections", no_embedder),
     Injury("PostgreSQL drops connections", drop_connections),
     Injury("the event queue overflows", overflow),
     Injury("the folder unmounted and back", unmount),
-    *(set_clock_back(role) for role in ("fresh", "watch")),
+    Injury("the disks of PostgreSQL and of the data folders full", full_disk),
+    *(set_clock_back(role) for role in ROLES),
 )
 
 

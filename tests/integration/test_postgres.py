@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.synchronize import Barrier
 from typing import Any, TypeVar
 
@@ -242,6 +243,26 @@ def test_a_reader_cannot_write(database: Database) -> None:
         database.read() as connection,
     ):
         connection.exec_driver_sql("UPDATE counters SET value = 0")
+
+
+def test_connections_that_many_readers_needed_at_once_are_kept(database: Database) -> None:
+    """Else each of as many searches at once would open and close one for each of its looks."""
+    readers = 12
+
+    def together() -> set[int]:
+        all_read = threading.Barrier(readers)
+
+        def read(_: int) -> int:
+            with database.read() as connection:
+                all_read.wait(30)
+                return int(connection.execute(sa.text("SELECT pg_backend_pid()")).scalar_one())
+
+        with ThreadPoolExecutor(readers) as pool:
+            return set(pool.map(read, range(readers)))
+
+    first = together()
+    assert len(first) == readers
+    assert together() == first
 
 
 def test_a_user_without_rights(postgres: Postgres, empty: Database) -> None:

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
-import ipaddress
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from celery import Celery
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from celery.exceptions import CPendingDeprecationWarning
+from celery.worker.consumer.consumer import CANCEL_TASKS_BY_DEFAULT
 from kombu import pools
 
 from ingestion.clock import SystemClock
 from ingestion.errors import BrokerUnavailable, Misconfigured
 from ingestion.records import Lane
+from ops.settings import load
+from ops.workshop import make_shared_app
 from tests.acceptance.roles import until
+from tests.servers.certificates import Tls, certified
 from tests.servers.process import NotInstalled, free_port, missing
-from tests.servers.redis import IN_URL, PASSWORD, Redis, Tls, serving
+from tests.servers.redis import IN_URL, PASSWORD, Redis, serving
 from workers.app import make_app, send_refresh
 from workers.no_work import NoWork
 from workers.redis_broker import RedisBroker
@@ -99,6 +99,16 @@ def test_a_wrong_password_is_no_outage(redis: Redis, wrong: str) -> None:
     assert "wrong-secret" not in str(told.value)
 
 
+def test_the_password_is_not_shown_with_the_application(redis: Redis) -> None:
+    if redis.server is None:
+        pytest.skip("the password of the Redis that is named is not known")
+    settings = load(environ={"HEADWATER_BROKER__URL": redis.url})
+    app = make_shared_app(settings, NoWork())
+    assert IN_URL in app.conf.broker_url
+    assert IN_URL not in repr(app.conf)
+    app.close()
+
+
 def test_nobody_waits_for_a_redis_that_hangs(own_redis: Redis) -> None:
     """Sending returns at once; what was dropped is told to the ledger once, when it answers again."""
     assert own_redis.server is not None
@@ -155,7 +165,7 @@ def test_a_broker_that_is_not_there_costs_a_sender_a_moment() -> None:
 
 
 def test_tls_with_an_authority_of_ones_own(tmp_path: Path) -> None:
-    tls = _certified(tmp_path)
+    tls = certified(tmp_path)
     try:
         with serving(tmp_path, tls=tls) as secured:
             _is_served(secured.url, tls)
@@ -183,47 +193,30 @@ def _is_served(url: str, tls: Tls) -> None:
         assert broker.waiting(Lane.FRESH) == 1
 
 
-def _certified(place: Path) -> Tls:
-    authority_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    authority_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
-    authority = (
-        _certificate(authority_name, authority_name, authority_key.public_key())
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(authority_key.public_key()), critical=False)
-        .sign(authority_key, hashes.SHA256())
-    )
-    here = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
-    certificate = (
-        _certificate(name, authority_name, key.public_key())
-        .add_extension(here, critical=False)
-        .add_extension(issuer, critical=False)
-        .sign(authority_key, hashes.SHA256())
-    )
-    tls = Tls(place / "ca.pem", place / "redis.pem", place / "redis.key")
-    tls.authority.write_bytes(authority.public_bytes(serialization.Encoding.PEM))
-    tls.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    tls.key.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return tls
+def test_a_redis_that_goes_away_under_a_message_ends_no_worker(own_redis: Redis) -> None:
+    """Celery lets go of a lost connection in two steps, with what is worked on still to be acknowledged."""
+    assert own_redis.server is not None
+    app = make_app(NoWork(), scans={}, broker=own_redis.url, prefix="under")
+    with contextlib.closing(app), app.connection_for_read() as connection:
+        send_refresh(app, Lane.FRESH, [1])
+        send_refresh(app, Lane.FRESH, [2])
+        channel = connection.default_channel
+        taken = [channel.basic_get(Lane.FRESH.value) for _ in range(2)]
+        assert None not in taken
+        own_redis.server.kill()
+        taken[0].ack()
+        with contextlib.suppress(*connection.connection_errors):  # as Celery does
+            connection.collect(socket_timeout=1)
+        taken[1].ack()
+        connection.close()
 
 
-def _certificate(
-    subject: x509.Name, issuer: x509.Name, public: ec.EllipticCurvePublicKey
-) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(public)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-    )
+def test_a_decision_that_is_taken_is_not_advised_at_every_loss(redis: Redis) -> None:
+    app = make_app(NoWork(), scans={}, broker=redis.url, prefix="advised")
+    with contextlib.closing(app), warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", CPendingDeprecationWarning)  # as Celery's own set-up does
+        with app.connection_for_read() as connection:
+            connection.ensure_connection()
+            warnings.warn(CANCEL_TASKS_BY_DEFAULT, CPendingDeprecationWarning, stacklevel=1)
+            warnings.warn("other advice", CPendingDeprecationWarning, stacklevel=1)
+    assert [str(one.message) for one in told] == ["other advice"]

@@ -18,10 +18,12 @@ from ingestion.errors import EditionMissing, IndexRejected, IndexUnavailable, Mi
 from ingestion.ledger.ledger import Ledger
 from ops.settings import load
 from ops.stores import make_index
-from retrieval.index import weaviate_write
+from retrieval.index import weaviate_messages, weaviate_write
 from retrieval.index.port import Index, IndexedChunk, IndexQuery
 from retrieval.index.weaviate import WeaviateIndex
 from retrieval.index.weaviate_collections import collection_schema
+from retrieval.index.weaviate_held import Held
+from retrieval.index.weaviate_search import COMPARED
 from tests.rig import Rig
 from tests.servers.process import NotInstalled, free_port, missing
 from tests.servers.weaviate import Weaviate, admin, collections, serving
@@ -326,6 +328,37 @@ class TestVectors:
         np.testing.assert_array_equal(lent[digests[1]], chunk(many[-3]).vector)
 
 
+class TestSearches:
+    def test_what_the_words_find_is_compared_without_another_question(
+        self, index: WeaviateIndex, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """By vectors that come with it; where that would be too many, Weaviate is asked and says the same."""
+        names = ids(300)
+        index.upsert(
+            EDITION,
+            [
+                chunk(one, "the quokka sleeps" if place % 3 else "a wombat digs")
+                for place, one in enumerate(names)
+            ],
+        )
+        asked: list[str] = []
+        ask = Held.ask
+
+        def counted(held: Held, method: str, request: object) -> object:
+            asked.append(method)
+            return ask(held, method, request)
+
+        monkeypatch.setattr(Held, "ask", counted)
+        vector = chunk(names[7]).vector
+        few = index.search(EDITION, IndexQuery("wombat", vector, COMPARED))
+        assert len(asked) == 1  # for the nearest; the words were begun beside it
+        many = index.search(EDITION, IndexQuery("wombat", vector, COMPARED + 1))
+        assert len(asked) == 3
+        wombats = [{hit.chunk_id: hit.vector_score for hit in hits if hit.text_score} for hits in (few, many)]
+        assert len(wombats[0]) == 100 and None not in wombats[0].values()
+        assert wombats[0] == pytest.approx(wombats[1], abs=2e-6)
+
+
 class TestOutages:
     """On a server of their own, which they stop."""
 
@@ -395,6 +428,23 @@ class TestOutages:
         assert {
             hit.chunk_id for hit in index.search(EDITION, IndexQuery("", everything[-10].vector, len(names)))
         } == set(names)
+        index.close()
+
+    def test_what_was_begun_before_it_was_started_again_is_asked_once_more(self, own: Weaviate) -> None:
+        assert own.server is not None
+        index = made(own, "Begun")
+        index.create(EDITION, DIMENSIONS)
+        (one,) = ids(1)
+        index.upsert(EDITION, [chunk(one)])
+        request = weaviate_messages.listing(f"Begun_{EDITION.replace('-', '_m')}", 10)
+        own.server.pause()  # so that it answers nothing before its death
+        begun = index._wire.begin("Search", request)
+        own.server.kill()
+        own.server.start()
+        assert [result.metadata.id for result in begun().results] == [one]
+        own.server.kill()
+        with pytest.raises(IndexUnavailable):
+            index._wire.begin("Search", request)()
         index.close()
 
     def test_one_that_is_stopped_is_given_up_in_time_and_used_again(self, own: Weaviate) -> None:

@@ -25,6 +25,7 @@ import sqlalchemy as sa
 from ingestion.clock import SystemClock
 from ingestion.database import Database
 from ingestion.ledger.ledger import Ledger
+from tests.servers.mounts import Mounted, small_disk
 from tests.servers.process import NotInstalled, Server, free_port
 
 # Read before the tests are given an environment without the settings of whoever runs them.
@@ -62,6 +63,7 @@ class Postgres:
 
     def __init__(self, url: sa.URL, server: Server | None = None) -> None:
         self.url = url
+        self.disk: Mounted | None = None  # a small one of its own
         self.server = server  # None: somebody else's
         self._numbers = itertools.count()
         self._prefix = f"headwater_test_{os.getpid()}"
@@ -145,13 +147,16 @@ def running() -> Iterator[Postgres]:
 
 
 @contextlib.contextmanager
-def own(**settings: str) -> Iterator[Postgres]:
-    """A cluster of its own, which may be stopped; ``settings`` instead of those for speed. Raises
-    NotInstalled."""
+def own(*, disk_mb: int | None = None, **settings: str) -> Iterator[Postgres]:
+    """A cluster of its own, which may be stopped; ``settings`` instead of those for speed. ``disk_mb``: on a
+    disk of that size, where this user may mount one. Raises NotInstalled."""
     binaries = find_binaries()
     place = Path(tempfile.mkdtemp(prefix="headwater-postgres-"))
     try:
-        with _cluster(binaries, place, {**_SETTINGS, **settings}) as made:
+        with contextlib.ExitStack() as stack:
+            disk = None if disk_mb is None else stack.enter_context(small_disk(place, disk_mb))
+            made = stack.enter_context(_cluster(binaries, place, {**_SETTINGS, **settings}))
+            made.disk = disk
             yield made
     finally:
         shutil.rmtree(place, ignore_errors=True)
@@ -170,7 +175,7 @@ def find_binaries() -> Path:
 
 @contextlib.contextmanager
 def _cluster(binaries: Path, place: Path, given: Mapping[str, str]) -> Iterator[Postgres]:
-    user = _other_user()
+    user = other_user()
     if user is not None:
         os.chown(place, user, -1)
     data, secret = place / "data", place / "password"
@@ -215,7 +220,7 @@ def _initialise(binaries: Path, data: Path, secret: Path, user: int | None) -> N
     raise NotInstalled(f"initdb failed: {made.stderr.strip()[-500:]}")
 
 
-def _other_user() -> int | None:
+def other_user() -> int | None:
     """PostgreSQL refuses to run as root."""
     if os.geteuid() != 0:
         return None

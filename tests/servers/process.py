@@ -67,6 +67,19 @@ class Server:
         assert self.process is not None
         return self.process.pid
 
+    @property
+    def runs(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def revive(self) -> None:
+        """Until it answers again: it may do so by itself, and is started where it ended."""
+        ends = time.monotonic() + self._start_s
+        while not self._answers():
+            assert time.monotonic() < ends, f"the server did not come back within {self._start_s:.0f} s"
+            if not self.runs:
+                self.start()
+            time.sleep(0.2)
+
     def start(self) -> None:
         with self._log.open("ab") as output:
             self.process = subprocess.Popen(

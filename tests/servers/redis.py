@@ -16,21 +16,13 @@ from typing import Any
 
 import redis
 
+from tests.servers.certificates import Tls
 from tests.servers.process import NotInstalled, Server, free_port
 
 VARIABLE = "HEADWATER_TEST_REDIS_URL"
 PASSWORD = "test pass/word:@#?"  # everything that an address has to escape
 IN_URL = "test%20pass%2Fword%3A%40%23%3F"
 START_S = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """Files of a certificate that ``authority`` has signed for 127.0.0.1."""
-
-    authority: Path
-    certificate: Path
-    key: Path
 
 
 @dataclass(slots=True)

@@ -1,6 +1,10 @@
-"""Found by Python at the start of a process whose path begins here: its clock is behind."""
+"""Found by Python at the start of a process whose path begins here: its clock is behind.
+
+But for gRPC: it tells its core, which reads the machine's clock, moments of this one.
+"""
 
 import os
+import sys
 import time
 
 _behind_s = float(os.environ.get("TEST_CLOCK_BEHIND_S", "0"))
@@ -8,7 +12,8 @@ _time, _time_ns = time.time, time.time_ns
 
 
 def _late() -> float:
-    return _time() - _behind_s
+    asks = sys._getframe(1).f_globals.get("__name__", "")
+    return _time() if asks.startswith("grpc") else _time() - _behind_s
 
 
 def _late_ns() -> int:

@@ -9,20 +9,28 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
 from ingestion.clock import SystemClock
 from ingestion.database import Database
+from ingestion.ledger.audits import Audit
+from ingestion.ledger.editions import NewEdition
 from ingestion.ledger.ledger import Ledger
+from ingestion.ledger.tables import editions
 from ingestion.ledger.values import Edition
 from ingestion.sources.files import FilesSource
 from ops.opening import DATA_FILE
+from retrieval.embedding.hashing import HashingEmbedder
 from retrieval.index.embedded import EmbeddedIndex
 from retrieval.index.port import IndexedChunk
 from tests.unit.ops.conftest import Run
 from tests.unit.ops.test_cli_work import Up, settle
+from workers.audit import Auditor
+from workers.findings import Findings
 from workers.outcomes import ignore
 from workers.reconcile import Reconciler
 
@@ -183,6 +191,35 @@ def test_without_data_or_with_another_model(run: Run, monkeypatch: pytest.Monkey
     monkeypatch.setenv("HEADWATER_EMBEDDING__MODEL", "all-MiniLM-L6-v2")
     assert run("audit").output.startswith("No drift")
     assert "No drift" in run("audit --deep").output  # by the model that made the index
+
+
+@pytest.mark.parametrize("option", ["", " --deep"])
+def test_searches_that_go_over_to_another_edition_meanwhile(
+    run: Run, stores: Stores, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    """What they read from then on is compared, too."""
+    embedder, compared = HashingEmbedder(dimensions=64), list[str]()
+    audit = Auditor.audit
+
+    def switching(self: Auditor, edition: Edition, **options: Any) -> tuple[Audit, Findings]:
+        found = audit(self, edition, **options)
+        if not compared:
+            model = {"model": "hashing-64"}
+            new = NewEdition(embedder.fingerprint, 64, embedder.description, model, keep_s=3600.0)
+            view = stores.ledger.editions.start(new)
+            stores.index.create(view.edition.name, 64)
+            with stores.ledger.database.write() as connection:  # nothing was built: a switch would wait
+                for state, name in (("retired", edition.name), ("live", view.edition.name)):
+                    change = sa.update(editions).where(editions.c.name == name)
+                    connection.execute(change.values(state=state))
+        compared.append(edition.name)
+        return found
+
+    monkeypatch.setattr(Auditor, "audit", switching)
+    assert run("audit" + option).stdout.startswith("No drift: 0 chunks compared")
+    live = stores.ledger.sources.live_edition()
+    assert live is not None
+    assert compared == [stores.edition.name, live.name]
 
 
 def test_beside_a_daemon_which_does_the_work(run: Run, data: Path, tmp_path: Path, handbook: Path) -> None:

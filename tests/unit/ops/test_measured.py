@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ import pytest
 
 from ops import doctor_data
 from ops.commands.status import _model
-from ops.measured import NAME, Measured, Measuring, last_measured
+from ops.measured import NAME, AllMeasured, Measured, Measuring, last_measured
 from ops.settings import load
 from ops.status import status_report
 from retrieval.embedding.hashing import HashingEmbedder
@@ -107,3 +108,24 @@ def test_a_note_that_cannot_be_written_is_done_without(data: Path, clock: SetClo
 def test_no_time_is_no_rate(data: Path, clock: SetClock) -> None:
     Measuring(data, HashingEmbedder(), clock).embedded(1, 0.0)
     assert json.dumps(last_measured(data)) == "null"
+
+
+def test_another_model_is_measured_by_itself(data: Path, clock: SetClock) -> None:
+    """As after a switch: a rate over both would be that of neither."""
+    every = AllMeasured(data, clock)
+    before, after = HashingEmbedder(), HashingEmbedder(dimensions=64)
+    old, new = every.of(before), every.of(after)
+    old.embedded(100, 1.0)
+    clock.at += 1
+    new.embedded(10, 1.0)
+    assert last_measured(data) == Measured(after.description, 10, 10.0, clock.at)
+    clock.at += 1
+    old.embedded(100, 1.0)
+    clock.at += 1
+    new.embedded(20, 1.0)
+    every.flush()
+    assert last_measured(data) == Measured(after.description, 30, 15.0, clock.at)
+    del old
+    gc.collect()
+    every.flush()
+    assert last_measured(data) == Measured(after.description, 30, 15.0, clock.at)

@@ -63,3 +63,15 @@ def test_an_edit_of_what_is_served_is_no_reason(books: Books) -> None:
     books.want("notes", "a.md")
     books.listed("notes")
     assert FirstListings(books.ledger, ["notes"]).reasons() == []
+
+
+def test_what_a_listing_finds_is_newer_than_its_beginning_and_waited_for(books: Books) -> None:
+    books.configure(notes="/notes")
+    first = FirstListings(books.ledger, ["notes"])
+    generation, started_at = books.ledger.sources.begin_listing(), books.clock.at
+    (one,) = books.want("notes", "a.md", lane=Lane.BULK)
+    books.ledger.sources.finish_listing("notes", generation, started_at=started_at, device=None, fault=None)
+    assert [reason.split(" are")[0] for reason in first.reasons()] == ["notes: 1 documents of its listing"]
+    books.want("notes", "b.md")  # found later: it does not make the wait longer
+    books.publish(one)
+    assert first.reasons() == []

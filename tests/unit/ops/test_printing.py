@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ingestion.errors import IndexUnavailable
 from ingestion.records import Lane
 from ops.printing import Printing
 from ops.progress import BarMeter, Meter, Pace, PlainMeter, meter_for
@@ -110,6 +111,22 @@ def test_a_fault_is_told_once_until_work_goes_on(lines: Lines) -> None:
     assert lines.say(Result.FAULT, detail="The model is away.")
     lines.say(Result.PUBLISHED, chunks=1)
     assert lines.say(Result.FAULT, detail="The disk is full.")
+
+
+def test_a_fault_that_others_have_told_of_is_not_told_again(lines: Lines) -> None:
+    known: list[object] = []
+
+    def begins(fault: object) -> bool | None:
+        known.append(fault)
+        return None if fault is None else len(known) == 1
+
+    printing = Printing(PlainMeter(lines.lines.append, lines.clock.monotonic), lines.clock, begins=begins)
+    lines.printing = printing
+    away = IndexUnavailable("The index is away.")
+    assert lines.say(Result.FAULT, detail="The index is away.", fault=away)
+    assert lines.say(Result.FAULT, detail="In other words, it is away.", fault=away) == []
+    assert lines.say(Result.FAULT, detail="It kept changing.")
+    assert lines.say(Result.FAULT, detail="It kept changing.") == []
 
 
 def test_the_same_failure_of_a_document_is_told_once(lines: Lines) -> None:

@@ -22,12 +22,14 @@ def roles() -> dict[str, tuple[Any, list[str]]]:
     settings, clock = Settings(), SetClock()
     return {
         "worker": (
-            WorkerRole(settings, clock, lane=Lane.FRESH, concurrency=1, listener=ignore),
+            WorkerRole(
+                settings, clock, lane=Lane.FRESH, concurrency=1, listener=ignore, backlog=lambda number: None
+            ),
             ["_worker", "_workshop"],
         ),
         "schedule": (ScheduleRole(settings, clock, listener=ignore), ["_worker", "_beat", "_workshop"]),
-        "watch": (WatchRole(settings, clock, listener=ignore), ["_threads"] * 3),
-        "api": (ApiRole(settings, clock, host="127.0.0.1"), ["_threads"] * 2),
+        "watch": (WatchRole(settings, clock, listener=ignore), ["_threads"] * 4),
+        "api": (ApiRole(settings, clock, host="127.0.0.1"), ["_threads"] * 3),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import re
@@ -17,12 +18,13 @@ import pytest
 from pydantic import BaseModel
 
 from ingestion.clock import SystemClock
-from ingestion.errors import IndexUnavailable, Misconfigured
+from ingestion.errors import IndexUnavailable, LedgerUnavailable, Misconfigured
 from ingestion.ledger.views import STATES
 from retrieval.api import schemas
 from retrieval.api.app import Readiness, Service, make_api
 from retrieval.api.keys import hash_key
 from retrieval.api.server import Server
+from retrieval.api.trouble import QUIET_S, Trouble
 from retrieval.index.memory import MemoryIndex
 from retrieval.index.port import IndexHit, IndexQuery
 from retrieval.search import Searcher
@@ -253,20 +255,35 @@ def test_an_index_that_is_down_is_said_with_what_to_do(desk: Desk) -> None:
     assert response.headers["retry-after"] == "1"
 
 
-def test_what_keeps_requests_from_being_served_is_told_once_and_so_is_its_end(
-    desk: Desk, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_what_keeps_requests_from_being_served_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", logger="headwater.api")
-    desk.index.fault = IndexUnavailable("The index is away.")
-    for _ in range(3):
-        problem_of(desk.search(query="leave"), 503)
-        assert desk.http.get("/healthz").status_code == 200  # needs no index
-    desk.index.fault = None
-    for _ in range(2):
-        assert desk.search(query="leave").status_code == 200
+    with contextlib.closing(Desk()) as desk:
+        for number in range(3):
+            desk.index.fault = IndexUnavailable(f"The index is away, in other words {number}.")
+            problem_of(desk.search(query="leave"), 503)
+            desk.index.fault = None
+            assert desk.search(query="leave").status_code == 200  # it comes and goes
+    assert [record.getMessage() for record in caplog.records] == [
+        "requests are not served: The index is away, in other words 0."
+    ]
+
+
+def test_the_end_of_trouble_is_told_once_it_stays_away(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="headwater.api")
+    now = [100.0]
+    trouble = Trouble(lambda: now[0])
+    trouble.over()
+    trouble.met(IndexUnavailable("The index is away."))
+    trouble.met(LedgerUnavailable("The ledger is away."))
+    for moment in (100.0 + QUIET_S - 0.1, 100.0 + QUIET_S, 300.0):
+        now[0] = moment
+        trouble.over()
+    trouble.met(IndexUnavailable("The index is away again."))
     assert [record.getMessage() for record in caplog.records] == [
         "requests are not served: The index is away.",
+        "requests are not served: The ledger is away.",
         "requests are served again",
+        "requests are not served: The index is away again.",
     ]
 
 

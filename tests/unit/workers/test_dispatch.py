@@ -216,6 +216,7 @@ def test_what_a_broker_has_lost_is_sent_again_at_once(rig: Rig, source: MemorySo
         rig.upkeep,
         rig.reconciler,
         rig.sources,
+        rig.clock,
         lost_messages=lambda: bool(lost) and lost.pop(),
     )
     put(source, 3)

@@ -83,7 +83,7 @@ def test_messages_are_sent_in_order(sender: Sender, broker: Broker, told: Told) 
 def test_what_is_dropped_is_told_once_the_broker_is_back(
     sender: Sender, broker: Broker, told: Told, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.INFO):
         broker.away = True
         sender.send(Lane.FRESH, [1])
         until(lambda: sender.away, "it is noticed")

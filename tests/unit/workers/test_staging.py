@@ -132,14 +132,14 @@ def test_a_vector_that_the_index_holds_is_used_again(bench: Bench) -> None:
 def test_a_distrusted_vector_is_not_used_again(bench: Bench) -> None:
     bench.source.put("a.md", b"some words")
     bench.rig.sync()
-    (chunk_id,) = bench.rig.ledger.publications.live_chunks(bench.rig.edition)
+    (chunk_id,) = bench.rig.live_chunks()
     affected = bench.rig.ledger.publications.mark_missing([chunk_id])
     bench.rig.ledger.claims.mark_repair(bench.rig.edition, list(affected))
     revisions = bench.revisions()
     bench.stage(revisions)
     bench.publish(revisions)
     assert bench.slices == [["some words"]]
-    assert list(bench.rig.ledger.publications.live_chunks(bench.rig.edition)) != [chunk_id]
+    assert bench.rig.live_chunks() != [chunk_id]
 
 
 def test_what_an_earlier_attempt_staged_is_adopted(bench: Bench) -> None:
@@ -155,7 +155,7 @@ def test_what_an_earlier_attempt_staged_is_adopted(bench: Bench) -> None:
     assert bench.slices == []
     assert {placed.chunk_id for placed in second["a.md"].added} == staged
     bench.publish(second)
-    assert set(bench.rig.ledger.publications.live_chunks(bench.rig.edition)) == staged
+    assert set(bench.rig.live_chunks()) == staged
 
 
 def test_an_intent_without_its_chunk_in_the_index_is_upserted_under_its_id(bench: Bench) -> None:

@@ -68,7 +68,7 @@ def test_a_dead_chunk_whose_text_returns_comes_under_a_new_id(
     source.put("a.md", b"the old words")
     rig.sync()
     assert rig.embedder.texts == ["the old words", "the new words"]
-    (live,) = rig.ledger.publications.live_chunks(rig.edition)
+    (live,) = rig.live_chunks()
     rig.sweep()
     assert [key for key, _ in rig.index.ids(rig.edition.name)] == [live]
 
