@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 import pytest
+from prometheus_client.metrics import MetricWrapperBase
 from pydantic import BaseModel
 
 from ingestion.clock import SystemClock
@@ -58,24 +59,24 @@ def settings_of(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
         yield from settings_of(below[0], f"{prefix}{name}.") if below else [f"{prefix}{name}"]
 
 
-def metrics() -> dict[str, str]:
-    """Name and type of every metric, as Prometheus sees it."""
+def metrics() -> dict[str, tuple[str, list[str]]]:
+    """Type and labels of every metric that any process exports, by the name that Prometheus knows."""
     database, clock = Database.in_memory(), SystemClock()
     ledger = Ledger(database, clock)
-    counted = Metrics(ledger, clock, version="1", states=False).registry.collect()
     broker = BrokerGauges(RedisBroker("redis://localhost", prefix="t", shown=""), clock)
+    counted = Metrics(ledger, clock, version="1", states=False).registry
     states = [
-        family
+        (family.name, family.type, family._labelnames)  # type: ignore[attr-defined]
         for collector in (LedgerGauges(ledger, clock), broker, ClockSkew(ledger, clock))
         for family in collector.describe()
     ]
-    names = {
-        family.name + ("_total" if family.type == "counter" else ""): family.type
-        for family in [*counted, *states]
-        if family.name.startswith("headwater_")
-    }
+    counts = [
+        (one._name + ("_total" if one._type == "counter" else ""), one._type, one._labelnames)
+        for one in counted._collector_to_names
+        if isinstance(one, MetricWrapperBase)
+    ]
     database.close()
-    return names
+    return {name: (str(kind), sorted(labels)) for name, kind, labels in [*counts, *states]}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -127,8 +128,15 @@ def test_documented_defaults_are_the_defaults() -> None:
         assert f"| `{name}` | `{shown}` |" in REFERENCE
 
 
-def test_every_metric_is_documented_with_its_type_and_none_that_does_not_exist() -> None:
-    documented = dict(re.findall(r"^\| `(headwater_\w+)` \| (\w+)", section("Metrics"), flags=re.MULTILINE))
+def test_every_metric_is_documented_with_its_labels_and_none_that_does_not_exist() -> None:
+    """And each row says which question it answers."""
+    row = re.compile(
+        r"^\| `(headwater_\w+)` \| (\w+)(?:; ([\w, ]+))? \| [A-Z][^|]+\? \| [^|]+ \|$", re.MULTILINE
+    )
+    documented = {
+        name: (kind, sorted(labels.split(", ")) if labels else [])
+        for name, kind, labels in row.findall(section("Metrics"))
+    }
     assert documented == metrics()
 
 
