@@ -228,13 +228,15 @@ class Metrics:
             staged_at=outcome.staged_at,
             finished_at=outcome.finished_at,
         )
-        exemplar = {"generation": str(outcome.generation)}  # of a document, but never its name
+        is_first = outcome.new and outcome.lane is Lane.BULK  # one of many that a source holds at first
+        # Of a document, but never its name.
+        exemplar = None if is_first else {"generation": str(outcome.generation)}
         for stage, seconds in took.items():
             if kind is Kind.DELETION:
                 self._deletion(outcome.source, stage).observe(seconds, exemplar)
             else:
                 self._freshness(outcome.source, stage, outcome.lane).observe(seconds, exemplar)
-        if "total" in took and not (outcome.new and outcome.lane is Lane.BULK):
+        if "total" in took and not is_first:
             objective = self._objectives.get(outcome.source) or Objective()
             met = "true" if objective.is_met(kind, took["total"]) else "false"
             self._objective(outcome.source, kind, met).inc()

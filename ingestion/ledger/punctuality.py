@@ -8,6 +8,7 @@ are as many as the sources and the spans that are kept, however many documents c
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -134,11 +135,11 @@ def note(connection: sa.Connection, finished: Sequence[Finished], now: float) ->
         for name, *promised in connection.execute(_OBJECTIVES, {"names": sorted(names)})
     }
     rows: dict[tuple[int, int, str, str, int], list[int]] = {}
-    for one in finished:
+    for one, number in Counter(finished).items():  # a first index is many of the same
         is_met = objectives.get(one.source, Objective()).is_met(one.kind, one.seconds)
         for span_s, took in ((MINUTE_S, size_of(one.seconds)), (DAY_S, ANY_SIZE)):
             row = rows.setdefault((span_s, _begin(span_s, now), one.source, one.kind.value, took), [0, 0])
-            row[0 if is_met else 1] += 1
+            row[0 if is_met else 1] += number
     connection.execute(_adding(connection.dialect.name), list(_as_rows(rows.items())))
 
 

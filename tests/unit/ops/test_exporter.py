@@ -335,6 +335,7 @@ def test_objectives_verdicts_and_budgets_come_from_the_ledger(
 def test_an_exemplar_is_the_generation_and_nothing_else(metrics: Metrics) -> None:
     metrics.outcome(outcome())
     metrics.outcome(outcome(Result.RETIRED))
+    metrics.outcome(replace(outcome(lane=Lane.BULK, new=True), generation=8))  # a first index has none
     body = metrics.render("application/openmetrics-text;version=1.0.0")[1].decode()
     families = openmetrics(body)  # type: ignore[no-untyped-call]
     shown = {
