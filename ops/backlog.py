@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ingestion.lag import combined, index_lag, proof_of_sight, watermark
 from ingestion.ledger.audits import Audit
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.values import Building, EditionState, SourceLag, SourceState
 from ingestion.ledger.views import STATES, LaneView
+from ingestion.objectives import Kept, Pace, budget_left
+from ingestion.records import Lane
+from ops.verdicts import Facts
 
 
 @dataclass(frozen=True, slots=True)
 class SourceBacklog:
-    """One source with its backlog."""
+    """One source with its backlog, what was finished of it lately, and how its objective was kept."""
 
     state: SourceState
     lag: SourceLag
+    pace: Pace = field(default_factory=Pace)
+    kept: Kept = field(default_factory=Kept)
 
     @property
     def seen_at(self) -> float | None:
@@ -31,6 +36,25 @@ class SourceBacklog:
 
     def index_lag_s(self, now: float) -> float:
         return index_lag(self.lag.oldest_pending, now)
+
+    @property
+    def budget_left(self) -> float:
+        """What is overdue is late already: a pipeline that finishes nothing uses its budget up, too."""
+        overdue = self.lag.overdue
+        return budget_left(self.state.objective.share, self.kept.met, self.kept.missed + overdue)
+
+    def facts(self, within_s: float | None = None) -> Facts:
+        """What a verdict rests on; ``within_s`` in the place of the objective's."""
+        return Facts(
+            within_s=self.state.objective.within_s if within_s is None else within_s,
+            seen_at=self.seen_at,
+            fault=self.state.fault,
+            oldest=self.lag.oldest_pending,
+            pending=self.lag.pending,
+            held=self.lag.held,
+            waiting=self.lag.waiting,
+            pace=self.pace,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +79,34 @@ class Backlog:
 
 def look(ledger: Ledger) -> Backlog:
     """Ask the ledger now; a few aggregates, some milliseconds at tens of thousands of documents."""
-    lags = ledger.views.lags()
+    lags, paces, kept = ledger.views.lags(), ledger.punctuality.paces(), ledger.punctuality.kept()
     sources = [
-        SourceBacklog(state, lags.get(state.name) or _nothing(state.name)) for state in ledger.sources.all()
+        SourceBacklog(
+            state,
+            lags.get(state.name) or _nothing(state.name),
+            paces.get(state.name, Pace()),
+            kept.get(state.name, Kept()),
+        )
+        for state in ledger.sources.all()
     ]
     edition = ledger.sources.live_edition()
     audit = None if edition is None else ledger.audits.latest(edition)
     view = ledger.editions.in_state(EditionState.BUILDING)
     building = None if view is None else ledger.editions.backlog(view)
-    return Backlog(sources, ledger.views.lanes(), audit, building)
+    return Backlog(sources, _lanes(sources), audit, building)
+
+
+def _lanes(sources: Sequence[SourceBacklog]) -> list[LaneView]:
+    """The open work of both lanes, in sources that are configured."""
+    found = [one for source in sources if source.state.active for one in source.lag.waiting]
+    return [
+        LaneView(
+            lane.value,
+            sum(one.pending for one in found if one.lane == lane),
+            min((one.oldest for one in found if one.lane == lane), default=None),
+        )
+        for lane in Lane
+    ]
 
 
 def _nothing(source: str) -> SourceLag:

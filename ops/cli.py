@@ -19,6 +19,7 @@ COMMANDS = (
     "up",
     "search",
     "status",
+    "check",
     "sync",
     "rebuild",
     "explain",
@@ -32,6 +33,7 @@ COMMANDS = (
     "worker",
     "schedule",
     "api",
+    "exporter",
 )
 """In the order of the help."""
 

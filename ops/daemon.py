@@ -18,6 +18,7 @@ from typing import Any
 from ingestion.clock import Clock, SystemClock
 from ingestion.errors import HeadwaterError, Interrupted
 from ingestion.records import Lane
+from ops.broker_gauges import BrokerPort
 from ops.equipping import Embedded
 from ops.exporter import Metrics
 from ops.keeping import Keeper, decide_alone
@@ -29,8 +30,17 @@ from ops.remote import cost
 from ops.roles.missing import IndexHolds
 from ops.settings import Settings
 from ops.status import status_report
+from ops.stores import make_broker
 from ops.version import version
-from ops.wiring import SWITCH_S, Pipeline, add_sources, make_pipeline, open_parts, source_rows
+from ops.wiring import (
+    SWITCH_S,
+    Pipeline,
+    add_sources,
+    make_pipeline,
+    objectives,
+    open_parts,
+    source_rows,
+)
 from ops.work_side import make_work_side
 from retrieval.api.app import Readiness, Service, make_api
 from retrieval.api.server import Server
@@ -77,7 +87,11 @@ class Daemon:
             )
             self._recover()
             self.metrics = Metrics(
-                self.parts.ledger, self._clock, version=version(), sources=list(self.parts.sources)
+                self.parts.ledger,
+                self._clock,
+                version=version(),
+                sources=objectives(self._settings),
+                broker=self._shared_broker(undo),
             )
             self._measuring = AllMeasured(self._settings.daemon.data, self._clock)
             undo.callback(self._measuring.flush)
@@ -116,9 +130,9 @@ class Daemon:
         if self._settings.broker.url is None:
             ledger.claims.reap(all_leases=True)
             ledger.claims.forget_messages()
-            decide_alone(ledger, source_rows(self.parts.sources))
+            decide_alone(ledger, source_rows(self._settings, self.parts.sources))
         else:
-            add_sources(ledger, self.parts.sources)
+            add_sources(ledger, self._settings, self.parts.sources)
         if self.parts.differs:
             log.warning(
                 "the settings name the model %s, and the index was made with %s, which goes on serving; "
@@ -129,6 +143,14 @@ class Daemon:
         again = ledger.claims.reindex(edition, self.parts.drafter.pipeline)
         if again:
             log.info("%s documents are indexed again: the parser or the chunker has changed", again)
+
+    def _shared_broker(self, undo: contextlib.ExitStack) -> BrokerPort | None:
+        """The one that monitors are told of, where processes share one."""
+        if self._settings.broker.url is None:
+            return None
+        broker = make_broker(self._settings)
+        undo.callback(broker.close)
+        return broker
 
     def _make_pipeline(self) -> Pipeline:
         def listener(outcome: Outcome) -> None:

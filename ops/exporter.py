@@ -7,15 +7,20 @@ ledger that cannot be read costs the states of that scrape, never the scrape.
 
 from __future__ import annotations
 
+import functools
 import platform
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
+from ingestion.objectives import Kind, Objective
 from ingestion.records import Lane
+from ops.broker_gauges import BrokerGauges, BrokerPort
+from ops.clock_skew import ClockSkew
 from ops.ledger_gauges import LedgerGauges
 from ops.stages import stages
 from workers.outcomes import Outcome, Result
@@ -33,10 +38,15 @@ SEARCH_BUCKETS_S = (0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.25, 0.5
 EMBEDDING_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 CHUNK_RESULTS = ("embedded", "reused", "retired")
+JUDGED = (Kind.CHANGE, Kind.DELETION)
+_NONE: Mapping[str, Objective] = MappingProxyType({})
 
 
 class Metrics:
-    """The hooks of one process, and its registry. Safe to call from any thread."""
+    """The hooks of one process, and its registry. Safe to call from any thread.
+
+    What is counted for each document keeps its series at hand: finding them took longer than counting.
+    """
 
     def __init__(
         self,
@@ -44,13 +54,17 @@ class Metrics:
         clock: Clock,
         *,
         version: str,
-        sources: Sequence[str] = (),
+        sources: Mapping[str, Objective] = _NONE,
         states: bool = True,
+        broker: BrokerPort | None = None,
     ) -> None:
-        """``sources`` get their counters at zero at once, so that the first increment is seen as one.
-        ``states``: whether this process shows the ledger's, too; of several, one does.
+        """``sources``, with what is promised of them, get their counters at zero at once, so that the first
+        increment is seen as one. ``states``: whether this process shows those of the ledger, and of the
+        ``broker`` where there is one; of several processes, one does.
         """
         self.registry = CollectorRegistry()
+        self._objectives = sources
+        self._make_promised()
         self._make_counts()
         self._make_search()
         info = Gauge(
@@ -60,38 +74,75 @@ class Metrics:
             registry=self.registry,
         )
         info.labels(version, platform.python_version(), sqlite3.sqlite_version).set(1)
-        for source in sources:
+        self._begin_at_zero()
+        if states:
+            self.registry.register(LedgerGauges(ledger, clock))
+        if states and broker is not None:
+            self.registry.register(BrokerGauges(broker, clock))
+        if ledger.database.on_server:
+            self.registry.register(ClockSkew(ledger, clock))
+        ProcessCollector(registry=self.registry)
+
+    def _begin_at_zero(self) -> None:
+        for source in self._objectives:
             self._scan_missed.labels(source)
             self._overflows.labels(source)
             for result in CHUNK_RESULTS:
-                self._chunks.labels(source, result)
+                self._chunks(source, result)
+            for kind in JUDGED:
+                for met in ("true", "false"):
+                    self._objective(source, kind, met)
         for lane in Lane:
             self._texts.labels(lane)
             self._tokens.labels(lane)
-        if states:
-            self.registry.register(LedgerGauges(ledger, clock))
-        ProcessCollector(registry=self.registry)
+
+    def _make_promised(self) -> None:
+        """What the objectives speak of."""
+        self._freshness = functools.cache(
+            Histogram(
+                "headwater_freshness_seconds",
+                "From a change at its source to each stage's end: detect, queue, process, publish, total.",
+                ["source", "stage", "lane"],
+                buckets=FRESHNESS_BUCKETS_S,
+                registry=self.registry,
+            ).labels
+        )
+        self._deletion = functools.cache(
+            Histogram(
+                "headwater_deletion_seconds",
+                "From a deletion at its source until it was confirmed (detect), and until no search shows it "
+                "(total).",
+                ["source", "stage"],
+                buckets=FRESHNESS_BUCKETS_S,
+                registry=self.registry,
+            ).labels
+        )
+        self._objective = functools.cache(
+            Counter(
+                "headwater_objective_changes_total",
+                "Changes and deletions that were finished, by whether they met their source's objective.",
+                ["source", "kind", "met"],
+                registry=self.registry,
+            ).labels
+        )
 
     def _make_counts(self) -> None:
         registry = self.registry
-        self._freshness = Histogram(
-            "headwater_freshness_seconds",
-            "From a change at its source to each stage's end: detect, queue, process, publish, total.",
-            ["source", "stage", "lane"],
-            buckets=FRESHNESS_BUCKETS_S,
-            registry=registry,
+        self._outcomes = functools.cache(
+            Counter(
+                "headwater_outcomes_total",
+                "Transitions of documents, by what became of them.",
+                ["source", "result"],
+                registry=registry,
+            ).labels
         )
-        self._outcomes = Counter(
-            "headwater_outcomes_total",
-            "Transitions of documents, by what became of them.",
-            ["source", "result"],
-            registry=registry,
-        )
-        self._chunks = Counter(
-            "headwater_chunks_total",
-            "Chunks made searchable by embedding them or by a vector that was there, and chunks retired.",
-            ["source", "result"],
-            registry=registry,
+        self._chunks = functools.cache(
+            Counter(
+                "headwater_chunks_total",
+                "Chunks made searchable by embedding them or by a vector that was there, and chunks retired.",
+                ["source", "result"],
+                registry=registry,
+            ).labels
         )
         self._texts = Counter(
             "headwater_texts_embedded_total", "Texts the model was run on.", ["lane"], registry=registry
@@ -159,21 +210,36 @@ class Metrics:
 
     def outcome(self, outcome: Outcome) -> None:
         """A listener of the workers. First revisions from a bulk lane stay apart, under ``lane=bulk``."""
-        self._outcomes.labels(outcome.source, outcome.result).inc()
+        self._outcomes(outcome.source, outcome.result).inc()
         for result, number in zip(
             CHUNK_RESULTS, (outcome.embedded, outcome.reused, outcome.dropped), strict=True
         ):
             if number:
-                self._chunks.labels(outcome.source, result).inc(number)
+                self._chunks(outcome.source, result).inc(number)
         if outcome.result in (Result.PUBLISHED, Result.RENAMED, Result.RETIRED):
-            for stage, seconds in stages(
-                changed_at=outcome.changed_at,
-                observed_at=outcome.observed_at,
-                claimed_at=outcome.claimed_at,
-                staged_at=outcome.staged_at,
-                finished_at=outcome.finished_at,
-            ).items():
-                self._freshness.labels(outcome.source, stage, outcome.lane).observe(seconds)
+            self._took(outcome, Kind.DELETION if outcome.result is Result.RETIRED else Kind.CHANGE)
+
+    def _took(self, outcome: Outcome, kind: Kind) -> None:
+        """How long it was until searches showed it, or the lack of it."""
+        took = stages(
+            changed_at=outcome.changed_at,
+            observed_at=outcome.observed_at,
+            claimed_at=outcome.claimed_at,
+            staged_at=outcome.staged_at,
+            finished_at=outcome.finished_at,
+        )
+        is_first = outcome.new and outcome.lane is Lane.BULK  # one of many that a source holds at first
+        # Of a document, but never its name.
+        exemplar = None if is_first else {"generation": str(outcome.generation)}
+        for stage, seconds in took.items():
+            if kind is Kind.DELETION:
+                self._deletion(outcome.source, stage).observe(seconds, exemplar)
+            else:
+                self._freshness(outcome.source, stage, outcome.lane).observe(seconds, exemplar)
+        if "total" in took and not is_first:
+            objective = self._objectives.get(outcome.source) or Objective()
+            met = "true" if objective.is_met(kind, took["total"]) else "false"
+            self._objective(outcome.source, kind, met).inc()
 
     def embedded(self, lane: Lane, texts: int, tokens: int, seconds: float) -> None:
         """One batch went through the model."""

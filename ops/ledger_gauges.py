@@ -6,28 +6,24 @@ known lag of zero would look like health.
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from ingestion.objectives import Kind
 from ingestion.records import Drift
 from ops import backlog
 from ops.backlog import Backlog, SourceBacklog
+from ops.looked import CACHE_S, TIMEOUT_S, Looked
+from ops.verdicts import Verdict, judge
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
     from ingestion.clock import Clock
     from ingestion.ledger.ledger import Ledger
-
-log = logging.getLogger("headwater.exporter")
-
-CACHE_S = 5.0
-TIMEOUT_S = 2.0
 
 _BY_SOURCE = (
     ("headwater_index_lag_seconds", "Age of the oldest change that is not searchable yet; 0 if none."),
@@ -36,8 +32,18 @@ _BY_SOURCE = (
         "Every change of the source before this instant is searchable; absent before the first listing.",
     ),
     ("headwater_last_listing_timestamp_seconds", "Start of the last complete listing; absent before it."),
+    (
+        "headwater_last_event_timestamp_seconds",
+        "When the watcher was last told of a change; absent before the first one.",
+    ),
     ("headwater_source_fault", "1 while a source, or a part of it, cannot be looked at."),
     ("headwater_dead_letters", "Documents whose attempts ran out."),
+    ("headwater_overdue", "Changes that wait for longer than the source's objective allows."),
+    (
+        "headwater_error_budget_left_ratio",
+        "What is left of what may be late in the objective's window: 1 untouched, below 0 overspent.",
+    ),
+    ("headwater_objective_share", "The share of changes and deletions that is to be in time."),
 )
 _BY_LANE = (
     ("headwater_pending", "Documents waiting to be published."),
@@ -53,54 +59,25 @@ class LedgerGauges(Collector):
     ) -> None:
         self._ledger = ledger
         self._clock = clock
-        self._cache_s = cache_s
-        self._timeout_s = timeout_s
-        self._turn = threading.Lock()
-        self._looking: threading.Thread | None = None
-        self._found: Backlog | None = None
-        self._found_at = float("-inf")
-        self._ahead_s = 0.0  # of the ledger's time, which all ages go by, to our monotonic one
-        self._failing = False
+        self._looked = Looked(self._look, clock, what="the ledger", cache_s=cache_s, timeout_s=timeout_s)
 
     def describe(self) -> Iterable[Metric]:
         return [*_families().values(), _up()]
 
     def collect(self) -> Iterator[Metric]:
-        with self._turn:
-            found = self._current()
+        found = self._looked.current()
         if found is not None:
-            yield from _filled(found, self._clock.monotonic() + self._ahead_s).values()
+            backlog, ahead_s = found
+            yield from _filled(backlog, self._clock.monotonic() + ahead_s).values()
         up = _up()
         up.add_metric([], float(found is not None))
         yield up
 
-    def _current(self) -> Backlog | None:
-        """What was found lately, or None. A look that takes too long goes on for the next scrape."""
-        if self._is_late() and self._looking is None:
-            self._looking = threading.Thread(target=self._look, name="headwater-gauges", daemon=True)
-            self._looking.start()
-        if self._looking is not None:
-            self._looking.join(self._timeout_s)
-            if not self._looking.is_alive():
-                self._looking = None
-        return None if self._is_late() else self._found
-
-    def _is_late(self) -> bool:
-        return self._clock.monotonic() - self._found_at >= self._cache_s
-
-    def _look(self) -> None:
-        try:
-            self._found = backlog.look(self._ledger)
-            self._ahead_s = self._ledger.now() - self._clock.monotonic()
-        except Exception as error:  # noqa: BLE001 - monitoring must not fail with what it monitors
-            if not self._failing:
-                log.warning("the ledger cannot be read for the metrics: %s", error)
-            self._failing = True
-            return
-        self._found_at = self._clock.monotonic()
-        if self._failing:
-            log.info("the ledger can be read for the metrics again")
-        self._failing = False
+    def _look(self) -> tuple[Backlog, float]:
+        """What there is, and how far the ledger's time, which all ages go by, is ahead of our monotonic
+        one."""
+        found = backlog.look(self._ledger)
+        return found, self._ledger.now() - self._clock.monotonic()
 
 
 def _up() -> GaugeMetricFamily:
@@ -120,6 +97,14 @@ def _families() -> dict[str, GaugeMetricFamily]:
     families["headwater_documents"] = GaugeMetricFamily(
         "headwater_documents", "Documents by state.", labels=["source", "state"]
     )
+    families["headwater_objective_within_seconds"] = GaugeMetricFamily(
+        "headwater_objective_within_seconds",
+        "What a change or a deletion may take to be in time.",
+        labels=["source", "kind"],
+    )
+    families["headwater_verdict"] = GaugeMetricFamily(
+        "headwater_verdict", "1 for the verdict on a source, 0 for the others.", labels=["source", "verdict"]
+    )
     families["headwater_audit_drift"] = GaugeMetricFamily(
         "headwater_audit_drift", "What the last audit found to differ; absent before it.", labels=["kind"]
     )
@@ -135,8 +120,8 @@ def _filled(found: Backlog, now: float) -> dict[str, GaugeMetricFamily]:
         for name, number in _numbers(source, now).items():
             if number is not None:
                 families[name].add_metric([source.state.name], number)
-        for state, number in source.lag.counts.items():
-            families["headwater_documents"].add_metric([source.state.name, state], number)
+        for name, label, number in _labelled(source, now):
+            families[name].add_metric([source.state.name, label], number)
     if found.building is not None:
         for state in ("done", "waiting", "failed"):
             families["headwater_rebuild_documents"].add_metric([state], getattr(found.building, state))
@@ -156,6 +141,22 @@ def _numbers(source: SourceBacklog, now: float) -> dict[str, float | None]:
         "headwater_index_lag_seconds": source.index_lag_s(now),
         "headwater_watermark_timestamp_seconds": source.watermark,
         "headwater_last_listing_timestamp_seconds": source.state.listed_at,
+        "headwater_last_event_timestamp_seconds": source.state.event_at,
         "headwater_source_fault": float(source.state.fault is not None),
         "headwater_dead_letters": source.lag.failed,
+        "headwater_overdue": source.lag.overdue,
+        "headwater_error_budget_left_ratio": source.budget_left,
+        "headwater_objective_share": source.state.objective.share,
     }
+
+
+def _labelled(source: SourceBacklog, now: float) -> Iterator[tuple[str, str, float]]:
+    """Name, label and number of what a source has several of."""
+    for state, number in source.lag.counts.items():
+        yield "headwater_documents", state, number
+    objective = source.state.objective
+    yield "headwater_objective_within_seconds", Kind.CHANGE.value, objective.within_s
+    yield "headwater_objective_within_seconds", Kind.DELETION.value, objective.deletions_within_s
+    verdict = judge(source.facts(), now).verdict
+    for one in Verdict:
+        yield "headwater_verdict", one.value, float(one is verdict)

@@ -211,7 +211,7 @@ def working_here(
 
     parts = open_parts(settings)
     try:
-        add_sources(parts.ledger, parts.sources)
+        add_sources(parts.ledger, parts.settings, parts.sources)
         parts.fitter.hearing.load = True
         pipeline = make_pipeline(
             parts, send_message=send, listener=ignore, missed=lambda source, number: None, stopping=stop_early

@@ -27,6 +27,7 @@ from pydantic import (
 )
 
 from ingestion.errors import WrongSettings
+from ingestion.objectives import Objective
 from ops.settings_embedding import MAX_CHARACTERS, an_address, faults_within, is_file, key_fault
 from ops.settings_faults import described
 from ops.settings_keys import HASHED, KEY_HINT, with_keys_hashed
@@ -151,6 +152,9 @@ LedgerAddress = Annotated[SecretStr, AfterValidator(_a_ledger)]
 BrokerAddress = Annotated[SecretStr, AfterValidator(_a_broker)]
 
 
+_USUAL = Objective()
+
+
 class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -164,6 +168,16 @@ class DaemonSettings(_Table):
     log_format: Literal["auto", "text", "json"] = "auto"
 
 
+class ObjectiveSettings(_Table):
+    """What is promised of a source: this share of its changes searchable, and of its deletions no longer
+    found, within so many seconds, over so many days. A share of 1 would leave no budget to watch."""
+
+    share: Annotated[Seconds, Field(gt=0, lt=1)] = _USUAL.share
+    within_s: Annotated[Seconds, Field(gt=0)] = _USUAL.within_s
+    deletions_within_s: Annotated[Seconds, Field(gt=0)] = _USUAL.deletions_within_s
+    over_days: Annotated[Count, Field(ge=1, le=90)] = _USUAL.over_days
+
+
 class SourceSettings(_Table):
     """A folder to keep searchable. ``root`` need not be there yet; patterns are as in .gitignore."""
 
@@ -174,6 +188,7 @@ class SourceSettings(_Table):
     exclude: Patterns = ()
     scan_every_s: Annotated[Seconds, Field(ge=1)] = 300.0
     max_file_bytes: Annotated[Count, Field(ge=1)] = 16 * 1024 * 1024
+    objective: ObjectiveSettings = Field(default_factory=ObjectiveSettings)
 
 
 class EmbeddingSettings(_Table):
@@ -358,24 +373,24 @@ def _open_to_others(tables: Tables) -> Iterator[Fault]:
         )
 
 
-def _places_of(tables: Tables) -> Iterator[Place]:
+def _places_of(tables: Any, at: Place = ()) -> Iterator[Place]:
     """Where something is set."""
-    for name, value in tables.items():
-        entries: Sequence[Any] = value if isinstance(value, list) else ()
-        for number, entry in enumerate(entries):
-            yield from ((name, number, key) for key in (entry if isinstance(entry, dict) else ()))
-        if isinstance(value, dict):
-            yield from ((name, key) for key in value)
+    if at and not isinstance(tables, dict) and not (isinstance(tables, list) and len(at) == 1):
+        yield at
+        return
+    for key, value in enumerate(tables) if isinstance(tables, list) else tables.items():
+        yield from _places_of(value, (*at, key))
 
 
-def _leaves(settings: Settings) -> Iterator[tuple[Place, Any]]:
-    for name in Settings.model_fields:
-        table = getattr(settings, name)
-        if isinstance(table, tuple):
-            for number, entry in enumerate(table):
-                yield from (((name, number, key), value) for key, value in entry)
+def _leaves(table: BaseModel, at: Place = ()) -> Iterator[tuple[Place, Any]]:
+    for key, value in table:
+        if at == () and isinstance(value, tuple):
+            for number, entry in enumerate(value):
+                yield from _leaves(entry, (key, number))
+        elif isinstance(value, BaseModel):
+            yield from _leaves(value, (*at, key))
         else:
-            yield from (((name, key), value) for key, value in table)
+            yield (*at, key), value
 
 
 def _shown(at: Place, value: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ops.settings_stores import SECRETS
@@ -11,6 +11,7 @@ from ops.toml_places import Place
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
+    from pydantic.fields import FieldInfo
 
 SHOWN_CHARACTERS = 60
 
@@ -60,7 +61,7 @@ def _shown(value: Any) -> str:
 
 def _unknown(keys: tuple[str, ...], model: type[BaseModel]) -> str:
     tables = {name: list(_fields(info.annotation)) for name, info in model.model_fields.items()}
-    key, beside = keys[-1], tables.get(keys[0], []) if len(keys) > 1 else list(tables)
+    key, beside = keys[-1], list(_beside(keys, model))
     elsewhere = [f"{table}.{name}" for table, names in tables.items() for name in names if name == key]
     guess = nearest(key, beside) or next(iter(elsewhere), None)
     if guess:
@@ -68,9 +69,18 @@ def _unknown(keys: tuple[str, ...], model: type[BaseModel]) -> str:
     return f"is an unknown key; known here: {', '.join(beside)}."
 
 
-def _fields(annotation: Any) -> Iterable[str]:
+def _beside(keys: tuple[str, ...], model: type[BaseModel]) -> Iterable[str]:
+    """What a key may be called where the last of these stands."""
+    fields: Mapping[str, FieldInfo] = model.model_fields
+    for name in keys[:-1]:
+        fields = _fields(fields[name].annotation) if name in fields else {}
+    return fields
+
+
+def _fields(annotation: Any) -> Mapping[str, FieldInfo]:
     """The keys of a table, or of each table in a list of them."""
     for candidate in (annotation, *getattr(annotation, "__args__", ())):
         if hasattr(candidate, "model_fields"):
-            return list(candidate.model_fields)
-    return []
+            fields: Mapping[str, FieldInfo] = candidate.model_fields
+            return fields
+    return {}

@@ -21,6 +21,7 @@ from ops.editions_report import editions_report
 from ops.lock import DaemonNote, running_daemon
 from ops.measured import last_measured
 from ops.opening import data_file, size_bytes
+from ops.promises import Sizes, promise_json
 from ops.settings import Settings
 from ops.settings_stores import masked
 from ops.version import version
@@ -33,16 +34,17 @@ HELD_SHOWN = 5
 
 def status_report(settings: Settings, ledger: Ledger, clock: Clock) -> Json:
     """What is known now, in values that JSON knows. Raises LedgerUnavailable."""
-    now = clock.now()
     daemon = running_daemon(settings.daemon.data)
     found = backlog.look(ledger)
+    now = ledger.now()  # the time that all of this goes by
+    sizes = ledger.punctuality.last_hour()
     fresh_as_of = found.fresh_as_of
     return {
         "version": version(),
         "at": rfc3339(now),
         "fresh_as_of": None if fresh_as_of is None else rfc3339(fresh_as_of),
         "daemon": None if daemon is None else _daemon(daemon),
-        "sources": [_source(source, ledger, now) for source in found.sources],
+        "sources": [_source(source, sizes, ledger, now) for source in found.sources],
         "lanes": [
             {
                 "lane": lane.lane,
@@ -71,8 +73,11 @@ def _daemon(note: DaemonNote) -> Json:
     }
 
 
-def _source(source: SourceBacklog, ledger: Ledger, now: float) -> Json:
+def _source(source: SourceBacklog, sizes: Sizes, ledger: Ledger, now: float) -> Json:
+    """Of one that left the settings nothing is promised."""
     shown = source_json(source.state, source.lag, now)
+    if source.state.active:
+        shown |= promise_json(source, sizes, ledger, now)
     shown["held"] = _held(source, ledger) if source.lag.held else None
     return shown
 

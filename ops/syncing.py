@@ -92,7 +92,7 @@ def sync(
             ledger.database.close()
     parts = open_parts(settings)
     try:
-        add_sources(parts.ledger, parts.sources)
+        add_sources(parts.ledger, parts.settings, parts.sources)
         _tell_others(parts.ledger, settings)
         with _let_go(parts, stopping):
             return _carried_out_here(parts, names, listener, remaining, stopping)
@@ -132,7 +132,7 @@ def _opened_beside(settings: Settings) -> Ledger:
     ledger = open_or_make_ledger(settings, clock)
     ensure_edition(settings, ledger, clock)
     if not any(state.active for state in ledger.sources.all()):
-        add_sources(ledger, make_sources(settings, clock))
+        add_sources(ledger, settings, make_sources(settings, clock))
     return ledger
 
 

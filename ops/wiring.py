@@ -13,6 +13,7 @@ from ingestion.errors import EmbedderUnavailable, Misconfigured, WrongEdition
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.sources import SourceRow
 from ingestion.ledger.values import Edition
+from ingestion.objectives import Objective
 from ingestion.records import Lane
 from ingestion.sources.files import FilesSource
 from ops.equipping import Fitted, Fitter, close_embedder, embedder_of, embedder_of_live, kept, slice_texts
@@ -160,11 +161,17 @@ def make_sources(settings: Settings, clock: Clock) -> dict[str, FilesSource]:
     return {source.name: make_source(source, clock) for source in settings.sources}
 
 
-def source_rows(sources: Mapping[str, FilesSource]) -> list[SourceRow]:
-    return [SourceRow(one.name, one.kind, one.location) for one in sources.values()]
+def source_rows(settings: Settings, sources: Mapping[str, FilesSource]) -> list[SourceRow]:
+    promised = objectives(settings)
+    return [SourceRow(one.name, one.kind, one.location, promised[one.name]) for one in sources.values()]
 
 
-def add_sources(ledger: Ledger, sources: Mapping[str, FilesSource]) -> None:
+def objectives(settings: Settings) -> dict[str, Objective]:
+    """What is promised of each source."""
+    return {source.name: Objective(**source.objective.model_dump()) for source in settings.sources}
+
+
+def add_sources(ledger: Ledger, settings: Settings, sources: Mapping[str, FilesSource]) -> None:
     """Have these served, too. What others serve is not for this process to end: see ``ops.keeping``."""
     for state in ledger.sources.all():
         own = sources.get(state.name)
@@ -172,7 +179,7 @@ def add_sources(ledger: Ledger, sources: Mapping[str, FilesSource]) -> None:
             log.warning(
                 "%s lies in %s from now on, and no longer in %s", own.name, own.location, state.location
             )
-    ledger.sources.add(source_rows(sources))
+    ledger.sources.add(source_rows(settings, sources))
 
 
 def bulk_threads(embedder: Embedder) -> int:

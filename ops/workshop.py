@@ -28,7 +28,7 @@ from ops.settings import Settings
 from ops.settings_stores import masked
 from ops.stores import broker_url, make_broker
 from ops.version import version
-from ops.wiring import Parts, Pipeline, bulk_threads, make_pipeline, open_parts
+from ops.wiring import Parts, Pipeline, bulk_threads, make_pipeline, objectives, open_parts
 from retrieval.embedding.port import Embedder
 from retrieval.embedding.remote.embedder import RemoteEmbedder
 from workers.app import Work, make_app, send_refresh
@@ -148,7 +148,7 @@ class Workshop:
         make_broker(settings).close()
         self.parts: Parts = open_parts(settings, clock=clock, loads=loads)
         self.metrics = Metrics(
-            self.parts.ledger, clock, version=version(), sources=list(self.parts.sources), states=False
+            self.parts.ledger, clock, version=version(), sources=objectives(settings), states=False
         )
         self._sight = Sight(self.parts.ledger)
         self._measuring = AllMeasured(settings.daemon.data, clock)

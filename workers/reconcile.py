@@ -232,10 +232,14 @@ class Reconciler:
     def _judge_absences(self, plan: Plan) -> None:
         entries = {entry.document_id: entry for entry, _ in plan.retired}
         evidence = {entry.document_id: why for entry, why in plan.retired}
-        retired = self._ledger.documents.retire(evidence, observed_before=plan.observed_before)
+        judged_at = self._clock.now()
+        retired = self._ledger.documents.retire(
+            evidence, observed_before=plan.observed_before, noticed=(plan.source, plan.noticed_at)
+        )
         for document_id in retired:
             entry = entries[document_id]
-            self._report(Result.RETIRED, entry, entry.uri, evidence[document_id], plan.noticed_at)
+            detail, noticed_at = evidence[document_id], plan.noticed_at
+            self._report(Result.RETIRED, entry, entry.uri, detail, noticed_at, max(noticed_at, judged_at))
         newly = self._ledger.documents.hold(
             [entry.document_id for entry, _ in plan.held],
             plan.hold or "",
@@ -255,7 +259,15 @@ class Reconciler:
             Outcome(Result.HELD, plan.source, "", 0, 0, Lane.FRESH, self._clock.now(), detail=detail)
         )
 
-    def _report(self, result: Result, entry: Entry, uri: str, detail: str, noticed: float) -> None:
+    def _report(
+        self,
+        result: Result,
+        entry: Entry,
+        uri: str,
+        detail: str,
+        noticed: float,
+        judged: float | None = None,
+    ) -> None:
         now = self._clock.now()
         self._listener(
             Outcome(
@@ -267,7 +279,7 @@ class Reconciler:
                 Lane.FRESH,
                 now,
                 changed_at=noticed,
-                observed_at=noticed,
+                observed_at=noticed if judged is None else judged,
                 detail=detail,
             )
         )

@@ -70,6 +70,11 @@ class RedisBroker:
             eviction=str(told.get("maxmemory_policy", "")),
         )
 
+    def memory_ratio(self) -> float | None:
+        """What it uses of the memory that it may use; None without a limit. Raises as ``check`` does."""
+        found = self.condition()
+        return found.used_bytes / found.limit_bytes if found.limit_bytes else None
+
     def lost_messages(self) -> bool:
         """Whether it was restarted or emptied since this was last asked, by whomever. Raises as ``check``."""
         with self._translated():

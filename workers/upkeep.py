@@ -68,8 +68,10 @@ class Upkeep:
         return reaped
 
     def trim(self) -> None:
-        """Keep the last attempts of each document only, and tombstones for a month."""
+        """Keep the last attempts of each document only, tombstones for a month, and of punctuality what an
+        objective may still ask for."""
         self._ledger.publications.trim_history()
+        self._ledger.punctuality.forget()
         while self._ledger.documents.prune(self._ledger.now() - TOMBSTONES_S):
             pass  # short transactions: edits pass between them
 

@@ -44,6 +44,7 @@ class _Watched:
     unlisted: bool = False  # a look failed: list as soon as possible
     asked_for: int | None = None  # the last listing that others asked for
     asked_at: float = 0.0  # when a listing was last asked for: only one begun later proves sight
+    event_at: float | None = None  # when the system last told of a change, until the ledger knows
 
 
 class Watcher:
@@ -106,6 +107,7 @@ class Watcher:
         def on_dirty(dirty: Dirty) -> None:
             with self._changed:
                 watched.settling.add(dirty, self._clock.monotonic())
+                watched.event_at = self._clock.now()
                 self._changed.notify()
 
         watched = _Watched(source, FileWatch(source, on_dirty))
@@ -182,8 +184,18 @@ class Watcher:
             elif self._sees(watched, states.get(name)):
                 seeing.append(name)
             self._complain(watched)
-        if seeing:
-            self._ledger.sources.heartbeat(seeing, self._clock.now() - EVENT_DELAY_S)
+        events = self._events()
+        if seeing or events:
+            self._ledger.sources.heartbeat(seeing, self._clock.now() - EVENT_DELAY_S, events)
+
+    def _events(self) -> dict[str, float]:
+        """When the system told of changes since this was last asked."""
+        found: dict[str, float] = {}
+        with self._changed:
+            for name, watched in self._watched.items():
+                if watched.event_at is not None:
+                    found[name], watched.event_at = watched.event_at, None
+        return found
 
     def _must_poll(self, watched: _Watched) -> bool:
         blind = watched.watch.blind_reason is not None

@@ -8,10 +8,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from ingestion.ledger.entries import ENTRY, Entries, as_entries
+from ingestion.ledger.punctuality import Finished, note
 from ingestion.ledger.sql import advance, among, live_edition, record_attempts, slices
 from ingestion.ledger.tables import chunks, documents, is_marked
 from ingestion.ledger.tombstones import event, prune, retire
 from ingestion.ledger.values import Entry
+from ingestion.objectives import Kind
 from ingestion.records import Standing
 
 # Whoever was observed after the look that missed it is there.
@@ -52,11 +54,18 @@ _NEVER = 2**62  # above every generation
 class Absences(Entries):
     """The part of the ledger's book of documents that judges nothing, and ends or holds what was judged."""
 
-    def retire(self, evidence: Mapping[int, str], *, observed_before: int | None = None) -> list[int]:
+    def retire(
+        self,
+        evidence: Mapping[int, str],
+        *,
+        observed_before: int | None = None,
+        noticed: tuple[str, float] | None = None,
+    ) -> list[int]:
         """Tombstones: instant, in every edition. Returns the documents that were retired.
 
         ``observed_before``: a generation; documents observed at or after it are left alone, because
-        somebody saw them after the look that missed them.
+        somebody saw them after the look that missed them. ``noticed``: their source, and since when that
+        was known to have lost something, which counts against its objective.
         """
         if not evidence:
             return []
@@ -65,6 +74,10 @@ class Absences(Entries):
             if retired:
                 now = self._database.now(connection, self._clock)
                 retire(connection, {key: evidence[key] for key in retired}, now, unasked=True)
+                if noticed is not None:
+                    source, since = noticed
+                    one = Finished(source, Kind.DELETION, max(0.0, now - since))
+                    note(connection, [one] * len(retired), now)
         return retired
 
     def hold(self, document_ids: Sequence[int], reason: str, *, observed_before: int | None = None) -> int:

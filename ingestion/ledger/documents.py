@@ -15,9 +15,11 @@ import sqlalchemy as sa
 
 from ingestion.ledger.absence import Absences
 from ingestion.ledger.entries import SERVED
+from ingestion.ledger.punctuality import Finished, note
 from ingestion.ledger.sql import advance, among, inserting, next_token, record_attempts, slices
 from ingestion.ledger.tables import documents, editions, publications
 from ingestion.ledger.tombstones import absorb, event, withdraw
+from ingestion.objectives import Kind
 from ingestion.records import Lane, PublicationState, Seen, Skipped, Standing
 
 _OBSERVED = (
@@ -215,6 +217,8 @@ class Documents(Absences):
             record_attempts(
                 connection, [event(document_id, row.wanted, "renamed", now, detail, seen.observed_at)]
             )
+            took_s = max(0.0, now - seen.observed_at)
+            note(connection, [Finished(row.source, Kind.CHANGE, took_s)], now)
             return True
 
 

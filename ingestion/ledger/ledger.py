@@ -11,6 +11,7 @@ from ingestion.ledger.documents import Documents
 from ingestion.ledger.editions import Editions
 from ingestion.ledger.fence import Fence
 from ingestion.ledger.publishing import Publications
+from ingestion.ledger.punctuality import Punctuality
 from ingestion.ledger.sources import Sources
 from ingestion.ledger.views import Views
 
@@ -30,7 +31,8 @@ class Ledger:
         self.claims = Claims(database, clock, lease_s=lease_s)
         self.publications = Publications(database, clock, lease_s=lease_s)
         self.fence = Fence(database)
-        self.views = Views(database)
+        self.views = Views(database, clock)
+        self.punctuality = Punctuality(database, clock)
         self.audits = Audits(database, clock, lease_s=lease_s)
 
     def now(self) -> float:

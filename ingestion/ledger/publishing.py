@@ -14,10 +14,13 @@ from ingestion.clock import Clock
 from ingestion.database import Database
 from ingestion.ledger import leases
 from ingestion.ledger.peers import agree, beside
+from ingestion.ledger.punctuality import Finished, note
 from ingestion.ledger.sql import advance, among, record_attempts, slices
 from ingestion.ledger.switch import history, settle_documents, switch_chunks, switch_publications
 from ingestion.ledger.tables import attempts, chunks, editions, is_marked
 from ingestion.ledger.values import Claim, Edition, ManifestChunk, Published, Publishing, Staging
+from ingestion.objectives import Kind
+from ingestion.records import Lane
 
 HISTORY = 20  # attempts kept for each document
 
@@ -142,6 +145,8 @@ class Publications:
                 if around.live:  # the documents' columns speak of the live edition alone
                     settle_documents(connection, winners, found)
                 record_attempts(connection, [history(revision, now) for revision in winners])
+                if around.live:
+                    note(connection, [_finished(revision, dropped, now) for revision in winners], now)
         return [_published(revision.claim, found, dropped, now) for revision in revisions]
 
     def sweepable(self, died_before: float, limit: int = 2000) -> dict[str, list[str]]:
@@ -187,6 +192,21 @@ class Publications:
                 values = {"edition": edition.edition_id, "digests": some}
                 found += connection.execute(_DISTRUSTED, values).scalars()
         return found
+
+
+def _finished(revision: Publishing, dropped: Mapping[int, int], now: float) -> Finished:
+    """How a published revision counts against the objective of its source.
+
+    Not at all, where nothing new is to be found, where no change was waiting, or as one of the many that a
+    source holds at first.
+    """
+    claim = revision.claim
+    is_first = claim.live_generation is None
+    is_new = bool(revision.added or dropped.get(claim.document_id)) or is_first
+    judged = is_new and not revision.skipped and not (is_first and claim.lane is Lane.BULK)
+    if claim.pending_since is None or not judged:
+        return Finished(claim.source, Kind.UNJUDGED, 0.0)
+    return Finished(claim.source, Kind.CHANGE, max(0.0, now - claim.pending_since))
 
 
 def _published(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,11 +16,21 @@ from ingestion.ledger.edition_rows import as_edition
 from ingestion.ledger.sql import advance, inserting
 from ingestion.ledger.tables import editions, sources
 from ingestion.ledger.values import Edition, SourceState
+from ingestion.objectives import Objective
 
 MACHINES_KEPT = 32  # of each source: containers come under ever new names
 _DEVICES = sa.select(sources.c.devices).where(sources.c.name == sa.bindparam("name")).with_for_update()
+_BEAT = sa.update(sources).values(heartbeat_at=sa.bindparam("at"))
+_EVENT = sa.update(sources).where(sources.c.name == sa.bindparam("of")).values(event_at=sa.bindparam("event"))
+_NO_EVENTS: Mapping[str, float] = MappingProxyType({})
 _ALL = sa.select(sources).order_by(sources.c.name)
-_SIGHT = (sources.c.devices, sources.c.listed_at, sources.c.listing_generation, sources.c.heartbeat_at)
+_SIGHT = (
+    sources.c.devices,
+    sources.c.listed_at,
+    sources.c.listing_generation,
+    sources.c.heartbeat_at,
+    sources.c.event_at,
+)
 _LIVE_EDITION = sa.select(editions).where(editions.c.state == "live")
 
 
@@ -30,6 +41,7 @@ class SourceRow:
     name: str
     kind: str
     location: str
+    objective: Objective = field(default_factory=Objective)
 
 
 def as_state(row: Any) -> SourceState:
@@ -44,6 +56,8 @@ def as_state(row: Any) -> SourceState:
         row.heartbeat_at,
         row.fault,
         row.asked_generation,
+        row.event_at,
+        Objective(row.share, row.within_s, row.deletions_within_s, row.over_days),
     )
 
 
@@ -135,10 +149,18 @@ class Sources:
                 sa.update(sources).where(sources.c.name == name).values(asked_generation=generation)
             )
 
-    def heartbeat(self, names: Sequence[str], at: float) -> None:
-        """Every change of these sources before this moment has been observed."""
+    def heartbeat(self, names: Sequence[str], at: float, events: Mapping[str, float] = _NO_EVENTS) -> None:
+        """Every change of these sources before this moment has been observed.
+
+        ``events``: when somebody was last told of a change, by source, of these or others.
+        """
         with self._database.write() as connection:
-            connection.execute(sa.update(sources).where(sources.c.name.in_(names)).values(heartbeat_at=at))
+            if names:
+                connection.execute(_BEAT.where(sources.c.name.in_(names)), {"at": at})
+            if events:
+                connection.execute(
+                    _EVENT, [{"of": name, "event": event_at} for name, event_at in events.items()]
+                )
 
     def set_fault(self, name: str, fault: str | None) -> None:
         self._update(name, fault=fault)
@@ -189,7 +211,8 @@ class Sources:
         kept_at = self._database.now(connection, self._clock)
         for row in rows:
             insert = inserting(connection.dialect.name, sources)
-            values = {"kind": row.kind, "location": row.location, "active": True, "kept_at": kept_at}
+            told = {"kind": row.kind, "location": row.location, "active": True, "kept_at": kept_at}
+            values = {**told, **asdict(row.objective)}
             elsewhere = sa.or_(sources.c.kind != row.kind, sources.c.location != row.location)
             sight = {column.name: sa.case((elsewhere, sa.null()), else_=column) for column in _SIGHT}
             connection.execute(

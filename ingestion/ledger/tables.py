@@ -47,6 +47,12 @@ sources = sa.Table(
     sa.Column("heartbeat_at", sa.Float),  # every event before this has been observed
     sa.Column("fault", Words),  # why it cannot be looked at, or what the last listing could not see
     sa.Column("asked_generation", sa.BigInteger),  # a listing begun since is asked for
+    sa.Column("event_at", sa.Float),  # when its watcher was last told of a change
+    # Its objective, as the settings name it
+    sa.Column("share", sa.Float, nullable=False, server_default="0.99"),
+    sa.Column("within_s", sa.Float, nullable=False, server_default="60"),
+    sa.Column("deletions_within_s", sa.Float, nullable=False, server_default="5"),
+    sa.Column("over_days", sa.Integer, nullable=False, server_default="30"),
 )
 
 documents = sa.Table(
@@ -154,6 +160,13 @@ sa.Index(
     sqlite_where=is_pending,
     postgresql_where=is_pending,
 )
+is_failed = publications.c.state == sa.literal_column("'failed'")
+sa.Index(
+    "ix_publications_failed",
+    publications.c.edition_id,
+    sqlite_where=is_failed,
+    postgresql_where=is_failed,
+)
 _leased = publications.c.lease_until.is_not(None)
 sa.Index(
     "ix_publications_lease_until",
@@ -211,6 +224,21 @@ attempts = sa.Table(
     sa.Column("detail", Words, nullable=False),
 )
 sa.Index("ix_attempts_document_id", attempts.c.document_id)
+
+# How many changes and deletions of a source were finished in a span of time, and how many of them within its
+# objective. ``took`` is the size of the time (``ingestion.objectives``) in rows of a minute, else 0.
+punctuality = sa.Table(
+    "punctuality",
+    metadata,
+    sa.Column("span_s", sa.Integer, primary_key=True),
+    sa.Column("since", sa.BigInteger, primary_key=True),
+    sa.Column("source", Name, primary_key=True),
+    sa.Column("kind", sa.String, primary_key=True),
+    sa.Column("took", sa.Integer, primary_key=True),
+    sa.Column("met", sa.BigInteger, nullable=False),
+    sa.Column("missed", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
 
 # What each audit of an edition found and mended, by kind; the latest ones are kept.
 audits = sa.Table(

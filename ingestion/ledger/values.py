@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ingestion.objectives import Objective
 from ingestion.records import Lane, PublicationState, Standing
 
 
@@ -276,6 +277,8 @@ class SourceState:
     heartbeat_at: float | None
     fault: str | None
     asked_generation: int | None = None
+    event_at: float | None = None
+    objective: Objective = field(default_factory=Objective)
 
     @property
     def is_asked_for(self) -> bool:
@@ -284,8 +287,28 @@ class SourceState:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """What waits of one source in one lane.
+
+    ``oldest`` is the longest waiting look, ``changed_at`` the oldest change; None where documents are only
+    read again. ``overdue`` are changes older than the source's objective allows, first indexes left out.
+    ``claimed`` are being worked on; ``due`` could be, and are not. ``claimed_at`` is when one of them was
+    last begun.
+    """
+
+    lane: str
+    pending: int
+    oldest: float
+    changed_at: float | None
+    overdue: int
+    claimed: int
+    due: int
+    claimed_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class SourceLag:
-    """A source's backlog. ``oldest_pending`` leaves out failed and held documents."""
+    """A source's backlog. ``oldest_pending`` leaves out failed and held documents; ``waiting`` is by lane."""
 
     source: str
     oldest_pending: float | None
@@ -293,3 +316,9 @@ class SourceLag:
     failed: int
     held: int
     counts: dict[str, int]
+    waiting: Sequence[Waiting] = ()
+
+    @property
+    def overdue(self) -> int:
+        """Changes that are late already and still wait."""
+        return sum(one.overdue for one in self.waiting)

@@ -107,9 +107,11 @@ def _source(source: Json, now: float) -> Iterator[str]:
     states = ", ".join(f"{number:,} {state}" for state, number in counts.items())
     yield f"  documents      {states or 'none'}"
     if source["active"]:
+        yield f"  {source['verdict']:<13}  {plain(source['reason'])}"
         yield f"  index lag      {duration(source['index_lag_s'])}"
         yield f"  watermark      {_at(source['watermark'], now)}"
         yield f"  last listing   {_at(source['listed_at'], now)}"
+        yield from _promise(source)
     if source["fault"]:
         yield f"  fault          {plain(source['fault'])}"
     if held := source["held"]:
@@ -121,6 +123,23 @@ def _source(source: Json, now: float) -> Iterator[str]:
             yield "                 ..."
         served = held_are_served(held.get("lost", 0))
         yield f"                 {served} If they are really gone: {held['to_do']}"
+
+
+def _promise(source: Json) -> Iterator[str]:
+    """The objective, what was kept of it, and how long changes took."""
+    promised = source["objective"]
+    yield (
+        f"  objective      {promised['share'] * 100:g} % of changes within {promised['within_s']:g} s, "
+        f"of deletions within {promised['deletions_within_s']:g} s"
+    )
+    yield (
+        f"  error budget   {source['error_budget_left'] * 100:.0f} % left of "
+        f"{counted(promised['over_days'], 'day')}"
+    )
+    for kind, took in source["last_hour"].items():
+        if took["number"]:
+            times = ", ".join(f"{name} {duration(took[f'{name}_s'])}" for name in ("p50", "p95", "p99"))
+            yield f"  last hour      {counted(took['number'], kind.removesuffix('s'))}: {times}"
 
 
 def _audit(audit: Json | None, now: float) -> Iterator[str]:

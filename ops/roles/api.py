@@ -81,7 +81,7 @@ class ApiRole:
         """Nothing: it has no end to come near to."""
 
     def _service(self, parts: Parts, messenger: Messenger, undo: contextlib.ExitStack) -> Service:
-        metrics = Metrics(parts.ledger, self._clock, version=version())
+        metrics = Metrics(parts.ledger, self._clock, version=version(), states=False)
         checks: dict[str, Check] = {
             "ledger": parts.ledger.fence.generation,
             "index": IndexHolds(parts.ledger, parts.index, lambda: parts.edition, self._clock),

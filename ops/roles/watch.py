@@ -22,7 +22,7 @@ from ops.roles.process import Waiting
 from ops.settings import Settings
 from ops.showing import counted
 from ops.version import version
-from ops.wiring import add_sources, ensure_edition, make_sources, open_or_make_ledger
+from ops.wiring import add_sources, ensure_edition, make_sources, objectives, open_or_make_ledger
 from ops.workshop import Messenger, make_shared_app
 from workers.dispatch import Dispatcher
 from workers.no_work import NoWork
@@ -61,7 +61,11 @@ class WatchRole:
         seeing.messenger.start()
         undo.callback(seeing.messenger.close)
         metrics = Metrics(
-            seeing.ledger, self._clock, version=version(), sources=list(seeing.sources), states=False
+            seeing.ledger,
+            self._clock,
+            version=version(),
+            sources=objectives(self._settings),
+            states=False,
         )
         checks = {"ledger": seeing.ledger.fence.generation, "broker": seeing.messenger.check}
         self.missing = Missing(checks, self._clock)
@@ -84,7 +88,7 @@ class WatchRole:
         try:
             ensure_edition(self._settings, ledger, self._clock)
             sources = make_sources(self._settings, self._clock)
-            add_sources(ledger, sources)
+            add_sources(ledger, self._settings, sources)
             messenger = Messenger(self._settings, app, ledger, self._clock, tracing=self._tracing)
             return _Seeing(ledger, sources, messenger)
         except BaseException:

@@ -85,6 +85,7 @@ def source_json(state: SourceState, lag: SourceLag | None, now: float) -> Json:
         "fault": state.fault,
         "listed_at": _time(state.listed_at),
         "heartbeat_at": _time(state.heartbeat_at),
+        "event_at": _time(state.event_at),
         "watermark": _time(fresh_as_of([state], {} if oldest is None else {state.name: oldest})),
         "index_lag_s": round(index_lag(oldest, now), 3),
         "documents": dict(lag.counts) if lag else {},

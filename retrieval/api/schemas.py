@@ -112,6 +112,7 @@ class SourceOut(BaseModel):
     fault: str | None
     listed_at: Time | None
     heartbeat_at: Time | None
+    event_at: Time | None
     watermark: Time | None
     index_lag_s: float
     documents: dict[str, int]

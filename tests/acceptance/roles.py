@@ -32,6 +32,7 @@ BULK = ("worker", "--lane", "bulk")
 WATCH = ("watch",)
 SCHEDULE = ("schedule",)
 API = ("api",)
+EXPORTER = ("exporter", "--port", "0")
 EVERYTHING = (WATCH, FRESH, BULK, SCHEDULE, API)
 
 

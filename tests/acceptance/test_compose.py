@@ -80,6 +80,12 @@ def test_what_a_role_writes_lies_where_it_may_write(role: str) -> None:
     assert any(data.is_relative_to(folder) for folder in service["tmpfs"])
 
 
+def test_prometheus_asks_every_role() -> None:
+    """A role that it does not know of would be missing without a word."""
+    scraped = YAML(typ="safe").load(ROOT / "ops/prometheus/prometheus.yml")["scrape_configs"][0]
+    assert sorted(scraped["dns_sd_configs"][0]["names"]) == ROLES
+
+
 @dataclass(frozen=True)
 class Stack:
     """What runs, and what stands for the containers' own addresses and paths."""
@@ -110,6 +116,8 @@ def test_the_composed_roles_index_and_answer(tmp_path: Path) -> None:
                 assert httpx.post(f"{api}/v1/search", json={"query": "leave"}).status_code == 401
                 for role in ROLES:  # as Prometheus asks them
                     until(partial(measured, client, ports[role]), f"{role} is measured", START_S)
+                shown = [role for role in ROLES if shows_states(client, ports[role])]
+                assert shown == ["exporter"]
     except NotInstalled as fault:
         missing(fault)
 
@@ -118,6 +126,11 @@ def measured(client: httpx.Client, port: int) -> bool:
     """Once it has what it needs: a fresh worker may find the handbook done by others."""
     answer = client.get(f"http://127.0.0.1:{port}/metrics")
     return answer.status_code == 200 and "headwater_" in answer.text
+
+
+def shows_states(client: httpx.Client, port: int) -> bool:
+    told = client.get(f"http://127.0.0.1:{port}/metrics").text
+    return "headwater_exporter_up 1.0" in told and "headwater_broker_up 1.0" in told
 
 
 def answers(client: httpx.Client, api: str) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from tests.acceptance.roles import API, DEADLINE_S, EVERYTHING, Deployment, RoleProcess, until
+from tests.acceptance.roles import API, DEADLINE_S, EVERYTHING, EXPORTER, Deployment, RoleProcess, until
 from tests.servers.redis import Redis
 
 NEWER = "9999"
@@ -39,7 +39,7 @@ def ended(role: RoleProcess) -> None:
 def test_every_role_ends_when_the_ledger_is_newer_than_it(redis: Redis, place: Path, notes: Path) -> None:
     with Deployment(place, notes, redis.url) as deployment:
         deployment.write("a.md", "before the upgrade")
-        roles = deployment.start(*EVERYTHING)
+        roles = deployment.start(*EVERYTHING, EXPORTER)
         plain = deployment.celery("worker", "-P", "threads", "-Q", "fresh", "-l", "info")
         deployment.shows("before the upgrade")
         until(lambda: all("Headwater" in role.said() for role in roles), "all have begun")

@@ -263,8 +263,37 @@ def test_a_broker_that_is_not_there_yet_is_waited_for(own_redis: Redis, place: P
         counted = worker.get("/metrics").text
         worker.close()
         assert "headwater_texts_embedded_total" in counted
-        assert "headwater_exporter_up" not in counted  # the states are the api's
-        assert "headwater_exporter_up 1.0" in deployment.get("/metrics").text
+        for others in (counted, deployment.get("/metrics").text):  # the states are the exporter's
+            assert "headwater_exporter_up" not in others
+            assert "headwater_broker_up" not in others
+
+
+@pytest.mark.timeout(500)
+def test_the_exporter_shows_the_states_of_all(own_redis: Redis, place: Path, notes: Path) -> None:
+    server, port = own_redis.server, free_port()
+    assert server is not None
+    with (
+        Deployment(place, notes, own_redis.url) as deployment,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as exporter,
+    ):
+        deployment.write("a.md", "written before")
+        *_, shows = deployment.start(*EVERYTHING, ("exporter", "--port", str(port)))
+        shows.says("exporter: broker redis://:***@127.0.0.1")
+        deployment.shows("written before")
+
+        def tells(line: str) -> bool:
+            return f"{line}\n" in exporter.get("/metrics").text
+
+        until(lambda: tells('headwater_documents{source="notes",state="live"} 1.0'), "a document is live")
+        assert tells("headwater_exporter_up 1.0")
+        assert tells("headwater_broker_up 1.0")
+        assert tells('headwater_broker_messages{lane="fresh"} 0.0')
+        assert tells('headwater_objective_within_seconds{kind="change",source="notes"} 60.0')
+        server.kill()
+        until(lambda: tells("headwater_broker_up 0.0"), "the broker is seen to be away")
+        assert tells("headwater_exporter_up 1.0")
+        assert exporter.get("/readyz").json() == {"ready": True}
+        assert shows.end() == 0
 
 
 @pytest.mark.timeout(500)

@@ -119,6 +119,9 @@ def test_up_beside_a_shared_broker_leaves_the_claims_of_others(
         deployment.shows("as it was")
         deployment.write("a.md", "as it is now")
         deployment.shows("as it is now")
+        told = deployment.get("/metrics").text
+        assert "headwater_exporter_up 1.0\n" in told
+        assert "headwater_broker_up 1.0\n" in told
         assert up.end() == 0
 
 

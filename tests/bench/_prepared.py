@@ -76,7 +76,7 @@ def prepared(
     )
     parts = open_parts(settings)
     try:
-        add_sources(parts.ledger, parts.sources)
+        add_sources(parts.ledger, parts.settings, parts.sources)
         yield parts, [one for one in parts.sources[SOURCE].list().sightings if isinstance(one, Seen)]
     finally:
         parts.close()

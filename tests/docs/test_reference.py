@@ -8,15 +8,19 @@ from pathlib import Path
 
 import click
 import pytest
+from prometheus_client.metrics import MetricWrapperBase
 from pydantic import BaseModel
 
 from ingestion.clock import SystemClock
 from ingestion.database import Database
 from ingestion.ledger.ledger import Ledger
+from ops.broker_gauges import BrokerGauges
 from ops.cli import headwater
+from ops.clock_skew import ClockSkew
 from ops.exporter import Metrics
 from ops.ledger_gauges import LedgerGauges
 from ops.settings import Settings
+from workers.redis_broker import RedisBroker
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = (ROOT / "ops" / "reference.md").read_text(encoding="utf-8")
@@ -55,18 +59,24 @@ def settings_of(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
         yield from settings_of(below[0], f"{prefix}{name}.") if below else [f"{prefix}{name}"]
 
 
-def metrics() -> dict[str, str]:
-    """Name and type of every metric, as Prometheus sees it."""
+def metrics() -> dict[str, tuple[str, list[str]]]:
+    """Type and labels of every metric that any process exports, by the name that Prometheus knows."""
     database, clock = Database.in_memory(), SystemClock()
     ledger = Ledger(database, clock)
-    counted = Metrics(ledger, clock, version="1").registry.collect()
-    names = {
-        family.name + ("_total" if family.type == "counter" else ""): family.type
-        for family in [*counted, *LedgerGauges(ledger, clock).describe()]
-        if family.name.startswith("headwater_")
-    }
+    broker = BrokerGauges(RedisBroker("redis://localhost", prefix="t", shown=""), clock)
+    counted = Metrics(ledger, clock, version="1", states=False).registry
+    states = [
+        (family.name, family.type, family._labelnames)  # type: ignore[attr-defined]
+        for collector in (LedgerGauges(ledger, clock), broker, ClockSkew(ledger, clock))
+        for family in collector.describe()
+    ]
+    counts = [
+        (one._name + ("_total" if one._type == "counter" else ""), one._type, one._labelnames)
+        for one in counted._collector_to_names
+        if isinstance(one, MetricWrapperBase)
+    ]
     database.close()
-    return names
+    return {name: (str(kind), sorted(labels)) for name, kind, labels in [*counts, *states]}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -92,7 +102,7 @@ def test_every_setting_is_documented_and_none_that_does_not_exist() -> None:
 
 
 def test_documented_defaults_are_the_defaults() -> None:
-    from ops.settings import SourceSettings
+    from ops.settings import ObjectiveSettings, SourceSettings
 
     settings = Settings()
     defaults: dict[str, object] = {
@@ -109,14 +119,24 @@ def test_documented_defaults_are_the_defaults() -> None:
             f"sources.{name}": SourceSettings.model_fields[name].default
             for name in ("kind", "scan_every_s", "max_file_bytes")
         },
+        **{
+            f"sources.objective.{name}": info.default for name, info in ObjectiveSettings.model_fields.items()
+        },
     }
     for name, default in defaults.items():
         shown = f"{default:g}" if isinstance(default, float) else str(default)
         assert f"| `{name}` | `{shown}` |" in REFERENCE
 
 
-def test_every_metric_is_documented_with_its_type_and_none_that_does_not_exist() -> None:
-    documented = dict(re.findall(r"^\| `(headwater_\w+)` \| (\w+)", section("Metrics"), flags=re.MULTILINE))
+def test_every_metric_is_documented_with_its_labels_and_none_that_does_not_exist() -> None:
+    """And each row says which question it answers."""
+    row = re.compile(
+        r"^\| `(headwater_\w+)` \| (\w+)(?:; ([\w, ]+))? \| [A-Z][^|]+\? \| [^|]+ \|$", re.MULTILINE
+    )
+    documented = {
+        name: (kind, sorted(labels.split(", ")) if labels else [])
+        for name, kind, labels in row.findall(section("Metrics"))
+    }
     assert documented == metrics()
 
 

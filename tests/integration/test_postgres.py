@@ -34,6 +34,7 @@ from ingestion.ledger import schema
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.tables import metadata, tokens
 from ingestion.records import Lane
+from ops.exporter import Metrics
 from tests.contract.desk import SOURCE, Desk
 from tests.rig import ShiftedClock
 from tests.servers.postgres import Postgres, as_text, connected
@@ -629,3 +630,16 @@ def test_what_is_asked_all_the_time_reads_no_table_through(database: Database) -
         plan for plan in plans if re.search("Seq Scan on (documents|publications|chunks|attempts)", plan)
     ]
     assert "\n\n".join(through) == ""
+
+
+class Ahead(SystemClock):
+    """A machine whose clock is a minute and a half fast."""
+
+    def now(self) -> float:
+        return super().now() + 90.0
+
+
+def test_the_skew_of_a_clock_is_seen_beside_the_server_s(database: Database) -> None:
+    metrics = Metrics(Ledger(database, Ahead()), Ahead(), version="1", states=False)
+    skew_s = metrics.registry.get_sample_value("headwater_clock_skew_seconds")
+    assert skew_s == pytest.approx(90.0, abs=5.0)

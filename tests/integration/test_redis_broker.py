@@ -50,6 +50,18 @@ def test_an_emptied_redis_has_lost_messages_and_is_told_of_once(redis: Redis) ->
         assert not one.lost_messages()
 
 
+def test_how_full_it_is_is_known_where_it_has_a_limit(own_redis: Redis) -> None:
+    with broker_of(own_redis.url, "full") as broker, contextlib.closing(own_redis.client()) as client:
+        client.config_set("maxmemory", 0)
+        assert broker.memory_ratio() is None
+        client.config_set("maxmemory", 64 * 2**20)
+        used = broker.memory_ratio()
+        assert used is not None and 0.0 < used < 1.0
+        client.set("much", b"x" * 16 * 2**20)
+        more = broker.memory_ratio()
+        assert more is not None and more >= used + 0.2
+
+
 def test_a_redis_that_was_restarted_has_lost_messages(own_redis: Redis) -> None:
     assert own_redis.server is not None
     with broker_of(own_redis.url, "again") as broker:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,19 +12,23 @@ from prometheus_client.parser import text_string_to_metric_families as classic
 
 from ingestion.clock import SystemClock
 from ingestion.database import Database
-from ingestion.errors import LedgerUnavailable
+from ingestion.errors import BrokerUnavailable, LedgerUnavailable
 from ingestion.ledger.audits import Audit
+from ingestion.ledger.sources import SourceRow
+from ingestion.objectives import Objective
 from ingestion.records import Drift, Lane
-from ops import backlog, ledger_gauges
-from ops.exporter import Metrics
+from ops import backlog, looked
+from ops.clock_skew import ClockSkew
+from ops.exporter import FRESHNESS_BUCKETS_S, Metrics
 from ops.ledger_gauges import LedgerGauges
+from ops.verdicts import Verdict
 from tests.unit.ops.books import START, Books, SetClock
 from workers.outcomes import Outcome, Result
 
 
 @pytest.fixture
 def metrics(books: Books) -> Metrics:
-    return Metrics(books.ledger, books.clock, version="1.2.3", sources=["handbook"])
+    return Metrics(books.ledger, books.clock, version="1.2.3", sources={"handbook": Objective()})
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> float | None:
@@ -81,7 +86,7 @@ def test_the_last_audit_is_shown_by_kind_and_absent_before_one(
 ) -> None:
     assert value(metrics, "headwater_last_audit_timestamp_seconds") is None
     assert value(metrics, "headwater_audit_drift", kind="chunk_missing") is None
-    clock.at += ledger_gauges.CACHE_S
+    clock.at += looked.CACHE_S
     found = {Drift.CHUNK_MISSING: 3}
     books.ledger.audits.record(Audit(books.edition.name, START, START + 2, 9, False, False, "", found))
     assert value(metrics, "headwater_last_audit_timestamp_seconds") == START + 2
@@ -123,7 +128,7 @@ def test_sources_that_left_the_settings_are_not_shown(books: Books, metrics: Met
 def test_the_ledger_is_asked_once_in_five_seconds(books: Books, metrics: Metrics, clock: SetClock) -> None:
     assert value(metrics, "headwater_pending", lane="fresh") == 0
     books.want("handbook", "waiting.md")
-    clock.at += ledger_gauges.CACHE_S - 0.1
+    clock.at += looked.CACHE_S - 0.1
     assert value(metrics, "headwater_pending", lane="fresh") == 0
     clock.at += 0.2
     assert value(metrics, "headwater_pending", lane="fresh") == 1
@@ -135,7 +140,7 @@ def test_a_ledger_that_cannot_be_read_costs_the_states_only(tmp_path: Path) -> N
     clock = SetClock()
     books = Books(database, clock)
     books.configure(handbook="/srv/handbook")
-    metrics = Metrics(books.ledger, clock, version="1", sources=["handbook"])
+    metrics = Metrics(books.ledger, clock, version="1", sources={"handbook": Objective()})
     metrics.outcome(outcome())
     assert value(metrics, "headwater_index_lag_seconds", source="handbook") == 0
     database.close()
@@ -267,3 +272,155 @@ def test_two_daemons_in_one_process_do_not_share_a_registry(books: Books, metric
     other = Metrics(books.ledger, books.clock, version="1.2.3")
     metrics.overflow("handbook")
     assert value(other, "headwater_queue_overflows_total", source="handbook") is None
+
+
+def promised(metrics: Metrics, kind: str, met: str) -> float | None:
+    return value(metrics, "headwater_objective_changes_total", source="handbook", kind=kind, met=met)
+
+
+def test_deletions_are_a_series_of_their_own(metrics: Metrics) -> None:
+    gone = replace(outcome(Result.RETIRED), claimed_at=None, staged_at=None)
+    metrics.outcome(gone)
+    for stage, seconds in {"detect": 0.1, "total": 0.7}.items():
+        labels = {"source": "handbook", "stage": stage}
+        assert value(metrics, "headwater_deletion_seconds_sum", **labels) == pytest.approx(seconds, rel=1e-4)
+    labels = {"source": "handbook", "stage": "total", "lane": "fresh"}
+    assert value(metrics, "headwater_freshness_seconds_count", **labels) is None
+    assert (promised(metrics, "deletion", "true"), promised(metrics, "change", "true")) == (1, 0)
+
+
+def test_what_is_finished_is_judged_by_the_objective(books: Books) -> None:
+    metrics = Metrics(books.ledger, books.clock, version="1", sources={"handbook": Objective(within_s=0.5)})
+    assert [promised(metrics, kind, met) for kind in ("change", "deletion") for met in ("true", "false")] == [
+        0
+    ] * 4
+    metrics.outcome(outcome())  # 0.7 s
+    metrics.outcome(replace(outcome(Result.RENAMED), changed_at=START + 0.4))
+    metrics.outcome(outcome(Result.RETIRED))
+    metrics.outcome(replace(outcome(), changed_at=None))  # read again for a reason of our own
+    metrics.outcome(outcome(lane=Lane.BULK, new=True))
+    metrics.outcome(outcome(Result.UNCHANGED))
+    assert (promised(metrics, "change", "false"), promised(metrics, "change", "true")) == (1, 1)
+    assert (promised(metrics, "deletion", "true"), promised(metrics, "deletion", "false")) == (1, 0)
+
+
+def test_objectives_verdicts_and_budgets_come_from_the_ledger(
+    books: Books, metrics: Metrics, clock: SetClock
+) -> None:
+    books.ledger.sources.configure(
+        [SourceRow("handbook", "files", "/srv/handbook", Objective(share=0.5, within_s=30.0))]
+    )
+    books.listed("handbook")
+    books.ledger.sources.heartbeat(["handbook"], START, {"handbook": START - 7})
+    books.publish(books.want("handbook", "a.md")[0])
+    books.want("handbook", "late.md")
+    clock.at = START + 40
+    assert value(metrics, "headwater_objective_share", source="handbook") == 0.5
+    within = {
+        kind: value(metrics, "headwater_objective_within_seconds", source="handbook", kind=kind)
+        for kind in ("change", "deletion")
+    }
+    assert within == {"change": 30.0, "deletion": 5.0}
+    assert value(metrics, "headwater_last_event_timestamp_seconds", source="handbook") == START - 7
+    assert value(metrics, "headwater_overdue", source="handbook") == 1
+    # One in time, one late already, and every second one may be.
+    assert value(metrics, "headwater_error_budget_left_ratio", source="handbook") == pytest.approx(0.0)
+    verdicts = {
+        verdict: value(metrics, "headwater_verdict", source="handbook", verdict=verdict)
+        for verdict in Verdict
+    }
+    assert verdicts == {**dict.fromkeys(Verdict, 0.0), Verdict.LAGGING: 1.0}
+
+
+def test_an_exemplar_is_the_generation_and_nothing_else(metrics: Metrics) -> None:
+    metrics.outcome(outcome())
+    metrics.outcome(outcome(Result.RETIRED))
+    metrics.outcome(replace(outcome(lane=Lane.BULK, new=True), generation=8))  # a first index has none
+    body = metrics.render("application/openmetrics-text;version=1.0.0")[1].decode()
+    families = openmetrics(body)  # type: ignore[no-untyped-call]
+    shown = {
+        family.name: [sample.exemplar for sample in family.samples if sample.exemplar] for family in families
+    }
+    for name in ("headwater_freshness_seconds", "headwater_deletion_seconds"):
+        assert shown[name]
+        assert all(exemplar.labels == {"generation": "7"} for exemplar in shown[name])
+    assert "# {" not in metrics.render("text/plain")[1].decode()
+
+
+def samples(metrics: Metrics) -> int:
+    return sum(len(family.samples) for family in metrics.registry.collect())
+
+
+def test_a_thousand_sources_have_a_bounded_number_of_series_whatever_their_documents(
+    books: Books, clock: SetClock
+) -> None:
+    """Each source has the same, however much it holds: what a monitor must store can be told beforehand."""
+    names = [f"source {number}" for number in range(1000)]
+    books.ledger.sources.configure([SourceRow(name, "files", f"/srv/{name}") for name in names])
+    none = Metrics(books.ledger, clock, version="1")
+    metrics = Metrics(books.ledger, clock, version="1", sources=dict.fromkeys(names, Objective()))
+    clock.at += looked.CACHE_S
+    of_states = samples(none)
+    assert of_states <= 30 * 1000 + 200
+    at_first = samples(metrics)
+    published, retired = outcome(), replace(outcome(Result.RETIRED), claimed_at=None, staged_at=None)
+    for name in names[:3]:
+        for number in range(50):
+            for one in (published, retired):
+                metrics.outcome(replace(one, source=name, uri=f"{number}.md", generation=number))
+        books.want(name, *(f"{number}.md" for number in range(50)))
+    clock.at += looked.CACHE_S
+    assert samples(none) == of_states
+    per_stage = len(FRESHNESS_BUCKETS_S) + 4  # beside the buckets: +Inf, count, sum, created
+    of_stages, of_outcomes = (5 + 2) * per_stage, 2 * 2
+    assert samples(metrics) - at_first == 3 * (of_stages + of_outcomes)
+
+
+class SharedBroker:
+    """Answers as a Redis would; the real one is in the integration tests."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.ratio: float | None = 0.25
+
+    def waiting(self, lane: Lane) -> int:
+        if self.away:
+            raise BrokerUnavailable("The broker does not answer.")
+        return {Lane.FRESH: 3, Lane.BULK: 8}[lane]
+
+    def memory_ratio(self) -> float | None:
+        return self.ratio
+
+
+def test_the_broker_is_shown_by_whoever_shows_states(books: Books, clock: SetClock) -> None:
+    broker = SharedBroker()
+    metrics = Metrics(books.ledger, clock, version="1", broker=broker)
+    assert value(metrics, "headwater_broker_up") == 1
+    assert value(metrics, "headwater_broker_messages", lane="fresh") == 3
+    assert value(metrics, "headwater_broker_messages", lane="bulk") == 8
+    assert value(metrics, "headwater_broker_memory_ratio") == 0.25
+    broker.ratio = None
+    clock.at += looked.CACHE_S
+    assert value(metrics, "headwater_broker_memory_ratio") is None
+    broker.away = True
+    clock.at += looked.CACHE_S
+    assert value(metrics, "headwater_broker_up") == 0
+    assert value(metrics, "headwater_broker_messages", lane="fresh") is None
+    assert value(Metrics(books.ledger, clock, version="1"), "headwater_broker_up") is None
+
+
+def test_a_process_that_shows_no_states_asks_nobody_for_them(books: Books, clock: SetClock) -> None:
+    metrics = Metrics(books.ledger, clock, version="1", states=False, broker=SharedBroker())
+    names = {family.name for family in metrics.registry.collect()}
+    assert "headwater_freshness_seconds" in names
+    assert not names & {"headwater_exporter_up", "headwater_verdict", "headwater_broker_up"}
+
+
+def test_the_skew_is_this_clock_minus_the_ledger_s(
+    books: Books, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside a file there is one clock, and nothing to compare; a server's is in the integration tests."""
+    assert value(Metrics(books.ledger, clock, version="1"), "headwater_clock_skew_seconds") is None
+    monkeypatch.setattr(books.ledger, "now", lambda: clock.at - 1.5)
+    (family,) = ClockSkew(books.ledger, clock).collect()
+    assert [sample.value for sample in family.samples] == [1.5]

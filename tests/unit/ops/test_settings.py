@@ -71,6 +71,22 @@ def test_everything_in_force_can_be_written_as_json(tmp_path: Path) -> None:
     assert shown["sources[0].include"]["value"] == ["*.md"]
 
 
+def test_an_objective_is_a_table_of_its_source(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        '[[sources]]\nroot = "a"\n[sources.objective]\nwithin_s = 10\n'
+        '[[sources]]\nroot = "b"\nobjective = {share = 0.9, over_days = 7}\n',
+    )
+    settings = load(path, environ={})
+    first, second = (source.objective for source in settings.sources)
+    assert (first.share, first.within_s, first.deletions_within_s, first.over_days) == (0.99, 10, 5, 30)
+    assert (second.share, second.within_s, second.over_days) == (0.9, 60, 7)
+    shown = json.loads(json.dumps(settings.in_force()))
+    assert shown["sources[0].objective.within_s"] == {"value": 10.0, "from": f"{path}:4"}
+    assert shown["sources[0].objective.share"] == {"value": 0.99, "from": "default"}
+    assert shown["sources[1].objective.share"] == {"value": 0.9, "from": f"{path}:7"}
+
+
 def test_the_file_is_named_or_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     here = written(tmp_path, "[daemon]\nport = 1\n")
@@ -144,6 +160,22 @@ include = [
         ('[ledger]\nurl = "sqlite:///x"', ":2 ledger.url: begins with something else than postgresql://"),
         ("daemon = 5", ":1 daemon: should be a table with keys of its own. It is 5."),
         ('[sources]\nroot = "a"', ":1 sources: should be a list"),
+        (
+            '[[sources]]\nroot = "a"\n[sources.objective]\nshare = 1.0',
+            ":4 sources[0].objective.share: should be less",
+        ),
+        (
+            '[[sources]]\nroot = "a"\n[sources.objective]\nwithin = 5',
+            ":4 sources[0].objective.within: is an unknown key; did you mean within_s?",
+        ),
+        (
+            '[[sources]]\nroot = "a"\nobjective = 5',
+            ":3 sources[0].objective: should be a table with keys of its own. It is 5.",
+        ),
+        (
+            '[[sources]]\nroot = "a"\n[sources.objective]\nover_days = 91',
+            ":4 sources[0].objective.over_days: should",
+        ),
         ("sources = [1]", ":1 sources[0]: should be a table with keys of its own. It is 1."),
         ("[daemon]\nport = true", ":2 daemon.port: should be a number, not true or false."),
         ('[daemon]\ndata = ""', ":2 daemon.data: is no folder that can be found"),

@@ -11,6 +11,7 @@ import pytest
 
 from ingestion.clock import SystemClock
 from ingestion.database import Database
+from ingestion.objectives import Kind
 from ingestion.sources.files import FilesSource
 from ingestion.sources.paths import uri_of
 from ingestion.sources.settling import Batch
@@ -105,6 +106,11 @@ def test_a_deletion(folder: Folder) -> None:
     folder.notice("alpha.md")
     assert sorted(folder.texts()) == ["beta.md", "gamma.md"]
     assert folder.rig.results(Result.RETIRED) == ["alpha.md"]
+    (told,) = (one for one in folder.rig.outcomes if one.result is Result.RETIRED)
+    assert told.changed_at is not None and told.observed_at is not None
+    assert told.changed_at <= told.observed_at <= told.finished_at
+    sizes = folder.rig.ledger.punctuality.last_hour()
+    assert sum(sizes[SOURCE, Kind.DELETION].values()) == 1
 
 
 def test_a_file_that_comes_back_keeps_its_document(folder: Folder) -> None:

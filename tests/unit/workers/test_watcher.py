@@ -95,6 +95,20 @@ def test_a_heartbeat_says_that_everything_before_it_was_seen(watched: Watched) -
     assert watched.heartbeat() <= SystemClock().now() - watching.EVENT_DELAY_S
 
 
+def test_the_ledger_knows_when_the_system_last_told_of_a_change(watched: Watched) -> None:
+    def event_at() -> float:
+        state = watched.rig.ledger.sources.state(SOURCE)
+        assert state is not None
+        return state.event_at or 0.0
+
+    began = SystemClock().now()
+    (watched.root / "c.md").write_text("words of c")
+    eventually(lambda: event_at() >= began)
+    beat = watched.heartbeat()
+    eventually(lambda: watched.heartbeat() > max(beat, event_at()))  # quiet is no event
+    assert event_at() <= SystemClock().now()
+
+
 def test_a_root_that_is_deleted_and_made_again(watched: Watched) -> None:
     shutil.rmtree(watched.root)
     watched.becomes({"a.md": "held", "b.md": "held"})

@@ -1,0 +1,144 @@
+"""Whether a source is kept current, and why not: one word of seven, and a sentence.
+
+Pure: the time arrives as an argument. Of several things that are wrong the first counts: what keeps all
+others from being known, then what does not get better by itself.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ingestion.ledger.values import Waiting
+from ingestion.objectives import LATELY_S, Pace
+from ingestion.records import Lane
+from ops.showing import counted, duration
+
+STUCK_AFTER_S = 180.0  # late, and nothing finished: a large document may take that long
+BLIND_AFTER_S = 60.0  # without a proof of sight: a watcher gives one every two seconds, a poll every ten
+
+
+class Verdict(enum.StrEnum):
+    CURRENT = "current"  # all that changed is searchable, or will be in time
+    LAGGING = "lagging"  # changes wait for longer than was promised, and work goes on
+    STARVED = "starved"  # nobody takes what waits
+    STUCK = "stuck"  # somebody does, and nothing comes of it
+    BLIND = "blind"  # nobody sees whether anything changed
+    HELD = "held"  # documents are not there, and a person is to say whether they are gone
+    IDLE = "idle"  # current, and nothing changed for an hour
+
+
+GOOD = (Verdict.CURRENT, Verdict.IDLE)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a verdict rests on. ``seen_at`` is the last proof that the whole source was seen; ``oldest`` the
+    oldest change that waits."""
+
+    within_s: float
+    seen_at: float | None
+    fault: str | None
+    oldest: float | None
+    pending: int
+    held: int
+    waiting: Sequence[Waiting]
+    pace: Pace
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    verdict: Verdict
+    reason: str
+
+    @property
+    def good(self) -> bool:
+        return self.verdict in GOOD
+
+
+def judge(facts: Facts, now: float) -> Judged:
+    """The verdict as of now, in the ledger's time."""
+    return (
+        _blind(facts, now)
+        or _stalled(facts, now)
+        or _held(facts)
+        or _lagging(facts, now)
+        or _idle(facts)
+        or _current(facts)
+    )
+
+
+def caught_up_in_s(facts: Facts, now: float) -> float | None:
+    """Seconds until nothing waits, at the pace of the last minutes; None where nothing moves."""
+    if not facts.pending:
+        return 0.0
+    # A backlog that is younger was worked on for no longer.
+    age_s = facts.pace.over_s if facts.oldest is None else max(1.0, now - facts.oldest)
+    per_s = facts.pace.everything / min(facts.pace.over_s, age_s)
+    return facts.pending / per_s if per_s else None
+
+
+def _blind(facts: Facts, now: float) -> Judged | None:
+    if facts.seen_at is None:
+        return Judged(Verdict.BLIND, facts.fault or "It was never listed completely yet.")
+    unseen_s = now - facts.seen_at
+    if unseen_s <= BLIND_AFTER_S:
+        return None
+    why = facts.fault or "No watcher says that it sees it."
+    return Judged(Verdict.BLIND, f"Nothing was seen of it for {duration(unseen_s)}: {why}")
+
+
+def _stalled(facts: Facts, now: float) -> Judged | None:
+    for lane in facts.waiting:
+        age_s = 0.0 if lane.changed_at is None else now - lane.changed_at
+        if lane.changed_at is None or age_s <= facts.within_s or _moves(facts.pace, lane):
+            continue
+        what = f"{counted(lane.pending, 'document')} in the {lane.lane} lane"
+        tried_at = lane.claimed_at or 0.0
+        is_tried = lane.claimed or tried_at >= max(now - LATELY_S, lane.changed_at)
+        if lane.due and not is_tried:
+            reason = f"No worker takes {what}; the oldest change is {duration(age_s)} old."
+            return Judged(Verdict.STARVED, reason)
+        if age_s > facts.within_s + STUCK_AFTER_S:
+            reason = f"Of {what} none was finished lately; the oldest change is {duration(age_s)} old."
+            return Judged(Verdict.STUCK, reason)
+    return None
+
+
+def _moves(pace: Pace, lane: Waiting) -> bool:
+    """A first index that goes on says nothing about edits; an edit that was published, little about it."""
+    return bool(pace.changes if lane.lane == Lane.FRESH else pace.everything)
+
+
+def _held(facts: Facts) -> Judged | None:
+    if not facts.held:
+        return None
+    are_not = "document is not there" if facts.held == 1 else "documents are not there"
+    reason = f"{facts.held:,} {are_not}, and a person is to say whether they are gone: headwater approve."
+    return Judged(Verdict.HELD, reason)
+
+
+def _lagging(facts: Facts, now: float) -> Judged | None:
+    if facts.oldest is None or now - facts.oldest <= facts.within_s:
+        return None
+    wait = "waits" if facts.pending == 1 else "wait"
+    reason = (
+        f"{counted(facts.pending, 'document')} {wait}, the oldest change for {duration(now - facts.oldest)}"
+    )
+    left_s = caught_up_in_s(facts, now)
+    end = "." if left_s is None else f"; at this pace for {duration(left_s)} more."
+    return Judged(Verdict.LAGGING, reason + end)
+
+
+def _idle(facts: Facts) -> Judged | None:
+    if facts.pending or facts.pace.last_hour:
+        return None
+    return Judged(Verdict.IDLE, "Nothing changed in the last hour.")
+
+
+def _current(facts: Facts) -> Judged:
+    if not facts.pending:
+        return Judged(Verdict.CURRENT, "Every change is searchable.")
+    reason = f"{counted(facts.pending, 'document')} on the way, no change late."
+    return Judged(Verdict.CURRENT, reason)

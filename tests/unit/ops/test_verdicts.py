@@ -1,0 +1,107 @@
+"""One verdict for each state a source can be in, with a reason that names the cause."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ingestion.ledger.values import Waiting
+from ingestion.objectives import Pace
+from ops.verdicts import BLIND_AFTER_S, STUCK_AFTER_S, Facts, Judged, Verdict, caught_up_in_s, judge
+
+NOW = 1_000_000.0
+BUSY = Pace(last_hour=500, changes=20, everything=20, over_s=200.0)
+QUIET = Facts(
+    within_s=60.0,
+    seen_at=NOW - 2,
+    fault=None,
+    oldest=None,
+    pending=0,
+    held=0,
+    waiting=(),
+    pace=Pace(last_hour=3),
+)
+
+
+def waiting(
+    age_s: float,
+    *,
+    lane: str = "fresh",
+    pending: int = 4,
+    claimed: int = 0,
+    due: int = 4,
+    claimed_at: float | None = None,
+) -> Waiting:
+    return Waiting(lane, pending, NOW - age_s, NOW - age_s, pending, claimed, due, claimed_at)
+
+
+def behind(*lanes: Waiting, pace: Pace = QUIET.pace) -> Facts:
+    oldest = min(lane.oldest for lane in lanes)
+    return replace(
+        QUIET, oldest=oldest, pending=sum(lane.pending for lane in lanes), waiting=lanes, pace=pace
+    )
+
+
+@pytest.mark.parametrize(
+    ("facts", "verdict", "reason"),
+    [
+        (QUIET, Verdict.CURRENT, "Every change is searchable."),
+        (replace(QUIET, pace=Pace()), Verdict.IDLE, "Nothing changed in the last hour."),
+        (behind(waiting(59)), Verdict.CURRENT, "4 documents on the way, no change late."),
+        (behind(waiting(59), pace=Pace()), Verdict.CURRENT, "4 documents on the way"),
+        (behind(waiting(61), pace=BUSY), Verdict.LAGGING, "at this pace for"),
+        (behind(waiting(61)), Verdict.STARVED, "No worker takes 4 documents in the fresh lane"),
+        (behind(waiting(61, claimed=4, due=0)), Verdict.LAGGING, "4 documents wait"),
+        (behind(waiting(61 + STUCK_AFTER_S, claimed=4, due=0)), Verdict.STUCK, "none was finished lately"),
+        (behind(waiting(61 + STUCK_AFTER_S, due=0)), Verdict.STUCK, "none was finished"),  # tried again later
+        (behind(waiting(400, claimed_at=NOW - 5)), Verdict.STUCK, "none was finished"),
+        (behind(waiting(400, claimed_at=NOW - 300)), Verdict.STARVED, "No worker takes"),
+        # Tried lately, but before it changed.
+        (behind(waiting(61, claimed_at=NOW - 70)), Verdict.STARVED, "No worker takes"),
+        (replace(QUIET, seen_at=None), Verdict.BLIND, "never listed completely"),
+        (replace(QUIET, seen_at=None, fault="No such folder."), Verdict.BLIND, "No such folder."),
+        (replace(QUIET, seen_at=NOW - BLIND_AFTER_S), Verdict.CURRENT, ""),
+        (replace(QUIET, seen_at=NOW - 90), Verdict.BLIND, "for 1 min 30 s: No watcher"),
+        (replace(QUIET, seen_at=NOW - 90, fault="Gone."), Verdict.BLIND, "for 1 min 30 s: Gone."),
+        (replace(QUIET, held=1), Verdict.HELD, "1 document is not there"),
+        (replace(QUIET, held=2), Verdict.HELD, "2 documents are not there"),
+    ],
+)  # fmt: skip
+def test_a_verdict_has_a_reason(facts: Facts, verdict: Verdict, reason: str) -> None:
+    found = judge(facts, NOW)
+    assert found.verdict is verdict
+    assert reason in found.reason
+
+
+def test_a_first_index_that_goes_on_does_not_hide_that_nobody_takes_edits() -> None:
+    bulk_goes_on = Pace(last_hour=0, changes=0, everything=900, over_s=200.0)
+    both = behind(waiting(61), waiting(300, lane="bulk", claimed=2), pace=bulk_goes_on)
+    assert judge(both, NOW).verdict is Verdict.STARVED
+    bulk = behind(waiting(300, lane="bulk", claimed=2), pace=bulk_goes_on)
+    assert judge(bulk, NOW).verdict is Verdict.LAGGING
+
+
+def test_what_is_only_read_again_is_not_late() -> None:
+    """After a change of the parser every document waits, and every one has its revision."""
+    again = Waiting("bulk", 900, NOW - 9e6, None, 0, 0, 900, None)
+    facts = replace(QUIET, pending=900, waiting=(again,))
+    assert judge(facts, NOW).verdict is Verdict.CURRENT
+
+
+def test_the_first_of_several_faults_counts() -> None:
+    facts = replace(behind(waiting(61)), held=3, seen_at=NOW - 90)
+    assert judge(facts, NOW).verdict is Verdict.BLIND
+    assert judge(replace(facts, seen_at=NOW), NOW).verdict is Verdict.STARVED
+    assert judge(replace(facts, seen_at=NOW, waiting=()), NOW).verdict is Verdict.HELD
+
+
+def test_only_current_and_idle_are_good() -> None:
+    assert {verdict for verdict in Verdict if Judged(verdict, "").good} == {Verdict.CURRENT, Verdict.IDLE}
+
+
+def test_the_time_until_caught_up_goes_by_the_last_minutes() -> None:
+    assert caught_up_in_s(QUIET, NOW) == 0.0
+    assert caught_up_in_s(behind(waiting(400), pace=Pace(everything=100, over_s=200.0)), NOW) == 8.0
+    assert caught_up_in_s(behind(waiting(10), pace=Pace(everything=100, over_s=200.0)), NOW) == 0.4
+    assert caught_up_in_s(behind(waiting(400), pace=Pace()), NOW) is None
