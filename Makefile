@@ -93,7 +93,7 @@ $(STAMP)-run: $(STAMP)-uv requirements.lock pyproject.toml
 	@$(UV_INSTALL) --no-build-isolation --editable .
 	@touch $@
 
-$(STAMP)-dev: $(STAMP)-run requirements-dev.lock
+$(STAMP)-dev: $(STAMP)-run requirements-dev.lock tests/servers/packages.sh
 	@echo 'Installing what the tests need (once; with torch some 5 GB, a minute on a fast line) ...'
 	@$(UV_INSTALL) --require-hashes -r requirements-dev.lock
 	@$(BIN)/python -m tests.servers.infinity
