@@ -136,7 +136,7 @@ include = [
     assert sorted(found) == sorted(
         [
             f"{path}:3 daemon.port: should be less than or equal to 65535. It is 99999.",
-            f"{path}:4 daemon.text: is an unknown key; known here: data, host, port.",
+            f"{path}:4 daemon.text: is an unknown key; known here: data, host, port, log_format.",
             f'{path}:11 sources[1].root: is missing; name the folder: root = "~/notes".',
             f"{path}:12 sources[1].include: '!' is no pattern as in .gitignore.",
             "HEADWATER_EMBEDDING__RUNTIME embedding.runtime: 'cuda' is not supported by this version; "
