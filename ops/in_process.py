@@ -60,18 +60,19 @@ class Worker:
     ``alone``: nobody watches it from another process, so it tells nobody that it is alive.
     """
 
-    def __init__(self, app: Celery, queue: str, threads: int, *, alone: bool) -> None:
+    def __init__(self, app: Celery, queues: Sequence[str], threads: int, *, alone: bool = False) -> None:
+        name = queues[-1]
         self._controller = app.WorkController(
             pool="threads",
             concurrency=threads,
-            queues=[queue],
+            queues=list(queues),
             prefetch_multiplier=1,
-            hostname=f"{queue}@localhost" if alone else f"{queue}-{os.getpid()}@{socket.gethostname()}",
+            hostname=f"{name}@localhost" if alone else f"{name}-{os.getpid()}@{socket.gethostname()}",
             without_gossip=True,
             without_mingle=True,
             without_heartbeat=alone,
         )
-        self._thread = threading.Thread(target=self._controller.start, name=f"worker-{queue}", daemon=True)
+        self._thread = threading.Thread(target=self._controller.start, name=f"worker-{name}", daemon=True)
 
     @property
     def alive(self) -> bool:
@@ -147,7 +148,7 @@ class InProcess:
         # Pool threads look tasks up in the process's default application, whoever received the message.
         self._sender.set_default()
         self._workers = [
-            Worker(app(), role.queue, role.threads, alone=broker == IN_PROCESS)
+            Worker(app(), [role.queue], role.threads, alone=broker == IN_PROCESS)
             for role in _roles(bulk_threads)
         ]
         self._beat = Beat(self._sender)

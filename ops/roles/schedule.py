@@ -9,16 +9,20 @@ import contextlib
 import logging
 
 from ingestion.clock import Clock
-from ops.in_process import DISPATCH_THREADS, UPKEEP_THREADS, Beat, Worker
+from ops.in_process import Beat, Worker
 from ops.roles.health import Health
 from ops.roles.missing import Missing
 from ops.roles.process import Waiting
 from ops.settings import Settings
-from ops.workshop import Workshop, make_shared_app
+from ops.workshop import Workshop
 from workers.app import DISPATCH_QUEUE, UPKEEP_QUEUE
 from workers.outcomes import Listener
 
 log = logging.getLogger("headwater.schedule")
+
+# Sweep, trim, audit and the editions take one each at the most: what sends edits again waits for none. Two
+# workers would not do: kombu has one event loop a process, and who loses its connection closes it for both.
+THREADS = 5
 
 
 class ScheduleRole:
@@ -31,7 +35,6 @@ class ScheduleRole:
         self._clock = clock
         self._listener = listener
         self._workshop: Workshop | None = None
-        self._dispatching: Worker | None = None
         self._worker: Worker | None = None
         self._beat: Beat | None = None
         self.missing: Missing | None = None
@@ -46,12 +49,9 @@ class ScheduleRole:
         waiting.until_made(lambda: self._prepare(shop))
         shop.start()
         shop.app.set_default()
-        own = make_shared_app(self._settings, shop.pipeline.work)  # see the decision 0003
-        self._dispatching = Worker(own, DISPATCH_QUEUE, DISPATCH_THREADS, alone=False)
-        self._worker = Worker(shop.app, UPKEEP_QUEUE, UPKEEP_THREADS, alone=False)
-        for worker in (self._dispatching, self._worker):
-            undo.callback(worker.stop)
-            worker.start()
+        self._worker = Worker(shop.app, [DISPATCH_QUEUE, UPKEEP_QUEUE], THREADS)
+        undo.callback(self._worker.stop)
+        self._worker.start()
         self._beat = Beat(shop.app)
         undo.callback(self._beat.stop)
         self._beat.start()
@@ -61,10 +61,7 @@ class ScheduleRole:
         """What it does is short, and is done again by the next one."""
 
     def alive(self) -> bool:
-        return all(
-            one is not None and one.alive
-            for one in (self._dispatching, self._worker, self._beat, self._workshop)
-        )
+        return all(one is not None and one.alive for one in (self._worker, self._beat, self._workshop))
 
     def tell(self) -> None:
         """Nothing: it has no end to come near to."""

@@ -66,7 +66,7 @@ class WorkerRole:
         shop.start()
         shop.app.set_default()  # pool threads look tasks up there
         threads = self._concurrency or self._usual_threads(shop)
-        self._worker = Worker(shop.app, self._lane.value, threads, alone=False)
+        self._worker = Worker(shop.app, [self._lane.value], threads)
         undo.callback(self._worker.stop)
         self._worker.start()
         return f"{threads} threads, broker {shop.broker.shown}, {shop.parts.embedder.description}"

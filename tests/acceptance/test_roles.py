@@ -244,7 +244,7 @@ def test_a_broker_that_is_not_there_yet_is_waited_for(own_redis: Redis, place: P
         port = free_port()
         worker = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False)
         watch, fresh, *_ = deployment.start(WATCH, (*FRESH, "--port", str(port)), BULK, SCHEDULE, API)
-        fresh.says("waiting: The broker redis://:***@127.0.0.1")
+        fresh.says("waiting: The broker redis://***@127.0.0.1")
         assert worker.get("/healthz").json() == {"alive": True}
         waiting = worker.get("/readyz")
         assert waiting.status_code == 503

@@ -29,7 +29,7 @@ def roles() -> dict[str, tuple[Any, list[str]]]:
         ),
         "schedule": (
             ScheduleRole(settings, clock, listener=ignore),
-            ["_dispatching", "_worker", "_beat", "_workshop"],
+            ["_worker", "_beat", "_workshop"],
         ),
         "watch": (WatchRole(settings, clock, listener=ignore), ["_threads"] * 4),
         "api": (ApiRole(settings, clock, host="127.0.0.1"), ["_threads"] * 3),
