@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -42,6 +43,9 @@ from retrieval.index.weaviate_write import SLICE, delete, is_id, searchable, ups
 from retrieval.index.words import QueryReader
 
 LISTED_AT_ONCE = 2_000
+TOO_MANY_HITS = "maximum results exceeded"  # in its words for it, since its first releases
+MADE_S = 3.0  # from the record of a collection to its first answer: some 0.1 s
+MADE_POLL_S = 0.05
 SPARE = 100  # chunks beside one a digest that a question for vectors may bring
 
 
@@ -255,19 +259,28 @@ class WeaviateIndex:
             )
 
     def _check_most_hits(self, held: Held) -> None:
-        """A deep search must not be the first to find out that the server was set to give less."""
+        """A deep search must not be the first to find out that the server was set to give less.
+
+        Known by its words: a collection that another process is just making answers with an error, too,
+        for a moment.
+        """
         from retrieval.index import weaviate_messages as messages
 
-        try:
-            self._wire.ask(
-                "Search", messages.matching(held.name, MOST_HITS, messages.any_of("source", ["-"]))
-            )
-        except Doubtful as doubt:
-            held.ask("Search", messages.matching(held.name, 1, messages.any_of("source", ["-"])))
-            raise Misconfigured(
-                f"Weaviate at {self._wire.address.shown} gives fewer than {MOST_HITS} results.",
-                hint=f"Start it with QUERY_MAXIMUM_RESULTS={MOST_HITS} or more, as it comes.",
-            ) from doubt
+        deep = messages.matching(held.name, MOST_HITS, messages.any_of("source", ["-"]))
+        ends = time.monotonic() + MADE_S
+        while True:
+            try:
+                self._wire.ask("Search", deep)
+                return
+            except Doubtful as doubt:
+                if TOO_MANY_HITS in doubt.said:
+                    raise Misconfigured(
+                        f"Weaviate at {self._wire.address.shown} gives fewer than {MOST_HITS} results.",
+                        hint=f"Start it with QUERY_MAXIMUM_RESULTS={MOST_HITS} or more, as it comes.",
+                    ) from doubt
+                if time.monotonic() > ends:
+                    raise held.meaning(doubt) from doubt
+            time.sleep(MADE_POLL_S)
 
 
 def _whose(found: dict[str, Any], edition: str, dimensions: int) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class Held:
         try:
             return self._wire.ask(method, request)
         except Doubtful as doubt:
-            raise self._meaning(doubt) from doubt
+            raise self.meaning(doubt) from doubt
 
     def begin(self, method: str, request: Any) -> Callable[[], Any]:
         """As ``ask``, but what is returned waits for the reply: others can be asked meanwhile."""
@@ -45,7 +45,7 @@ class Held:
             try:
                 return begun()
             except Doubtful as doubt:
-                raise self._meaning(doubt) from doubt
+                raise self.meaning(doubt) from doubt
 
         return reply
 
@@ -54,7 +54,7 @@ class Held:
         try:
             return self._wire.write(method, request)
         except Doubtful as doubt:
-            raise self._meaning(doubt) from doubt
+            raise self.meaning(doubt) from doubt
 
     def schema(self) -> dict[str, Any] | None:
         """The collection as Weaviate has it; None where there is none."""
@@ -97,7 +97,7 @@ class Held:
             hint="It is made anew and filled by the next audit, or at once by: headwater audit --repair",
         )
 
-    def _meaning(self, doubt: Doubtful) -> IndexUnavailable:
+    def meaning(self, doubt: Doubtful) -> IndexUnavailable:
         if self.schema() is None:
             return self.gone()
         if self.is_read_only():

@@ -47,11 +47,15 @@ class KeyRefused(IndexUnavailable):
 
 
 class Doubtful(Exception):
-    """Weaviate answered a call with an error of its own; the collection tells what it means."""
+    """Weaviate answered a call with an error of its own; the collection tells what it means.
 
-    def __init__(self, code: str) -> None:
+    ``said`` is for the one error that has a meaning in no code: it may quote what was asked.
+    """
+
+    def __init__(self, code: str, said: str) -> None:
         super().__init__(code)
         self.code = code
+        self.said = said
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +194,7 @@ class Wire:
                 raise self._away() from error
             if code in (codes.UNAUTHENTICATED, codes.PERMISSION_DENIED):
                 raise self._refused() from error
-            raise Doubtful(code.name) from error
+            raise Doubtful(code.name, error.details() or "") from error
 
     def _now(self) -> _Opened:
         with self._opening:
@@ -262,6 +266,6 @@ def _twice(call: Callable[[], Reply], is_dropped: Callable[[Exception], bool]) -
 
 
 def _code(error: grpc.RpcError) -> grpc.StatusCode:
-    """Every error of a call is the call itself, too, and knows its code."""
+    """Every error of a call is the call itself, too, and knows its code and its words."""
     code: grpc.StatusCode = error.code()
     return code

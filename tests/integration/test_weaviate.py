@@ -35,6 +35,7 @@ from retrieval.index.weaviate import WeaviateIndex
 from retrieval.index.weaviate_collections import collection_schema
 from retrieval.index.weaviate_held import Held
 from retrieval.index.weaviate_search import COMPARED
+from retrieval.index.weaviate_wire import Doubtful, Wire
 from tests.rig import Rig, fresh_database
 from tests.servers.process import NotInstalled, free_port, missing
 from tests.servers.weaviate import Weaviate, admin, collections, serving
@@ -398,6 +399,49 @@ def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weaviate]:
             yield server
     except NotInstalled as fault:
         missing(fault)
+
+
+class TestCreating:
+    def test_a_server_that_gives_few_results_is_refused(self, tmp_path: Path) -> None:
+        try:
+            with serving(tmp_path, QUERY_MAXIMUM_RESULTS="100") as stingy:
+                index = made(stingy, "Few")
+                with pytest.raises(Misconfigured, match="fewer than 10000 results") as caught:
+                    index.create(EDITION, DIMENSIONS)
+                index.close()
+        except NotInstalled as fault:
+            missing(fault)
+        assert "QUERY_MAXIMUM_RESULTS" in str(caught.value.hint)
+
+    def test_another_error_is_no_setting(
+        self, index: WeaviateIndex, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A search in a collection that another process is just making fails for a moment."""
+
+        def fail(*_: object) -> object:
+            raise Doubtful("UNKNOWN", "could not find index for class")
+
+        with monkeypatch.context() as failing:
+            failing.setattr(Wire, "ask", fail)
+            failing.setattr("retrieval.index.weaviate.MADE_S", 0.2)
+            with pytest.raises(IndexUnavailable, match="could not answer"):
+                index.create(EDITION, DIMENSIONS)
+        index.create(EDITION, DIMENSIONS)
+
+    def test_many_may_do_it_at_once(self, weaviate: Weaviate, weaviate_prefix: str) -> None:
+        with contextlib.ExitStack() as closing, ThreadPoolExecutor(6) as threads:
+            many = [made(weaviate, weaviate_prefix) for _ in range(6)]
+            for one in many:
+                closing.callback(one.close)
+            for turn in range(5):
+                edition, together = f"e-{turn + 2}", threading.Barrier(len(many))
+
+                def create(one: WeaviateIndex, edition: str = edition, go: threading.Barrier = together) -> None:
+                    go.wait()
+                    one.create(edition, DIMENSIONS)
+
+                list(threads.map(create, many))
+                assert [one.count(edition) for one in many] == [0] * len(many)
 
 
 class TestMessageSizes:
