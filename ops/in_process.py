@@ -17,6 +17,7 @@ from typing import Any
 
 from celery import Celery
 from celery.beat import EmbeddedService, Scheduler
+from kombu.asynchronous import set_event_loop
 
 from ingestion.records import Lane
 from workers.app import DISPATCH_QUEUE, IN_PROCESS, UPKEEP_QUEUE, Work, make_app, send_refresh
@@ -62,6 +63,9 @@ class Worker:
 
     def __init__(self, app: Celery, queues: Sequence[str], threads: int, *, alone: bool = False) -> None:
         name = queues[-1]
+        # Made without it, all workers of a process would share the loop that kombu remembers: each would
+        # poll the others' sockets, and close them where it loses its own connection.
+        set_event_loop(None)
         self._controller = app.WorkController(
             pool="threads",
             concurrency=threads,

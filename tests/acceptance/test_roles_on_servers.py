@@ -126,6 +126,25 @@ def test_up_beside_a_shared_broker_leaves_the_claims_of_others(
 
 
 @pytest.mark.timeout(300)
+def test_up_outlives_a_broker_that_goes_away_again_and_again(
+    own_redis: Redis, place: Path, notes: Path
+) -> None:
+    """Its workers share a process: none may close what another one waits on."""
+    assert own_redis.server is not None
+    with Deployment(place, notes, own_redis.url) as deployment:
+        deployment.write("a.md", "as it was")
+        (up,) = deployment.start(("up",))
+        deployment.shows("as it was")
+        for turn in range(4):
+            own_redis.server.kill()
+            deployment.write("a.md", f"written without a broker, time {turn}")
+            own_redis.server.start()
+            deployment.shows(f"written without a broker, time {turn}")
+        assert up.end() == 0
+        assert "epoll" not in up.said()
+
+
+@pytest.mark.timeout(300)
 def test_the_api_says_which_server_is_missing(redis: Redis, place: Path, notes: Path) -> None:
     settings = {
         "LEDGER__URL": f"postgresql://headwater:ledger-secret@127.0.0.1:{free_port()}/headwater",
