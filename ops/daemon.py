@@ -25,7 +25,7 @@ from ops.keeping import Keeper, decide_alone
 from ops.lock import DaemonNote, held, write_note
 from ops.measured import AllMeasured
 from ops.opening import data_file, file_identity
-from ops.outdated import SchemaWatch
+from ops.outdated import schema_watch
 from ops.remote import cost
 from ops.roles.missing import IndexHolds
 from ops.settings import Settings
@@ -174,7 +174,7 @@ class Daemon:
 
     def _begin(self, undo: contextlib.ExitStack) -> None:
         parts = self.parts
-        schema = SchemaWatch(parts.ledger)
+        schema = schema_watch(parts.ledger)
         schema.start()
         undo.callback(schema.close)
         work = self._pipeline.work

@@ -8,13 +8,13 @@ of a rolling restart, and a role that was started from an old file takes nothing
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Sequence
 
 from ingestion.clock import Clock
 from ingestion.errors import HeadwaterError
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.sources import SourceRow
+from ops.periodic import Periodic
 
 log = logging.getLogger("headwater.sources")
 
@@ -27,32 +27,18 @@ def decide_alone(ledger: Ledger, rows: Sequence[SourceRow]) -> None:
     _tell_out(ledger.sources.configure(rows), "they are not in these settings")
 
 
-class Keeper:
-    """A thread that keeps the sources of its process. ``watches``: it puts them into service, and takes out
+class Keeper(Periodic):
+    """Keeps the sources of its process. ``watches``: it puts them into service, and takes out
     what nobody keeps."""
 
     def __init__(self, ledger: Ledger, names: Sequence[str], clock: Clock, *, watches: bool = False) -> None:
+        super().__init__(self.look, KEEP_EVERY_S, name="keeping", at_once=True)
         self._ledger = ledger
         self._names = names
         self._clock = clock
         self._watches = watches
         self._since: float | None = None  # it has kept them without a gap
-        self._told: set[str] = set()
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="keeping", daemon=True)
-
-    @property
-    def alive(self) -> bool:
-        return self._thread.is_alive()
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def close(self) -> None:
-        """Idempotent; it need not have been started."""
-        self._closed.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._named: set[str] = set()
 
     def look(self) -> None:
         """Say what this process has, and end what none has. Raises LedgerUnavailable."""
@@ -72,27 +58,13 @@ class Keeper:
             out = self._ledger.sources.let_go(self._names, LET_GO_S)
             _tell_out(out, f"no running process has had them in its settings for {LET_GO_S:.0f} s")
         others = {state.name for state in self._ledger.sources.all() if state.active} - set(self._names)
-        if new := others - self._told:
+        if new := others - self._named:
             log.warning(
                 "in service, but not in these settings: %s. They stay while another process has them, and "
                 "are not watched here",
                 ", ".join(sorted(new)),
             )
-        self._told = others
-
-    def _run(self) -> None:
-        told = ""
-        while True:
-            try:
-                self.look()
-            except HeadwaterError as error:  # the ledger is away; others say so
-                log.debug("the sources could not be kept: %s", error)
-            except Exception as error:
-                if repr(error) != told:
-                    log.exception("unexpected error while the sources were kept")
-                told = repr(error)
-            if self._closed.wait(KEEP_EVERY_S):
-                return
+        self._named = others
 
 
 def _tell_out(names: Sequence[str], why: str) -> None:

@@ -7,49 +7,25 @@ handed back, as that would be written as well; leases end by themselves.
 from __future__ import annotations
 
 import logging
-import threading
 
-from ingestion.errors import DataNewer, HeadwaterError
+from ingestion.errors import DataNewer
 from ingestion.ledger.ledger import Ledger
 from ops.ending import end_now
+from ops.periodic import Periodic
 
 log = logging.getLogger("headwater.outdated")
 
 LOOK_EVERY_S = 2.0
 
 
-class SchemaWatch:
-    """A thread that looks every other second, from ``start`` on."""
+def schema_watch(ledger: Ledger) -> Periodic:
+    """To be closed before the ledger is."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="schema", daemon=True)
+    def look() -> None:
+        try:
+            ledger.require_schema()
+        except DataNewer as error:
+            log.critical("%s", error)
+            end_now(1)
 
-    @property
-    def alive(self) -> bool:
-        return self._thread.is_alive()
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def close(self) -> None:
-        """Before the ledger is closed; a server that is away is not waited for long. Idempotent."""
-        self._closed.set()
-        if self._thread.is_alive():
-            self._thread.join(LOOK_EVERY_S)
-
-    def _run(self) -> None:
-        told = ""
-        while not self._closed.wait(LOOK_EVERY_S):
-            try:
-                self._ledger.require_schema()
-            except DataNewer as error:
-                log.critical("%s", error)
-                end_now(1)
-            except HeadwaterError as error:  # the ledger is away, which is said elsewhere
-                log.debug("the schema could not be looked at: %s", error)
-            except Exception as error:
-                if repr(error) != told:
-                    log.exception("unexpected error while the schema was looked at")
-                told = repr(error)
+    return Periodic(look, LOOK_EVERY_S, name="schema")

@@ -21,7 +21,7 @@ from ops.equipping import Embedded
 from ops.exporter import Metrics
 from ops.keeping import Keeper
 from ops.measured import AllMeasured
-from ops.outdated import SchemaWatch
+from ops.outdated import schema_watch
 from ops.remote import cost
 from ops.roles.missing import Missing
 from ops.settings import Settings
@@ -155,7 +155,7 @@ class Workshop:
         self.pipeline: Pipeline = self._make_pipeline()
         self.app = make_shared_app(settings, self.pipeline.work, tracing=tracing)
         self.messenger = Messenger(settings, self.app, self.parts.ledger, clock, tracing=tracing)
-        self._schema = SchemaWatch(self.parts.ledger)
+        self._schema = schema_watch(self.parts.ledger)
         self._keeper = Keeper(self.parts.ledger, list(self.parts.sources), clock)
         self._tending = threading.Thread(target=self._tend, name="tending", daemon=True)
         self._hear()

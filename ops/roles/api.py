@@ -13,8 +13,9 @@ from ingestion.clock import Clock
 from ingestion.errors import HeadwaterError
 from ops.exporter import Metrics
 from ops.keeping import Keeper
-from ops.looking import Looking
-from ops.outdated import SchemaWatch
+from ops.looking import looking
+from ops.outdated import schema_watch
+from ops.periodic import Periodic
 from ops.roles.health import Health
 from ops.roles.missing import Check, FirstListings, IndexHolds, Missing
 from ops.roles.process import Waiting
@@ -41,7 +42,7 @@ class ApiRole:
         self._health: Health | None = None
         self._searcher: Searcher | None = None
         self.missing: Missing | None = None
-        self._threads: list[Messenger | Looking | SchemaWatch | Keeper] = []
+        self._threads: list[Messenger | Periodic] = []
 
     def open(self, waiting: Waiting, health: Health, undo: contextlib.ExitStack) -> str:
         """Answers once the ledger and the index are there: until the model is loaded, by words alone."""
@@ -54,16 +55,15 @@ class ApiRole:
         self._health = health
         parts.batcher.start_loading()
         parts.fitter.hearing.load = True
-        looking = Looking(parts.equipment)
-        looking.start()
-        undo.callback(looking.close)
-        schema = SchemaWatch(parts.ledger)
-        schema.start()
-        undo.callback(schema.close)
-        keeper = Keeper(parts.ledger, list(parts.sources), self._clock)
-        keeper.start()
-        undo.callback(keeper.close)
-        self._threads = [messenger, looking, schema, keeper]
+        others: list[Periodic] = [
+            looking(parts.equipment),
+            schema_watch(parts.ledger),
+            Keeper(parts.ledger, list(parts.sources), self._clock),
+        ]
+        for one in others:
+            one.start()
+            undo.callback(one.close)
+        self._threads = [messenger, *others]
         health.replace(make_api(self._service(parts, messenger, undo)))
         return f"broker {messenger.broker.shown}, {parts.embedder.description}"
 

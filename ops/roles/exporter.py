@@ -10,7 +10,8 @@ import contextlib
 
 from ingestion.clock import Clock
 from ops.exporter import Metrics
-from ops.outdated import SchemaWatch
+from ops.outdated import schema_watch
+from ops.periodic import Periodic
 from ops.roles.health import Health
 from ops.roles.missing import Missing
 from ops.roles.process import Waiting
@@ -28,7 +29,7 @@ class ExporterRole:
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
-        self._schema: SchemaWatch | None = None
+        self._schema: Periodic | None = None
         self.missing: Missing | None = None
 
     def open(self, waiting: Waiting, health: Health, undo: contextlib.ExitStack) -> str:
@@ -41,7 +42,7 @@ class ExporterRole:
         metrics = Metrics(ledger, self._clock, version=version(), broker=broker)
         self.missing = Missing({"ledger": ledger.fence.generation}, self._clock)
         health.serve(self.missing.reasons, lambda accept: metrics.rendered(accept))
-        schema = self._schema = SchemaWatch(ledger)
+        schema = self._schema = schema_watch(ledger)
         schema.start()
         undo.callback(schema.close)
         return "no broker" if broker is None else f"broker {broker.shown}"

@@ -15,7 +15,8 @@ from ingestion.sources.files import FilesSource
 from ops.exporter import Metrics
 from ops.keeping import Keeper
 from ops.listing import Lister
-from ops.outdated import SchemaWatch
+from ops.outdated import schema_watch
+from ops.periodic import Periodic
 from ops.roles.health import Health
 from ops.roles.missing import Missing
 from ops.roles.process import Waiting
@@ -51,7 +52,7 @@ class WatchRole:
         self._tracing = tracing
         self._clock = clock
         self._listener = listener
-        self._threads: list[Watcher | Lister | Messenger | SchemaWatch | Keeper] = []
+        self._threads: list[Watcher | Lister | Messenger | Periodic] = []
         self.missing: Missing | None = None
 
     def open(self, waiting: Waiting, health: Health, undo: contextlib.ExitStack) -> str:
@@ -129,7 +130,7 @@ class WatchRole:
         undo.callback(lister.stop)
         watcher.start()
         undo.callback(watcher.stop)
-        schema = SchemaWatch(seeing.ledger)
+        schema = schema_watch(seeing.ledger)
         schema.start()
         undo.callback(schema.close)
         self._threads = [watcher, lister, seeing.messenger, schema, keeper]

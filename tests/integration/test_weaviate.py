@@ -413,9 +413,7 @@ class TestCreating:
             missing(fault)
         assert "QUERY_MAXIMUM_RESULTS" in str(caught.value.hint)
 
-    def test_another_error_is_no_setting(
-        self, index: WeaviateIndex, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_another_error_is_no_setting(self, index: WeaviateIndex, monkeypatch: pytest.MonkeyPatch) -> None:
         """A search in a collection that another process is just making fails for a moment."""
 
         def fail(*_: object) -> object:
@@ -436,8 +434,10 @@ class TestCreating:
             for turn in range(5):
                 edition, together = f"e-{turn + 2}", threading.Barrier(len(many))
 
-                def create(one: WeaviateIndex, edition: str = edition, go: threading.Barrier = together) -> None:
-                    go.wait()
+                def create(
+                    one: WeaviateIndex, edition: str = edition, together: threading.Barrier = together
+                ) -> None:
+                    together.wait()
                     one.create(edition, DIMENSIONS)
 
                 list(threads.map(create, many))
