@@ -225,17 +225,27 @@ class Reconciler:
 
     def _detecting(self, source: str, wants: Sequence[Want]) -> contextlib.AbstractContextManager[None]:
         """Here the trace of an edit begins, at the change itself."""
-        uri = {"uri": wants[0].change.seen.uri} if len(wants) == 1 else {}
         begun_at = min(want.change.changed_at for want in wants)
-        return self._tracing.span("detect", begun_at=begun_at, source=source, documents=len(wants), **uri)
+        return self._span("detect", begun_at, source, [want.change.seen.uri for want in wants])
+
+    def _retiring(self, plan: Plan) -> contextlib.AbstractContextManager[None]:
+        """The whole trace of a deletion, from when it was noticed."""
+        return self._span("retire", plan.noticed_at, plan.source, [entry.uri for entry, _ in plan.retired])
+
+    def _span(
+        self, name: str, begun_at: float, source: str, uris: Sequence[str]
+    ) -> contextlib.AbstractContextManager[None]:
+        uri = {"uri": uris[0]} if len(uris) == 1 else {}
+        return self._tracing.span(name, begun_at=begun_at, source=source, documents=len(uris), **uri)
 
     def _judge_absences(self, plan: Plan) -> None:
         entries = {entry.document_id: entry for entry, _ in plan.retired}
         evidence = {entry.document_id: why for entry, why in plan.retired}
         judged_at = self._clock.now()
-        retired = self._ledger.documents.retire(
-            evidence, observed_before=plan.observed_before, noticed=(plan.source, plan.noticed_at)
-        )
+        with self._retiring(plan) if evidence else contextlib.nullcontext():
+            retired = self._ledger.documents.retire(
+                evidence, observed_before=plan.observed_before, noticed=(plan.source, plan.noticed_at)
+            )
         for document_id in retired:
             entry = entries[document_id]
             detail, noticed_at = evidence[document_id], plan.noticed_at

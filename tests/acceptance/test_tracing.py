@@ -92,6 +92,7 @@ def test_a_worker_of_celerys_own_program_goes_on_with_a_trace(
 
 def test_a_daemon_follows_edits_too(tmp_path: Path, notes: Path) -> None:
     (notes / "leave.md").write_text("# Leave\n\ntwenty-seven days\n")
+    (notes / "pay.md").write_text("# Pay\n\nonce a month\n")
     with collecting() as collector, Program(tmp_path / "data", notes) as program:
         program.environment |= sends_to(collector.url)
         program.start().ready()
@@ -101,6 +102,12 @@ def test_a_daemon_follows_edits_too(tmp_path: Path, notes: Path) -> None:
         trace = of_edit(collector, "leave.md", written_at)
         assert {"detect", *STAGES} <= set(trace)
         assert {span.role for spans in trace.values() for span in spans} == {"daemon"}
+        deleted_at = time.time()
+        (notes / "leave.md").unlink()
+        program.until(lambda: collector.spans("retire"), what="the trace of the deletion is there")
+        (retire,) = collector.spans("retire")
+        assert retire.attributes["headwater.uri"] == "leave.md"
+        assert deleted_at - 1.0 <= retire.begun_at <= retire.ended_at
         program.stop()
 
 
