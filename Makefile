@@ -20,7 +20,7 @@ MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help up test check bench soak faults stack lock clean moved
+.PHONY: help up test check bench soak faults stack dashboards lock clean moved
 
 help:
 	@echo 'make up [FOLDER=~/notes]  keep a folder searchable (without FOLDER: a small handbook)'
@@ -30,6 +30,7 @@ help:
 	@echo 'make soak                 the tests that run for minutes'
 	@echo 'make faults               every fault on the production stack, then more at random; half an hour'
 	@echo 'make stack                Redis, PostgreSQL and Weaviate on loopback, to try things by hand'
+	@echo 'make dashboards           write Grafana'\''s dashboards anew from their code'
 	@echo 'make lock                 write the lock files anew from pyproject.toml'
 	@echo 'make clean                remove the environment and all caches; never data'
 
@@ -72,6 +73,9 @@ faults: $(STAMP)-dev
 
 stack: $(STAMP)-dev
 	@exec $(BIN)/python -m tests.servers.stack
+
+dashboards: $(STAMP)-dev
+	@$(BIN)/python -W ignore::DeprecationWarning -m ops.grafana
 
 # The run-time versions come first; the other two files hold to them.
 lock: $(STAMP)-run

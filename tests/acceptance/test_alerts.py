@@ -1,5 +1,5 @@
 """The alerts on a real run: a real Prometheus with the rules of ``ops/`` scrapes every role while something
-is stopped.
+is stopped. What the dashboards ask for is asked of the same run.
 
 Minutes pass in seconds: every ``for``, window and interval of the rules is divided by ``FACTOR``. Thresholds,
 labels and expressions are as users have them.
@@ -10,11 +10,13 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance.roles import API, BULK, FRESH, SCHEDULE, WATCH, Deployment, RoleProcess, until
+from tests.dashboards import without_data
 from tests.servers import prometheus
 from tests.servers.process import NotInstalled, free_port, missing
 from tests.servers.prometheus import RULES, Prometheus
@@ -31,6 +33,8 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "exporter": ("exporter",),
 }
 NEVER_MET_S = 0.001
+# A ledger in a file has this machine's clock.
+OF_POSTGRES = {("pipeline", "Are clocks apart?")}
 MANY = 12  # more than vanish at once without a question
 
 
@@ -57,6 +61,18 @@ class Watched:
         for alert in self.monitor.alerts():
             assert alert["alertname"] == name, alert
             assert labels.items() <= alert.items(), alert
+
+    def deletes(self, *names: str) -> None:
+        """Write and delete each: the next once Prometheus has seen this one, as a rate needs two."""
+        for number, name in enumerate(names, 1):
+            self.deployment.write(name, f"words of {name}")
+            self.deployment.shows(f"words of {name}")
+            (self.deployment.notes / name).unlink()
+            until(partial(self._counted, number), f"{name} is gone, and counted")
+
+    def _counted(self, deletions: int) -> bool:
+        counted = self.monitor.query('sum(headwater_deletion_seconds_count{stage="total"})')
+        return [one.value for one in counted] == [deletions]
 
     def is_quiet(self) -> None:
         """Wait until no alert fires any more."""
@@ -107,6 +123,9 @@ def test_a_stopped_worker_and_late_changes_are_told_and_nothing_else(
             (run.strict / "rules.md").write_text(f"# Rules\n\nAs of revision {number}.\n")
             run.deployment.shows(f"revision {number}")
         run.tells("HeadwaterChangesLate", source="strict", severity="page")
+        run.deletes("first.md", "second.md")
+        assert run.deployment.run("ops.cli", "audit").returncode == 0
+        until(lambda: without_data(run.monitor) <= OF_POSTGRES, "every panel shows something")
 
 
 @pytest.mark.soak
