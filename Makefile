@@ -20,7 +20,7 @@ MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help up test check bench soak faults stack dashboards lock clean moved
+.PHONY: help up test check bench soak faults stack dashboards pictures lock clean moved
 
 help:
 	@echo 'make up [FOLDER=~/notes]  keep a folder searchable (without FOLDER: a small handbook)'
@@ -31,6 +31,7 @@ help:
 	@echo 'make faults               every fault on the production stack, then more at random; half an hour'
 	@echo 'make stack                Redis, PostgreSQL and Weaviate on loopback, to try things by hand'
 	@echo 'make dashboards           write Grafana'\''s dashboards anew from their code'
+	@echo 'make pictures             draw them over a real run, for the README; seven minutes'
 	@echo 'make lock                 write the lock files anew from pyproject.toml'
 	@echo 'make clean                remove the environment and all caches; never data'
 
@@ -76,6 +77,9 @@ stack: $(STAMP)-dev
 
 dashboards: $(STAMP)-dev
 	@$(BIN)/python -W ignore::DeprecationWarning -m ops.grafana
+
+pictures: $(STAMP)-dev
+	@$(BIN)/python -m tests.pictures
 
 # The run-time versions come first; the other two files hold to them.
 lock: $(STAMP)-run

@@ -16,6 +16,7 @@ from ops.grafana.panels import (
     Query,
     curves,
     number,
+    quantiles,
     sources,
     states,
 )
@@ -56,7 +57,7 @@ def freshness() -> Dashboard:
 def _verdict() -> list[Panel]:
     return [
         number(
-            "Are all sources current?",
+            "How many are not current?",
             "Sources that are neither current nor idle. The table below says which, and what their verdict "
             "is.",
             f'sum(max by (source) (headwater_verdict{{source=~"$source", verdict=~"{_BAD}"}}))',
@@ -75,7 +76,7 @@ def _verdict() -> list[Panel]:
             alerts=["HeadwaterWatcherBlind"],
         ),
         number(
-            "May anything still be late?",
+            "How much may still be late?",
             "What is left of the error budget of the source that has least: 100 % untouched, 0 % used up, "
             "below that more was late than its objective allows.",
             f"min(headwater_error_budget_left_ratio{_S})",
@@ -85,7 +86,7 @@ def _verdict() -> list[Panel]:
             alerts=["HeadwaterChangesLate", "HeadwaterDeletionsLate"],
         ),
         number(
-            "What waits for a person?",
+            "How much waits for a person?",
             "Documents whose attempts ran out, and documents that seem to be gone and are served until "
             "somebody approves. Neither goes on by itself.",
             f"sum(max by (source) (headwater_dead_letters{_S}))\n"
@@ -106,8 +107,8 @@ def _in_time() -> list[Panel]:
     return [
         sources(
             "Which source is not current?",
-            "A row for each source. Oldest change: what has waited longest to be searchable, and beside it "
-            "the share of what its objective allows a change: red from 100 % on.",
+            "A row for each source. Oldest change: what has waited longest to be searchable. Promise used: "
+            "that time as a share of what the objective allows; from 100 % on it is late.",
             'max by (source, verdict) (headwater_verdict{source=~"$source"} == 1)',
             words,
             _columns(),
@@ -141,7 +142,7 @@ def _columns() -> list[Column]:
         Column("Behind", _BEHIND, "s", ((None, GREEN), (60, YELLOW), (180, RED))),
         Column("Oldest change", _LAG, "s"),
         Column(
-            "Of what is promised",
+            "Promise used",
             f"{_LAG} / on (source) {_PROMISED}",
             "percentunit",
             ((None, GREEN), (0.5, YELLOW), (1, RED)),
@@ -177,7 +178,7 @@ def _how_long() -> list[Panel]:
             "From a change at its source until it is searchable; edits and new files, not first indexes. "
             "Dashed: the strictest objective. Each diamond is a document, by its generation, which the JSON "
             "logs have too.",
-            *_quantiles(changes),
+            *quantiles(changes, exemplars=True),
             Query(f"min({_PROMISED})", "promised"),
             unit="s",
             logarithmic=True,
@@ -189,7 +190,7 @@ def _how_long() -> list[Panel]:
             "From a deletion at its source until no search shows it. It passes before the deletion is "
             "noticed, so a bad value is the watcher's. Dashed: the strictest objective. Each diamond is a "
             "document.",
-            *_quantiles(deletions),
+            *quantiles(deletions, exemplars=True),
             Query(
                 'min(headwater_objective_within_seconds{source=~"$source", kind="deletion"})',
                 "promised",
@@ -207,18 +208,6 @@ def _how_long() -> list[Panel]:
             steps=((None, GREEN), (1, ORANGE), (14.4, RED)),
             alerts=["HeadwaterChangesLate", "HeadwaterDeletionsLate"],
         ),
-    ]
-
-
-def _quantiles(buckets: str) -> list[Query]:
-    """The middle one and the slow ones; documents are shown beside the slowest alone, not thrice."""
-    return [
-        Query(
-            f"histogram_quantile({quantile}, sum by (le) (rate({buckets}[$__rate_interval])))",
-            name,
-            exemplars=quantile == 0.99,
-        )
-        for quantile, name in ((0.5, "half"), (0.95, "95 %"), (0.99, "99 %"))
     ]
 
 

@@ -40,7 +40,7 @@ from ops.grafana import runbook
 
 DATASOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 GREEN, YELLOW, ORANGE, RED, BLUE = "green", "yellow", "orange", "red", "blue"
-STAT_HEIGHT, SERIES_HEIGHT = 4, 8
+STAT_HEIGHT, TABLE_HEIGHT, SERIES_HEIGHT = 4, 6, 8
 # A point a minute at least, over what Prometheus needs for a rate: documents change seldom.
 _RATE_INTERVAL = "1m"
 _POINTS = 300  # quantiles of a thousand sources stay within what Prometheus takes for one query
@@ -155,6 +155,18 @@ def curves(
     return panel
 
 
+def quantiles(buckets: str, *, exemplars: bool = False) -> list[Query]:
+    """The middle one and the slow ones. Documents are shown beside the slowest alone, not thrice."""
+    return [
+        Query(
+            f"histogram_quantile({quantile}, sum by (le) (rate({buckets}[$__rate_interval])))",
+            name,
+            exemplars=exemplars and quantile == 0.99,
+        )
+        for quantile, name in ((0.5, "half"), (0.95, "95 %"), (0.99, "99 %"))
+    ]
+
+
 def states(
     title: str, meaning: str, query: Query, words: Words, *, span: int = 12, alerts: Sequence[str] = ()
 ) -> statetimeline.Panel:
@@ -198,7 +210,7 @@ def sources(
         .with_transformation(DataTransformerConfig(id_val="organize", options=_organized(columns, refs)))
         .no_value("")
         .span(24)
-        .height(SERIES_HEIGHT)
+        .height(TABLE_HEIGHT)
         .override_by_name("Verdict", [*_coloured(), DynamicConfigValue("mappings", [_worded(words)])])
     )
     for column in columns:

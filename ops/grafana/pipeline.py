@@ -33,7 +33,7 @@ def pipeline() -> Dashboard:
 def _verdict() -> list[Panel]:
     return [
         number(
-            "Who does not answer?",
+            "How many do not answer?",
             "Processes and servers that Prometheus cannot reach, and roles of which there was one within a "
             "day and there is none now.",
             'count(up{job=~"headwater|weaviate"} == 0\n'
@@ -47,7 +47,7 @@ def _verdict() -> list[Panel]:
             alerts=["HeadwaterChangesLate", "HeadwaterPipelineStuck"],
         ),
         number(
-            "Did attempts fail?",
+            "How many attempts failed?",
             "In the last hour: attempts that failed, documents given up, and faults of a store, a disk or "
             "the network. headwater status and headwater dead say why.",
             'sum(increase(headwater_outcomes_total{source=~"$source", result=~"failed|dead|fault"}[1h])) '
@@ -61,6 +61,7 @@ def _verdict() -> list[Panel]:
             "Documents a minute that were made searchable, renamed or retired, over the last five minutes.",
             "60 * sum(rate(headwater_outcomes_total"
             '{source=~"$source", result=~"published|renamed|retired"}[5m]))',
+            unit="opm",
             steps=PLAIN,
             none="nothing",
             decimals=1,
@@ -165,10 +166,10 @@ def _processes() -> list[Panel]:
     return [
         curves(
             "Who answers?",
-            "Processes and servers that Prometheus reaches, by role. One line fewer than there should be: "
-            "that role is missing.",
+            "Processes and servers that Prometheus reaches, by role. A layer ends: that role is missing.",
             Query('sum by (job, role) (up{job=~"headwater|weaviate"})', _ROLE),
             span=6,
+            stacked=True,
             alerts=["HeadwaterWorkerMissing", "HeadwaterIndexDown", "HeadwaterExporterFailing"],
         ),
         curves(

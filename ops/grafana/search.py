@@ -5,7 +5,7 @@ from __future__ import annotations
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
 from ops.grafana.board import board
-from ops.grafana.panels import GREEN, ORANGE, PLAIN, RED, YELLOW, Panel, Query, curves, number
+from ops.grafana.panels import GREEN, ORANGE, PLAIN, RED, YELLOW, Panel, Query, curves, number, quantiles
 
 UID = "headwater-search"
 _RATE = "[$__rate_interval]"
@@ -40,7 +40,7 @@ def _verdict() -> list[Panel]:
         number(
             "How long do searches take?",
             "95 % of the searches of the last hour took no longer, the question's embedding included.",
-            f"histogram_quantile(0.95, sum by (le) (increase({_BUCKETS}[1h])) > 0)",
+            f"histogram_quantile(0.95, sum by (le) (increase({_BUCKETS}[1h]))) >= 0",
             unit="s",
             steps=((None, GREEN), (0.5, ORANGE), (2, RED)),
             none=_NOBODY,
@@ -49,6 +49,7 @@ def _verdict() -> list[Panel]:
             "How much is asked?",
             "Searches a minute, over the last five minutes. None at all: does the API answer?",
             "60 * sum(rate(headwater_search_seconds_count[5m]))",
+            unit="reqpm",
             steps=PLAIN,
             none=_NOBODY,
             decimals=1,
@@ -73,13 +74,7 @@ def _quickly() -> list[Panel]:
             "How long does a search take?",
             "The question's embedding included. All three rise: the processor or the index is busy. Only "
             "the slowest: common words, or a model that had to be loaded.",
-            *(
-                Query(
-                    f"histogram_quantile({quantile}, sum by (le) (rate({_BUCKETS}{_RATE})))",
-                    name,
-                )
-                for quantile, name in ((0.5, "half"), (0.95, "95 %"), (0.99, "99 %"))
-            ),
+            *quantiles(_BUCKETS),
             unit="s",
             span=12,
             logarithmic=True,

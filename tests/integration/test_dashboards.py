@@ -19,8 +19,10 @@ from tests.dashboards import DASHBOARDS, FOLDER, MEASURED, RUNBOOK, Json, asked,
 from tests.integration.test_alert_rules import NAMES, RECORDED, are_documented, loaded, told
 
 PROVISIONING = FOLDER.parent / "provisioning"
-COMPOSE = loaded(FOLDER.parents[2] / "docker-compose.yml")["services"]["grafana"]
+ROOT = FOLDER.parents[2]
+COMPOSE = loaded(ROOT / "docker-compose.yml")["services"]["grafana"]
 WIDTH = 24
+PICTURE_BYTES = 150_000
 TO_COME = {"HeadwaterCanaryFailing"}
 UNITS = {value for name, value in vars(units).items() if name[0].isupper()}
 
@@ -119,6 +121,13 @@ def test_the_dashboards_know_each_other() -> None:
         (link,) = board["links"]
         assert all(set(link["tags"]) <= set(other["tags"]) for other in DASHBOARDS.values())
         assert board["time"] == {"from": "now-1h", "to": "now"}
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_the_readme_shows_a_picture_of_it_that_loads_quickly(name: str) -> None:
+    picture = f"ops/grafana/pictures/{name}.png"
+    assert f"]({picture})" in (ROOT / "README.md").read_text()
+    assert (ROOT / picture).stat().st_size < PICTURE_BYTES
 
 
 def test_grafana_finds_dashboards_and_prometheus() -> None:
