@@ -14,6 +14,7 @@ from tests.servers.prometheus import Prometheus
 
 FOLDER = Path(__file__).parents[1] / "ops" / "grafana" / "dashboards"
 HOUR_S = 3600
+DEADLINE_S, POLL_S = 120.0, 0.5
 RUNBOOK = "headwater-runbook"
 _VARIABLES = {"$source": ".*", "$lane": "fresh"}
 
@@ -55,9 +56,21 @@ def filled(expr: str, *, rate: str = "5m") -> str:
     return expr
 
 
-def without_data(prometheus: Prometheus) -> set[tuple[str, str]]:
-    """Board and panel of each query that gives no number now, or none of the documents it should show."""
-    return {(one.board, one.panel) for one in asked() if not _has_data(prometheus, one)}
+def all_show_something(prometheus: Prometheus, *, but: set[tuple[str, str]]) -> None:
+    """Wait until every query has given a number, and documents where it should; but not these panels'.
+
+    A query that has is not asked again: Prometheus has better to do.
+    """
+    ends = time.monotonic() + DEADLINE_S
+    waiting = list(asked())
+    while True:
+        waiting = [one for one in waiting if not _has_data(prometheus, one)]
+        without = {(one.board, one.panel) for one in waiting}
+        if without <= but:
+            break
+        assert time.monotonic() < ends, f"no data in {DEADLINE_S:g} s: {sorted(without - but)}"
+        time.sleep(POLL_S)
+    assert without == but, f"not empty after all: {sorted(but - without)}"
 
 
 def _has_data(prometheus: Prometheus, one: Asked) -> bool:
