@@ -50,6 +50,7 @@ def freshness() -> Dashboard:
             "Is it in time?": _in_time(),
             "How long does it take?": _how_long(),
             "Is everything seen?": _seen(),
+            "Does the canary sing?": _canary(),
         },
     )
 
@@ -249,5 +250,45 @@ def _seen() -> list[Panel]:
             "before the first audit, which comes within six hours, or with headwater audit.",
             Query("max by (kind) (headwater_audit_drift)", "{{kind}}"),
             alerts=["HeadwaterDrift"],
+        ),
+    ]
+
+
+def _canary() -> list[Panel]:
+    """Tells a dead watcher from a quiet folder: a document of our own, written, edited and deleted."""
+    return [
+        curves(
+            "When did a round last succeed?",
+            "Since the canary's document was last written, edited and deleted, and searches told of each in "
+            "time. It falls with every round; while it rises, users' documents fare the same.",
+            Query(
+                "time() - max by (kind) (headwater_canary_last_success_timestamp_seconds)",
+                "{{kind}}",
+            ),
+            unit="s",
+            steps=((None, GREEN), (900, RED)),
+            alerts=["HeadwaterCanaryFailing"],
+        ),
+        curves(
+            "How long does each step take?",
+            "95 % of the steps of the canary's rounds take no longer until a search tells of them. It is "
+            "what an edit of a small document takes, though nobody made one.",
+            Query(
+                "histogram_quantile(0.95, sum by (kind, step, le) "
+                "(rate(headwater_canary_seconds_bucket[$__rate_interval])))",
+                "{{kind}}, {{step}}",
+            ),
+            unit="s",
+            alerts=["HeadwaterCanaryFailing"],
+        ),
+        curves(
+            "At which step did it fail?",
+            "Rounds that failed. write and edit: the path from watcher to index. delete: the watcher or the "
+            "ledger.",
+            Query(
+                "sum by (kind, step) (increase(headwater_canary_failures_total[$__rate_interval]))",
+                "{{kind}}, {{step}}",
+            ),
+            alerts=["HeadwaterCanaryFailing"],
         ),
     ]

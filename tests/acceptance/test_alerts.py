@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.roles import API, BULK, FRESH, SCHEDULE, WATCH, Deployment, RoleProcess, until
-from tests.dashboards import all_show_something
+from tests.dashboards import CANARY, all_show_something
 from tests.servers import prometheus
 from tests.servers.process import NotInstalled, free_port, missing
 from tests.servers.prometheus import RULES, Prometheus
@@ -125,7 +125,7 @@ def test_a_stopped_worker_and_late_changes_are_told_and_nothing_else(
         run.tells("HeadwaterChangesLate", source="strict", severity="page")
         run.deletes("first.md", "second.md")
         assert run.deployment.run("ops.cli", "audit").returncode == 0
-        all_show_something(run.monitor, but=OF_POSTGRES)
+        all_show_something(run.monitor, but=OF_POSTGRES | CANARY)
 
 
 @pytest.mark.soak

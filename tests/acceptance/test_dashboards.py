@@ -10,7 +10,7 @@ import pytest
 
 from tests.acceptance.program import Program, running
 from tests.acceptance.roles import until
-from tests.dashboards import MEASURED, all_show_something
+from tests.dashboards import CANARY, MEASURED, all_show_something
 from tests.pictures.answers import Exposure
 from tests.pictures.drawing import draw
 from tests.servers import prometheus
@@ -39,7 +39,7 @@ def test_every_panel_shows_something_of_one_process(tmp_path: Path, notes: Path)
                     changes(program, notes, number)
                     until(partial(monitor.query, f"{DELETED} == {number}"), "the deletion is counted")
                 assert program.command("audit").returncode == 0
-                all_show_something(monitor, but=OF_ROLES)
+                all_show_something(monitor, but=OF_ROLES | CANARY)
                 assert (
                     drawn(monitor, time.time(), tmp_path) > drawn(monitor, LONG_AGO, tmp_path) + CURVES_BYTES
                 )
