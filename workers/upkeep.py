@@ -31,6 +31,7 @@ class Upkeep:
         self._ledger = ledger
         self._index = index
         self._sweep_after_s = sweep_after_s
+        self._reaped_at = float("-inf")
 
     def sweep(self, enough: Enough = lambda: False) -> int:
         """Remove chunks that have been dead for long enough: from the index first, then their rows.
@@ -59,11 +60,19 @@ class Upkeep:
         return removed
 
     def reap(self) -> int:
-        """End the leases of workers that fell silent."""
+        """End the leases of workers that fell silent.
+
+        The leases of one silence end one by one, as they were taken: only the first is worth an alert.
+        """
         reaped = self._ledger.claims.reap()
         if reaped:
-            log.warning(
-                "%s documents were given up by a worker that fell silent; they are sent again", reaped
+            now = self._ledger.now()
+            first = now - self._reaped_at > self._ledger.claims.lease_s
+            self._reaped_at = now
+            log.log(
+                logging.WARNING if first else logging.INFO,
+                "%s documents were given up by a worker that fell silent; they are sent again",
+                reaped,
             )
         return reaped
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -151,6 +152,32 @@ def test_silent_workers_lose_their_claims(rig: Rig, source: MemorySource, clock:
     clock.shift_s += 61.0
     assert rig.upkeep.reap() == 1
     assert rig.upkeep.reap() == 0
+
+
+def test_one_silence_is_one_alert(
+    rig: Rig, source: MemorySource, clock: ShiftedClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its leases run out one after the other, as they were taken."""
+
+    def falls_silent(*names: str) -> list[int]:
+        for name in names:
+            source.put(name, b"words of " + name.encode())
+        rig.scan()
+        for name in names:
+            rig.ledger.claims.claim(rig.edition, [rig.document_ids()[name]])
+            clock.shift_s += 20.0
+        levels = []
+        for until_the_next in (1.0, 20.0, 20.0):
+            clock.shift_s += until_the_next
+            caplog.clear()
+            with caplog.at_level(logging.INFO, "headwater.upkeep"):
+                assert rig.upkeep.reap() == 1
+            levels += [record.levelno for record in caplog.records]
+        return levels
+
+    assert falls_silent("a.md", "b.md", "c.md") == [logging.WARNING, logging.INFO, logging.INFO]
+    clock.shift_s += 61.0
+    assert falls_silent("d.md", "e.md", "f.md") == [logging.WARNING, logging.INFO, logging.INFO]
 
 
 def test_the_history_of_a_document_is_bounded(rig: Rig, source: MemorySource) -> None:
