@@ -64,7 +64,8 @@ def trusted_runtime(candidate: Candidate, wanted: PrecisionClass, verdicts: Verd
         try:
             runtime = _passed(candidate, precision, plain, verdicts)
         except _Refused as why:
-            refused.append(str(why))
+            if str(why) not in refused:  # what keeps it from one precision may keep it from each
+                refused.append(str(why))
         else:
             _tell(refused, f"{OPENVINO} in {precision}")
             return Trusted(runtime, OPENVINO, precision, tuple(refused))
