@@ -52,7 +52,8 @@ def why_unknown(settings: Settings, ledger: Ledger, path: str) -> str:
     for state in ledger.sources.all():
         if os.path.realpath(path) == os.path.realpath(state.location):
             return f"{path} is the folder of the source {state.name}; name a file in it."
-    known = ", ".join(f"{state.name} ({state.location})" for state in ledger.sources.all())
+    places = [f"{one.name} ({one.location})" for one in ledger.sources.all() if not one.is_own]
+    known = ", ".join(places)
     return f"{path} lies in none of the sources: {known or 'there are none'}."
 
 

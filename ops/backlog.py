@@ -59,8 +59,8 @@ class SourceBacklog:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """Every source by name, those that left the settings too, both lanes, the last audit, and how far a
-    second edition is."""
+    """Every source of users by name, those that left the settings too, both lanes, the last audit, and how
+    far a second edition is."""
 
     sources: Sequence[SourceBacklog]
     lanes: Sequence[LaneView]
@@ -88,6 +88,7 @@ def look(ledger: Ledger) -> Backlog:
             kept.get(state.name, Kept()),
         )
         for state in ledger.sources.all()
+        if not state.is_own
     ]
     edition = ledger.sources.live_edition()
     audit = None if edition is None else ledger.audits.latest(edition)

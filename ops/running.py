@@ -14,6 +14,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from ingestion.errors import HeadwaterError
+from ingestion.own import is_own
 from ops.daemon import Daemon
 from ops.ending import end_now
 from ops.opening import data_file
@@ -170,7 +171,7 @@ class _ModelLines:
 
 def _tell_faults(daemon: Daemon, printing: Printing, told: dict[str, str | None]) -> None:
     for state in daemon.parts.ledger.sources.all():
-        if state.active and told.get(state.name) != state.fault:
+        if state.active and not state.is_own and told.get(state.name) != state.fault:
             told[state.name] = state.fault
             printing.line(
                 f"{state.name}  " + (plain(state.fault) if state.fault else "can be looked at again")
@@ -178,7 +179,8 @@ def _tell_faults(daemon: Daemon, printing: Printing, told: dict[str, str | None]
 
 
 def _tell_ready(daemon: Daemon, printing: Printing) -> None:
-    counts = [lag.counts for lag in daemon.parts.ledger.views.lags().values()]
+    lags = daemon.parts.ledger.views.lags()
+    counts = [lag.counts for name, lag in lags.items() if not is_own(name)]
     live = sum(count.get("live", 0) for count in counts)
     chunks = counted(daemon.parts.ledger.views.live_chunk_count(), "chunk")
     printing.line(

@@ -115,9 +115,9 @@ class Searcher:
     def _check_sources(self, request: SearchRequest) -> None:
         if request.sources is None:
             return
-        active = self._ledger.fence.active_sources()
-        unknown = sorted(set(request.sources).difference(active))
+        unknown = sorted(set(request.sources).difference(self._ledger.fence.in_service()))
         if unknown:
+            active = self._ledger.fence.active_sources()
             raise BadQuery(
                 "sources",
                 f"There is no source named {cleaned(', '.join(unknown))}. "
@@ -133,9 +133,12 @@ class Searcher:
         searched = [
             state
             for state in outset.states
-            if state.active and (request.sources is None or state.name in request.sources)
+            if state.active
+            and (not state.is_own if request.sources is None else state.name in request.sources)
         ]
-        everywhere = len(searched) == len(outset.states)
+        names = {state.name for state in searched}
+        # The few passages of Headwater's own sources cost less than a condition that leaves them out.
+        everywhere = names == {state.name for state in outset.states if not state.is_own}
         asked = Asked(
             question.text,
             partial(self._vector, question),
@@ -145,6 +148,8 @@ class Searcher:
         awaited: set[int] = set()
 
         def keep(admitted: Admitted) -> bool:
+            if admitted.source not in names:
+                return False
             if is_awaited(admitted):
                 awaited.add(admitted.document_id)
             return request.freshness is not Freshness.FRESH or not is_stale(admitted)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from ingestion.clock import Clock
 from ingestion.database import Database
 from ingestion.ledger.sources import as_state
-from ingestion.ledger.sql import configured, live_edition
+from ingestion.ledger.sql import configured, live_edition, of_users
 from ingestion.ledger.tables import documents, is_failed, is_pending, publications, sources
 from ingestion.ledger.values import SourceLag, SourceState, Waiting
 from ingestion.records import Lane, PublicationState, Standing
@@ -116,7 +116,7 @@ _LANES = (
         sa.func.count().label("number"),
         sa.func.min(sa.func.coalesce(documents.c.pending_since, documents.c.observed_at)).label("oldest"),
     )
-    .where(configured)
+    .where(configured, of_users)
     .group_by(publications.c.lane)
 )
 _UNFINISHED = _PENDING.with_only_columns(sa.func.count()).where(
@@ -171,7 +171,7 @@ class Backlog:
             return {row[0]: row[1] for row in connection.execute(_OLDEST).all() if row[1] is not None}
 
     def lanes(self) -> list[LaneView]:
-        """The open work of both lanes in sources that are configured, reindexing and repairs too."""
+        """The open work of both lanes in users' sources that are configured, reindexing and repairs too."""
         with self._database.read() as connection:
             rows = {row.lane: row for row in connection.execute(_LANES)}
         return [

@@ -20,6 +20,7 @@ from ingestion.ledger.edition_rows import as_edition
 from ingestion.ledger.sql import configured, read_counter, slices
 from ingestion.ledger.tables import chunks, counters, documents, editions, is_pending, publications, sources
 from ingestion.ledger.values import Admitted, Edition, Horizon, Outset
+from ingestion.own import is_own
 from ingestion.records import PublicationState, Standing
 
 _COLUMNS = (
@@ -109,7 +110,11 @@ class Fence:
         return horizon, admitted
 
     def active_sources(self) -> tuple[str, ...]:
-        """The sources in the settings: documents of any other are not served."""
+        """The users' sources that are in service: those that are searched unless others are named."""
+        return tuple(name for name in self.in_service() if not is_own(name))
+
+    def in_service(self) -> tuple[str, ...]:
+        """The sources in the settings, and the canary's: documents of any other are not served."""
         query = sa.select(sources.c.name).where(sources.c.active).order_by(sources.c.name)
         return self._database.look(lambda connection: tuple(connection.execute(query).scalars()))
 

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
 from ingestion.ledger.tables import attempts, counters, documents, editions, sources, tokens
+from ingestion.own import MARK
 from ingestion.records import Standing
 
 if TYPE_CHECKING:
@@ -40,6 +41,9 @@ fed_editions = sa.select(editions.c.id).where(editions.c.state != "retired")
 
 # A source that is no longer in the settings keeps its documents, but nobody can read or serve them.
 configured = documents.c.source.not_in(sa.select(sources.c.name).where(sources.c.active.is_(False)))
+# Of Headwater's own sources (``ingestion.own``): a range of names, so that an index finds them at once.
+own = sa.and_(documents.c.source >= MARK, documents.c.source < chr(ord(MARK) + 1))
+of_users = sa.not_(own)
 # A held document is not there as far as anybody knows: reading it would fail until a person decides.
 workable = sa.and_(documents.c.standing != Standing.HELD, configured)
 

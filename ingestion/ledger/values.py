@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ingestion.objectives import Objective
+from ingestion.own import is_own
 from ingestion.records import Lane, PublicationState, Standing
 
 
@@ -279,6 +280,11 @@ class SourceState:
     asked_generation: int | None = None
     event_at: float | None = None
     objective: Objective = field(default_factory=Objective)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is none of the users'."""
+        return is_own(self.name)
 
     @property
     def is_asked_for(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ingestion.ledger.backlog import STATES, Backlog, LaneView, shown_state, with_publication
-from ingestion.ledger.sql import configured, live_edition
+from ingestion.ledger.sql import configured, live_edition, of_users, own
 from ingestion.ledger.tables import attempts, chunks, documents, editions, publications
 from ingestion.records import Standing
 
@@ -156,6 +156,7 @@ _LATEST = (
         attempts.c.detail,
     )
     .join(documents, documents.c.id == attempts.c.document_id)
+    .where(of_users)
     .order_by(attempts.c.id.desc())
     .limit(sa.bindparam("at_most"))
 )
@@ -183,8 +184,12 @@ _CHUNKS = (
     .where(*_alive)
 )
 _OF_DOCUMENT = _CHUNKS.where(chunks.c.document_id == sa.bindparam("key")).order_by(chunks.c.ordinal)
-_EXPORTED = _CHUNKS.where(configured).order_by(documents.c.source, documents.c.uri, chunks.c.ordinal)
+_EXPORTED = _CHUNKS.where(configured, of_users).order_by(
+    documents.c.source, documents.c.uri, chunks.c.ordinal
+)
 _COUNT_LIVE = sa.select(sa.func.count()).select_from(chunks).where(*_alive)
+# Counted by themselves: a join of all chunks with their documents would take many times as long.
+_COUNT_OWN = _CHUNKS.with_only_columns(sa.func.count()).where(own)
 
 
 class Views(Backlog):
@@ -193,10 +198,10 @@ class Views(Backlog):
     def documents(
         self, *, source: str | None = None, state: str | None = None, after: int = 0, limit: int = 100
     ) -> list[DocumentView]:
-        """A page of documents by id; retired ones only when asked for."""
+        """A page of documents by id; retired ones, and those of Headwater's own sources, only when asked
+        for."""
         query = _DOCUMENT.where(documents.c.id > after)
-        if source is not None:
-            query = query.where(documents.c.source == source)
+        query = query.where(of_users if source is None else documents.c.source == source)
         if state is not None:
             query = query.where(shown_state.in_([state]))
         else:
@@ -234,7 +239,7 @@ class Views(Backlog):
             ]
 
     def latest(self, limit: int) -> list[LatestView]:
-        """What was tried last, in all sources and editions, newest first."""
+        """What was tried last, in all sources of users and all editions, newest first."""
         with self._database.read() as connection:
             return [LatestView(*row) for row in connection.execute(_LATEST, {"at_most": limit})]
 
@@ -269,7 +274,7 @@ class Views(Backlog):
             return [_export_row(row) for row in connection.execute(_OF_DOCUMENT, {"key": document_id})]
 
     def export(self) -> Iterator[ExportRow]:
-        """Every live chunk of configured sources, by source, URI and place, as of one moment.
+        """Every live chunk of users' configured sources, by source, URI and place, as of one moment.
 
         One transaction until the last row is taken: take them without waiting for anybody.
         """
@@ -278,8 +283,10 @@ class Views(Backlog):
                 yield _export_row(row)
 
     def live_chunk_count(self) -> int:
+        """Of users' sources."""
         with self._database.read() as connection:
-            return int(connection.execute(_COUNT_LIVE).scalar_one())
+            everything, ours = (connection.execute(one).scalar_one() for one in (_COUNT_LIVE, _COUNT_OWN))
+            return int(everything - ours)
 
     def _one(self, query: sa.Select[Any], values: dict[str, object]) -> DocumentView | None:
         with self._database.read() as connection:

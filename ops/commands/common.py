@@ -63,7 +63,7 @@ def opened_ledger(settings: Settings) -> Iterator[Ledger]:
 
 
 def source_names(ledger: Ledger) -> list[str]:
-    return [state.name for state in ledger.sources.all()]
+    return [state.name for state in ledger.sources.all() if not state.is_own]
 
 
 def require_source(ledger: Ledger, name: str) -> None:

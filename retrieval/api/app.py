@@ -111,7 +111,8 @@ def _add_views(app: FastAPI, service: Service) -> None:
     def sources() -> Response:
         """Every source with its watermark, its lag and how many documents are in which state."""
         states, lags, now = service.ledger.sources.all(), service.ledger.views.lags(), service.clock.now()
-        return _json({"sources": [source_json(state, lags.get(state.name), now) for state in states]})
+        shown = [source_json(state, lags.get(state.name), now) for state in states if not state.is_own]
+        return _json({"sources": shown})
 
     @app.get("/v1/documents", response_model=schemas.DocumentsOut)
     def documents(query: Annotated[schemas.DocumentsQuery, Query()]) -> Response:
@@ -172,9 +173,10 @@ async def _search_body(request: Request) -> schemas.SearchBody:
 def _require_source(ledger: Ledger, name: str | None) -> None:
     if name is None:
         return
-    known = [state.name for state in ledger.sources.all()]
-    if name not in known:
-        raise BadQuery("source", f"There is no such source. There are: {', '.join(known) or 'none'}.")
+    states = ledger.sources.all()
+    if name not in [state.name for state in states]:
+        known = ", ".join(state.name for state in states if not state.is_own)
+        raise BadQuery("source", f"There is no such source. There are: {known or 'none'}.")
 
 
 def _json(content: Json, headers: dict[str, str] | None = None) -> Response:

@@ -21,6 +21,7 @@ from ingestion.ledger.sources import MACHINES_KEPT, SourceRow
 from ingestion.ledger.tables import attempts, chunks, documents, editions, publications
 from ingestion.ledger.values import Placed, Staging
 from ingestion.ledger.words import storable
+from ingestion.own import canary_of
 from ingestion.records import Drift, Lane, Standing
 from tests.contract.desk import LEASE_S, OTHER, PIPELINE, SOURCE, Desk
 
@@ -1020,6 +1021,26 @@ def test_documents_come_in_pages_by_state(desk: Desk) -> None:
     named = desk.views.named(SOURCE, "2.md")
     assert named is not None and named.document_id == ids[2]
     assert desk.views.named(OTHER, "2.md") is None
+
+
+def test_views_leave_out_the_sources_of_headwaters_own(desk: Desk) -> None:
+    own = canary_of("files")
+    desk.ledger.sources.add([SourceRow(own, "files", "/canary")])
+    desk.live("a.md", texts=("one", "two"))
+    desk.live("canary.md", source=own, texts=("tweet",))
+    (failed,) = desk.want("broken.md", source=own)
+    desk.claims.fail(desk.claim(failed), "broken", terminal=True)
+    desk.want("pending.md", source=own)
+    assert desk.fence.active_sources() == (SOURCE, OTHER)
+    assert desk.fence.in_service() == (own, SOURCE, OTHER)
+    assert [view.uri for view in desk.views.documents()] == ["a.md"]
+    assert desk.views.documents(state="failed") == []
+    assert len(desk.views.documents(source=own)) == 3
+    assert [row.uri for row in desk.views.export()] == ["a.md", "a.md"]
+    assert desk.views.live_chunk_count() == 2
+    assert {one.uri for one in desk.views.latest(10)} == {"a.md"}
+    assert [lane.pending for lane in desk.views.lanes()] == [0, 0]
+    assert own in desk.views.lags()
 
 
 def test_export_is_every_live_chunk_of_configured_sources_in_order(desk: Desk) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from ingestion.clock import SystemClock
 from ingestion.errors import BadQuery, EmbedderUnavailable, IndexUnavailable
+from ingestion.own import canary_of
 from ingestion.records import Lane
 from retrieval.embedding.port import Vectors
 from retrieval.freshness import Freshness
@@ -164,6 +165,20 @@ def test_sources_are_filtered_and_those_not_in_the_settings_are_never_served() -
         bench.uris("leave", sources=("old",))
     assert refused.value.field == "sources"
     bench.searcher.close()
+
+
+def test_a_source_of_headwaters_own_is_found_by_its_name_alone() -> None:
+    own = canary_of("files")
+    bench = Bench(sources=("handbook", own))
+    for source in ("handbook", own):
+        bench.knowledge.write(f"{source}.md", ["annual leave"], source=source)
+    bench.knowledge.observe(f"{own}.md", source=own, changed_at=1.0)
+    assert bench.uris("leave") == bench.uris("leave", sources=("handbook",)) == ["handbook.md"]
+    assert bench.uris("leave", sources=(own,)) == [f"{own}.md"]
+    usual = bench.searcher.search(SearchRequest("leave", top_k=1))
+    assert usual.fresh_as_of is not None and usual.fresh_as_of > 1.0
+    with pytest.raises(BadQuery, match=r"There are: handbook\."):
+        bench.uris("leave", sources=("nowhere",))
 
 
 def test_a_source_never_listed_leaves_the_answer_without_a_watermark() -> None:
