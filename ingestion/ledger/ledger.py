@@ -6,6 +6,7 @@ from ingestion.clock import Clock
 from ingestion.database import Database
 from ingestion.ledger import schema
 from ingestion.ledger.audits import Audits
+from ingestion.ledger.canaries import Canaries
 from ingestion.ledger.claims import Claims
 from ingestion.ledger.documents import Documents
 from ingestion.ledger.editions import Editions
@@ -34,6 +35,7 @@ class Ledger:
         self.views = Views(database, clock)
         self.punctuality = Punctuality(database, clock)
         self.audits = Audits(database, clock, lease_s=lease_s)
+        self.canaries = Canaries(database, clock)
 
     def now(self) -> float:
         """The time that its entries go by, for whoever compares them: one clock for all processes."""

@@ -257,6 +257,22 @@ audits = sa.Table(
     sa.Column("faults", sa.JSON, nullable=False),
 )
 
+# The canary of each kind of sources: its last round, and who has one under way.
+canaries = sa.Table(
+    "canaries",
+    metadata,
+    sa.Column("kind", sa.String, primary_key=True),
+    sa.Column("round", sa.BigInteger, nullable=False),  # number of the last one that was begun
+    sa.Column("begun_at", sa.Float, nullable=False),
+    sa.Column("lease_until", sa.Float),  # empty: none is under way
+    sa.Column("silent_at", sa.Float, nullable=False),  # unless somebody writes here before
+    sa.Column("finished_at", sa.Float),  # the last one that ended; from here on all is that one's
+    sa.Column("took", sa.JSON, nullable=False),  # seconds by step
+    sa.Column("failed", sa.String),  # the step that did; empty: it succeeded
+    sa.Column("detail", Words, nullable=False),
+    sa.Column("succeeded_at", sa.Float),  # when one last did
+)
+
 # One row.
 installation = sa.Table(
     "installation",
