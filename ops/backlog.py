@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ingestion.lag import combined, index_lag, proof_of_sight, watermark
 from ingestion.ledger.audits import Audit
+from ingestion.ledger.canaries import CanaryState
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.values import Building, EditionState, SourceLag, SourceState
 from ingestion.ledger.views import STATES, LaneView
@@ -59,13 +60,14 @@ class SourceBacklog:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """Every source of users by name, those that left the settings too, both lanes, the last audit, and how
-    far a second edition is."""
+    """Every source of users by name, those that left the settings too, both lanes, the last audit, how far
+    a second edition is, and how the canaries' last rounds went."""
 
     sources: Sequence[SourceBacklog]
     lanes: Sequence[LaneView]
     audit: Audit | None = None
     building: Building | None = None
+    canaries: Sequence[CanaryState] = ()
 
     @property
     def active(self) -> list[SourceBacklog]:
@@ -94,7 +96,7 @@ def look(ledger: Ledger) -> Backlog:
     audit = None if edition is None else ledger.audits.latest(edition)
     view = ledger.editions.in_state(EditionState.BUILDING)
     building = None if view is None else ledger.editions.backlog(view)
-    return Backlog(sources, _lanes(sources), audit, building)
+    return Backlog(sources, _lanes(sources), audit, building, ledger.canaries.latest())
 
 
 def _lanes(sources: Sequence[SourceBacklog]) -> list[LaneView]:

@@ -19,6 +19,7 @@ from ingestion.clock import Clock, SystemClock
 from ingestion.errors import HeadwaterError, Interrupted
 from ingestion.records import Lane
 from ops.broker_gauges import BrokerPort
+from ops.canary_sources import prepare_perches
 from ops.equipping import Embedded
 from ops.exporter import Metrics
 from ops.keeping import Keeper, decide_alone
@@ -29,6 +30,7 @@ from ops.outdated import schema_watch
 from ops.remote import cost
 from ops.roles.missing import IndexHolds
 from ops.settings import Settings
+from ops.singing import singing
 from ops.status import status_report
 from ops.stores import make_broker
 from ops.version import version
@@ -130,6 +132,7 @@ class Daemon:
         if self._settings.broker.url is None:
             ledger.claims.reap(all_leases=True)
             ledger.claims.forget_messages()
+            ledger.canaries.forget_rounds()
             decide_alone(ledger, source_rows(self._settings, self.parts.sources))
         else:
             add_sources(ledger, self._settings, self.parts.sources)
@@ -186,6 +189,7 @@ class Daemon:
         parts.batcher.start_loading()
         hearing = parts.fitter.hearing
         hearing.embedded, hearing.billed, hearing.load = self._embedded_by, self._billed, True
+        prepare_perches(self._settings)
         self._watcher = Watcher(
             parts.ledger,
             self._pipeline.reconciler,
@@ -202,6 +206,7 @@ class Daemon:
         undo.callback(self._work_side.stop)
         self._watcher.start()
         undo.callback(self._watcher.stop)
+        undo.enter_context(singing(self._settings, parts.ledger, parts.index, self._clock, self.metrics))
         # Callers that wait for a vector must be let go before the workers are waited for.
         undo.callback(parts.equipment.close)
 
@@ -273,7 +278,7 @@ class Daemon:
 
     def _unlisted(self) -> list[str]:
         reasons = []
-        for name in self.parts.sources:
+        for name in (source.name for source in self._settings.sources):
             listed = self._pipeline.work.listed.get(name)
             if listed is None:
                 reasons.append(f"{name} is being listed for the first time since the start")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ingestion.errors import HeadwaterError
+from ingestion.ledger.canaries import CanaryState
 from ingestion.ledger.ledger import Ledger
 from ops import backlog
 from ops.backlog import Backlog, SourceBacklog
@@ -73,6 +74,7 @@ def _contents(settings: Settings, ledger: Ledger, now: float) -> Iterator[Findin
         yield from _source(source, ledger, now)
     yield _dead(found.active)
     yield from _waiting(found, ledger.now())
+    yield from (_canary(canary, ledger.now()) for canary in found.canaries)
 
 
 def model(settings: Settings) -> Iterator[Finding]:
@@ -200,6 +202,23 @@ def _waiting(found: Backlog, now: float) -> Iterator[Finding]:
             yield note(about, what, "See what keeps them: headwater status, headwater explain PATH")
         else:
             yield ok(about, what)
+
+
+def _canary(state: CanaryState, now: float) -> Finding:
+    about, ago = f"canary ({state.kind})", duration(now - state.finished_at)
+    if state.is_silent(now):
+        return note(
+            about,
+            f"silent: its last round ended {ago} ago.",
+            "headwater up has it sing, or headwater schedule; its log says why not.",
+        )
+    if state.failed is None:
+        return ok(about, f"sang {ago} ago")
+    return wrong(
+        about,
+        f"its {state.failed} failed {ago} ago. {plain(state.detail)}",
+        "Users' documents fare the same; see HeadwaterCanaryFailing in ops/runbook.md.",
+    )
 
 
 def _dead(sources: list[SourceBacklog]) -> Finding:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import platform
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,7 @@ from workers.outcomes import Outcome, Result
 if TYPE_CHECKING:
     from ingestion.clock import Clock
     from ingestion.ledger.ledger import Ledger
+    from workers.canary import Round
 
 # An edit takes tens of milliseconds; a first index, an outage or a document that fails for a weekend days.
 FRESHNESS_BUCKETS_S = (
@@ -36,6 +37,8 @@ FRESHNESS_BUCKETS_S = (
 )
 SEARCH_BUCKETS_S = (0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 EMBEDDING_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+CANARY_BUCKETS_S = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 20.0, 60.0)
 
 CHUNK_RESULTS = ("embedded", "reused", "retired")
 JUDGED = (Kind.CHANGE, Kind.DELETION)
@@ -67,6 +70,7 @@ class Metrics:
         self._make_promised()
         self._make_counts()
         self._make_search()
+        self._make_canary()
         info = Gauge(
             "headwater_build_info",
             "Always 1; the labels say what is running.",
@@ -208,6 +212,21 @@ class Metrics:
             registry=registry,
         )
 
+    def _make_canary(self) -> None:
+        self._canary = Histogram(
+            "headwater_canary_seconds",
+            "From a change of the canary's document until searches answered accordingly.",
+            ["kind", "step"],
+            buckets=CANARY_BUCKETS_S,
+            registry=self.registry,
+        )
+        self._canary_failures = Counter(
+            "headwater_canary_failures_total",
+            "Rounds of the canary that failed, by the step at which they did.",
+            ["kind", "step"],
+            registry=self.registry,
+        )
+
     def outcome(self, outcome: Outcome) -> None:
         """A listener of the workers. First revisions from a bulk lane stay apart, under ``lane=bulk``."""
         self._outcomes(outcome.source, outcome.result).inc()
@@ -259,6 +278,19 @@ class Metrics:
         self._candidates.inc(candidates)
         self._fenced_out.inc(fenced_out)
         self._stale.inc(stale)
+
+    def canary_begins(self, kind: str, steps: Sequence[str]) -> None:
+        """A canary will sing here: its first failure is to be seen as one."""
+        for step in steps:
+            self._canary.labels(kind, step)
+            self._canary_failures.labels(kind, step)
+
+    def sang(self, kind: str, went: Round) -> None:
+        """A round of the canary is over."""
+        for step, seconds in went.took.items():
+            self._canary.labels(kind, step).observe(seconds)
+        if went.failed is not None:
+            self._canary_failures.labels(kind, went.failed).inc()
 
     def scan_missed(self, source: str, changes: int) -> None:
         """A scan found changes that no event had announced."""

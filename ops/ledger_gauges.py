@@ -45,6 +45,16 @@ _BY_SOURCE = (
     ),
     ("headwater_objective_share", "The share of changes and deletions that is to be in time."),
 )
+_BY_KIND = (
+    (
+        "headwater_canary_success",
+        "1 if the canary's last round succeeded, 0 if it failed or is overdue; absent without one.",
+    ),
+    (
+        "headwater_canary_last_success_timestamp_seconds",
+        "When a round of the canary last succeeded; absent before it.",
+    ),
+)
 _BY_LANE = (
     ("headwater_pending", "Documents waiting to be published."),
     ("headwater_pending_oldest_age_seconds", "Age of the oldest change waiting in a lane; 0 if none."),
@@ -89,6 +99,7 @@ def _up() -> GaugeMetricFamily:
 def _families() -> dict[str, GaugeMetricFamily]:
     families = {name: GaugeMetricFamily(name, text, labels=["source"]) for name, text in _BY_SOURCE}
     families |= {name: GaugeMetricFamily(name, text, labels=["lane"]) for name, text in _BY_LANE}
+    families |= {name: GaugeMetricFamily(name, text, labels=["kind"]) for name, text in _BY_KIND}
     families["headwater_rebuild_documents"] = GaugeMetricFamily(
         "headwater_rebuild_documents",
         "Documents of the index that headwater rebuild makes, by state; absent while there is none.",
@@ -129,6 +140,12 @@ def _filled(found: Backlog, now: float) -> dict[str, GaugeMetricFamily]:
         age = 0.0 if lane.oldest is None else max(0.0, now - lane.oldest)
         families["headwater_pending"].add_metric([lane.lane], lane.pending)
         families["headwater_pending_oldest_age_seconds"].add_metric([lane.lane], age)
+    for canary in found.canaries:
+        families["headwater_canary_success"].add_metric([canary.kind], float(canary.sings(now)))
+        if canary.succeeded_at is not None:
+            families["headwater_canary_last_success_timestamp_seconds"].add_metric(
+                [canary.kind], canary.succeeded_at
+            )
     if found.audit is not None:
         for kind in Drift:
             families["headwater_audit_drift"].add_metric([kind], found.audit.found.get(kind, 0))

@@ -28,7 +28,7 @@ Json = dict[str, Any]
 EVERY_S = 1.0
 MOST_CHANGES = 8
 MOST_ERRORS = 4
-TROUBLES = 2  # sources whose trouble is told in words
+TROUBLES = 2  # told in words: a canary's first, then sources'
 FRAME_LINES = 14  # beside the sources, changes and errors themselves
 _COLOURS = {
     "current": "green",
@@ -162,7 +162,16 @@ def _lanes(report: Json, seen: Seen) -> Iterator[RenderableType]:
         yield Text(f"{lane['lane']:<6} {lane['pending']:,} waiting{age}", no_wrap=True, overflow="ellipsis")
     pace = rates(seen.latest, seen.now)
     yield Text(f"rates  {pace.documents:.1f} documents/s, {pace.texts:.1f} texts/s in the last minute")
-    yield from list(_troubles(report["sources"]))[:TROUBLES]
+    yield from [*_silent(report["canaries"]), *_troubles(report["sources"])][:TROUBLES]
+
+
+def _silent(canaries: Sequence[Json]) -> Iterator[RenderableType]:
+    for canary in canaries:
+        if canary["silent"]:
+            yield Text("canary: it is silent", style="yellow")
+        elif canary["failed"] is not None:
+            told = plain(f"canary: its {canary['failed']} failed. {canary['detail']}")
+            yield Text(told, style="yellow", no_wrap=True, overflow="ellipsis")
 
 
 def _troubles(sources: Sequence[Json]) -> Iterator[RenderableType]:

@@ -28,6 +28,7 @@ from pydantic import (
 
 from ingestion.errors import WrongSettings
 from ingestion.objectives import Objective
+from ingestion.own import is_own
 from ops.settings_embedding import MAX_CHARACTERS, an_address, faults_within, is_file, key_fault
 from ops.settings_faults import described
 from ops.settings_keys import HASHED, KEY_HINT, with_keys_hashed
@@ -40,7 +41,7 @@ from ops.settings_layers import (
     file_layer,
     merged,
 )
-from ops.settings_sources import faults_between, with_names, without_data
+from ops.settings_sources import faults_between, faults_of_canary, with_names, without_data
 from ops.settings_stores import (
     BROKER_SCHEMES,
     LEDGER_SCHEMES,
@@ -87,6 +88,14 @@ def _a_name(value: str) -> str:
     if not _NAME.fullmatch(value):
         raise ValueError(f"{value[:80]!r} is no name; use up to 64 letters, digits, '-', '_' and '.'.")
     return value
+
+
+def _a_source(value: str) -> str:
+    if is_own(value):
+        raise ValueError(
+            f"{value[:80]!r} begins as the canary's own sources do; begin with a letter or digit."
+        )
+    return _a_name(value)
 
 
 def _a_host(value: str) -> str:
@@ -181,7 +190,7 @@ class ObjectiveSettings(_Table):
 class SourceSettings(_Table):
     """A folder to keep searchable. ``root`` need not be there yet; patterns are as in .gitignore."""
 
-    name: Annotated[str, AfterValidator(_a_name)]
+    name: Annotated[str, AfterValidator(_a_source)]
     kind: Literal["files"] = "files"
     root: Annotated[AbsolutePath, AfterValidator(_a_folder)]
     include: Patterns = ()
@@ -244,6 +253,15 @@ class IndexSettings(_Table):
     timeout_s: Annotated[Seconds, Field(gt=0, le=600)] = 10.0
 
 
+class CanarySettings(_Table):
+    """``every_s`` 0: there is none. ``folder`` None: in the data folder, where one process does everything;
+    several may not see one another's."""
+
+    every_s: Annotated[Seconds, Field(ge=0)] = 30.0
+    within_s: Annotated[Seconds, Field(gt=0, le=600)] = 20.0
+    folder: Annotated[AbsolutePath, AfterValidator(_a_folder)] | None = None
+
+
 class ApiSettings(_Table):
     """``keys`` are hashes made by ``hash_key``; with any of them, every request needs a key. Those that
     ``keys_file`` holds are among them once the settings are read."""
@@ -262,6 +280,7 @@ class Settings(_Table):
     broker: BrokerSettings = Field(default_factory=BrokerSettings)
     index: IndexSettings = Field(default_factory=IndexSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
+    canary: CanarySettings = Field(default_factory=CanarySettings)
 
     _config: Path | None = PrivateAttr(default=None)
     _places: dict[Place, str] = PrivateAttr(default_factory=dict)
@@ -331,6 +350,7 @@ def _settled(layers: Sequence[Layer]) -> Settings:
     keys_layer = origins.get(("api", "keys"))
     found = [*with_keys_hashed(tables, plain_allowed=keys_layer is None or keys_layer.name != "file")]
     found += _across_sources(tables)
+    found += _of_canary(tables)
     found += faults_within(tables.get("embedding"))
     found += faults_between_stores(tables)
     if all(layer.readable for layer in layers):
@@ -351,14 +371,25 @@ def _settled(layers: Sequence[Layer]) -> Settings:
 
 def _across_sources(tables: Tables) -> Iterator[Fault]:
     """Names and folders compared; the tables then hold every name, and leave the data folder out."""
-    sources, daemon = tables.get("sources"), tables.get("daemon", {})
+    sources, data = tables.get("sources"), _data_of(tables)
     if not isinstance(sources, list):
         return
-    data = daemon.get("data") if isinstance(daemon, dict) else None
-    data = data if isinstance(data, str) else str(_default_data())
     named = with_names(sources)
     yield from faults_between(named, data)
     tables["sources"] = without_data(named, data)
+
+
+def _of_canary(tables: Tables) -> Iterator[Fault]:
+    canary, sources = tables.get("canary"), tables.get("sources")
+    folder = canary.get("folder") if isinstance(canary, dict) else None
+    if isinstance(folder, str):
+        yield from faults_of_canary(folder, sources if isinstance(sources, list) else (), _data_of(tables))
+
+
+def _data_of(tables: Tables) -> str:
+    daemon = tables.get("daemon", {})
+    data = daemon.get("data") if isinstance(daemon, dict) else None
+    return data if isinstance(data, str) else str(_default_data())
 
 
 def _open_to_others(tables: Tables) -> Iterator[Fault]:

@@ -194,7 +194,7 @@ def _absolute(values: Tables, base: Path) -> Tables:
     result = {key: dict(value) if isinstance(value, Mapping) else value for key, value in values.items()}
     if isinstance(daemon := result.get("daemon"), dict) and "data" in daemon:
         daemon["data"] = _absolute_path(daemon["data"], base)
-    for table, key in SECRET_FILES:
+    for table, key in (*SECRET_FILES, ("canary", "folder")):
         if isinstance(found := result.get(table), dict) and key in found:
             found[key] = _absolute_path(found[key], base)
     if isinstance(embedding := result.get("embedding"), dict):

@@ -66,6 +66,17 @@ def faults_between(sources: Sequence[Any], data: str) -> Iterator[tuple[Place, s
                 yield from _overlap(sources, earlier, number)
 
 
+def faults_of_canary(folder: str, sources: Sequence[Any], data: str) -> Iterator[tuple[Place, str]]:
+    """Its folder among those of users: what it writes there is not to be found."""
+    at: Place = ("canary", "folder")
+    if _inside(data, folder) == "":
+        yield at, "is the data folder (daemon.data); name another, or one in it."
+    for number, source in enumerate(sources):
+        root = source["root"] if _text(source, "root") else None
+        if root and (_inside(folder, root) is not None or _inside(root, folder) is not None):
+            yield at, f"and sources[{number}], {root}, hold one another; name a folder outside every source."
+
+
 def _is_unicode(path: str) -> bool:
     """Bytes that are no UTF-8 arrive as lone surrogates, which neither the ledger nor JSON can hold."""
     try:

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from ingestion.clock import Clock
 from ingestion.errors import HeadwaterError
+from ingestion.ledger.canaries import CanaryState
 from ingestion.ledger.ledger import Ledger
 from ops import backlog
 from ops.backlog import SourceBacklog
@@ -53,6 +54,7 @@ def status_report(settings: Settings, ledger: Ledger, clock: Clock) -> Json:
             }
             for lane in found.lanes
         ],
+        "canaries": [_canary(one, now) for one in found.canaries],
         "audit": None if found.audit is None else audit_json(found.audit),
         "dead_letters": sum(source.lag.failed for source in found.active),
         "chunks": ledger.views.live_chunk_count(),
@@ -70,6 +72,19 @@ def _daemon(note: DaemonNote) -> Json:
         "url": note.url if note.port else None,
         "started_at": rfc3339(note.started_at),
         "version": note.version,
+    }
+
+
+def _canary(state: CanaryState, now: float) -> Json:
+    """``failed`` is the step at which its last round did, else None; ``silent``: the next one is overdue."""
+    return {
+        "kind": state.kind,
+        "at": rfc3339(state.finished_at),
+        "silent": state.is_silent(now),
+        "failed": state.failed,
+        "detail": state.detail,
+        "took_s": {step: round(seconds, 3) for step, seconds in state.took.items()},
+        "succeeded_at": None if state.succeeded_at is None else rfc3339(state.succeeded_at),
     }
 
 

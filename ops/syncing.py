@@ -138,7 +138,8 @@ def _opened_beside(settings: Settings) -> Ledger:
 
 def _tell_others(ledger: Ledger, settings: Settings) -> None:
     own = {source.name for source in settings.sources}
-    if others := [state.name for state in ledger.sources.all() if state.active and state.name not in own]:
+    states = [state for state in ledger.sources.all() if state.active and not state.is_own]
+    if others := [state.name for state in states if state.name not in own]:
         log.warning(
             "in service, but not in these settings: %s. They stay, as they are, until headwater up is "
             "started with these settings",

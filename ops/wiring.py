@@ -16,6 +16,7 @@ from ingestion.ledger.values import Edition
 from ingestion.objectives import Objective
 from ingestion.records import Lane
 from ingestion.sources.files import FilesSource
+from ops.canary_sources import watched_sources
 from ops.equipping import Fitted, Fitter, close_embedder, embedder_of, embedder_of_live, kept, slice_texts
 from ops.lock import writing_to
 from ops.opening import make_ledger
@@ -29,7 +30,7 @@ from workers.building import Builder, telling
 from workers.dispatch import Dispatcher, SendMessage, Waiting
 from workers.drafting import Drafter
 from workers.equipment import Equipment, Equipped
-from workers.outcomes import Listener
+from workers.outcomes import Listener, of_users
 from workers.reconcile import Missed, Reconciler
 from workers.refresh import Absent, Refresher
 from workers.sight import Unseen, seen
@@ -158,16 +159,20 @@ def ensure_edition(settings: Settings, ledger: Ledger, clock: Clock) -> None:
 
 
 def make_sources(settings: Settings, clock: Clock) -> dict[str, FilesSource]:
-    return {source.name: make_source(source, clock) for source in settings.sources}
+    """Those of the settings, and the canary's."""
+    return {source.name: make_source(source, clock) for source in watched_sources(settings)}
 
 
 def source_rows(settings: Settings, sources: Mapping[str, FilesSource]) -> list[SourceRow]:
     promised = objectives(settings)
-    return [SourceRow(one.name, one.kind, one.location, promised[one.name]) for one in sources.values()]
+    return [
+        SourceRow(one.name, one.kind, one.location, promised.get(one.name, Objective()))
+        for one in sources.values()
+    ]
 
 
 def objectives(settings: Settings) -> dict[str, Objective]:
-    """What is promised of each source."""
+    """What is promised of each source of users."""
     return {source.name: Objective(**source.objective.model_dump()) for source in settings.sources}
 
 
@@ -219,10 +224,12 @@ def make_pipeline(
     """``stopping`` is called before each slice that is embedded, and raises to end an attempt early.
 
     ``absent`` is told what workers did not find; without one it is judged at once. ``threads``: those of the
-    bulk lane, in all processes together. What is known of the broker comes from ``waiting`` and
-    ``lost_messages``. ``able``: whether anything may be claimed, once the model is loaded. ``watches``:
-    whether this process sees the sources; ``unseen``: for one that does not watch, where it sees none.
+    bulk lane, in all processes together. ``listener`` is told of users' documents alone. What is known of the
+    broker comes from ``waiting`` and ``lost_messages``. ``able``: whether anything may be claimed, once the
+    model is loaded. ``watches``: whether this process sees the sources; ``unseen``: for one that does not
+    watch, where it sees none.
     """
+    listener = of_users(listener)
     dispatcher = Dispatcher(
         parts.ledger,
         send_message,

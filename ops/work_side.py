@@ -7,6 +7,7 @@ from typing import Protocol
 
 from ingestion.clock import Clock
 from ingestion.records import Lane
+from ops.canary_sources import watched_sources
 from ops.in_process import InProcess
 from ops.listing import Lister
 from ops.settings import Settings
@@ -45,7 +46,7 @@ def make_work_side(
     settings: Settings, parts: Parts, work: PipelineWork, clock: Clock, *, tracing: Tracing = UNTRACED
 ) -> WorkSide:
     """Raises Misconfigured for a broker whose password cannot be read."""
-    scans = {source.name: source.scan_every_s for source in settings.sources}
+    scans = {source.name: source.scan_every_s for source in watched_sources(settings)}
     threads = bulk_threads(parts.embedder)
     url = broker_url(settings)
     if url is None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ingestion.errors import Transient
+from ingestion.own import is_own
 from ingestion.records import Lane
 
 
@@ -52,6 +53,16 @@ class Outcome:
 
 
 Listener = Callable[[Outcome], None]
+
+
+def of_users(listener: Listener) -> Listener:
+    """Tells it of users' documents alone: nobody is to read, or to reckon with, what the canary's do."""
+
+    def told(outcome: Outcome) -> None:
+        if not is_own(outcome.source):
+            listener(outcome)
+
+    return told
 
 
 def ignore(_outcome: Outcome) -> None:

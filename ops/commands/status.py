@@ -74,6 +74,7 @@ def shown(report: Json, now: float) -> Iterator[str]:
         yield f"{lane['lane']} lane: {lane['pending']:,} waiting{age}"
     if report["dead_letters"]:
         yield f"{counted(report['dead_letters'], 'dead letter')}: see headwater dead"
+    yield from (_canary(canary, now) for canary in report["canaries"])
     yield from _audit(report["audit"], now)
     yield ""
     yield from _data(report)
@@ -140,6 +141,19 @@ def _promise(source: Json) -> Iterator[str]:
         if took["number"]:
             times = ", ".join(f"{name} {duration(took[f'{name}_s'])}" for name in ("p50", "p95", "p99"))
             yield f"  last hour      {counted(took['number'], kind.removesuffix('s'))}: {times}"
+
+
+def _canary(canary: Json, now: float) -> str:
+    about = f"canary: {canary['kind']}, {ago(now - seconds_of(canary['at']))}"
+    if canary["silent"]:
+        return (
+            f"{about}, and silent since: who is to have it sing does not run, or cannot write to the ledger"
+        )
+    if canary["failed"] is None:
+        return f"{about}: " + ", ".join(f"{step} {duration(took)}" for step, took in canary["took_s"].items())
+    last = canary["succeeded_at"]
+    since = "it never succeeded" if last is None else f"it last succeeded {ago(now - seconds_of(last))}"
+    return f"{about}: its {canary['failed']} failed; {since}. {plain(canary['detail'])}"
 
 
 def _audit(audit: Json | None, now: float) -> Iterator[str]:

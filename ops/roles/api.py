@@ -87,7 +87,7 @@ class ApiRole:
             "index": IndexHolds(parts.ledger, parts.index, lambda: parts.edition, self._clock),
         }
         missing = self.missing = Missing(checks, self._clock)
-        first = FirstListings(parts.ledger, parts.sources)
+        first = FirstListings(parts.ledger, [source.name for source in self._settings.sources])
         dispatcher = Dispatcher(parts.ledger, messenger.send)
 
         searcher = self._searcher = Searcher(

@@ -1,4 +1,4 @@
-"""``headwater schedule``: sends what is due and does the upkeep: leases, sweep, history, audit.
+"""``headwater schedule``: sends what is due and does the upkeep: leases, sweep, history, audit, canary.
 
 Any number may run: each of its tasks is an idempotent claim or a repeatable clean-up in the ledger.
 """
@@ -14,6 +14,7 @@ from ops.roles.health import Health
 from ops.roles.missing import Missing
 from ops.roles.process import Waiting
 from ops.settings import Settings
+from ops.singing import Singer, singing
 from ops.workshop import Workshop
 from workers.app import DISPATCH_QUEUE, UPKEEP_QUEUE
 from workers.outcomes import Listener
@@ -37,6 +38,7 @@ class ScheduleRole:
         self._workshop: Workshop | None = None
         self._worker: Worker | None = None
         self._beat: Beat | None = None
+        self._singers: list[Singer] = []
         self.missing: Missing | None = None
 
     def open(self, waiting: Waiting, health: Health, undo: contextlib.ExitStack) -> str:
@@ -55,13 +57,17 @@ class ScheduleRole:
         self._beat = Beat(shop.app)
         undo.callback(self._beat.stop)
         self._beat.start()
+        index, metrics = shop.parts.index, shop.metrics
+        singers = singing(self._settings, shop.parts.ledger, index, self._clock, metrics)
+        self._singers = undo.enter_context(singers)
         return f"broker {shop.broker.shown}"
 
     def stopping(self) -> None:
         """What it does is short, and is done again by the next one."""
 
     def alive(self) -> bool:
-        return all(one is not None and one.alive for one in (self._worker, self._beat, self._workshop))
+        threads = (self._worker, self._beat, self._workshop, *self._singers)
+        return all(one is not None and one.alive for one in threads)
 
     def tell(self) -> None:
         """Nothing: it has no end to come near to."""

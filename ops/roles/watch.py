@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ingestion.clock import Clock
 from ingestion.ledger.ledger import Ledger
 from ingestion.sources.files import FilesSource
+from ops.canary_sources import prepare_perches, watched_sources
 from ops.exporter import Metrics
 from ops.keeping import Keeper
 from ops.listing import Lister
@@ -27,7 +28,7 @@ from ops.wiring import add_sources, ensure_edition, make_sources, objectives, op
 from ops.workshop import Messenger, make_shared_app
 from workers.dispatch import Dispatcher
 from workers.no_work import NoWork
-from workers.outcomes import Listener, Outcome
+from workers.outcomes import Listener, Outcome, of_users
 from workers.reconcile import Reconciler
 from workers.tracing import UNTRACED, Tracing
 from workers.watcher import Watcher
@@ -72,7 +73,7 @@ class WatchRole:
         self.missing = Missing(checks, self._clock)
         health.serve(self.missing.reasons, lambda accept: metrics.rendered(accept))
         self._start(seeing, metrics, undo)
-        return f"{counted(len(seeing.sources), 'source')}, broker {seeing.messenger.broker.shown}"
+        return f"{counted(len(self._settings.sources), 'source')}, broker {seeing.messenger.broker.shown}"
 
     def stopping(self) -> None:
         """Whatever is being looked at is looked at again by the next one."""
@@ -105,7 +106,7 @@ class WatchRole:
         reconciler = Reconciler(
             seeing.ledger,
             self._clock,
-            listener=outcome,
+            listener=of_users(outcome),
             send=dispatcher.send,
             missed=metrics.scan_missed,
             tracing=self._tracing,
@@ -113,8 +114,9 @@ class WatchRole:
         lister = Lister(
             lambda name: _listed(reconciler, seeing.sources[name]),
             self._clock,
-            every_s={one.name: one.scan_every_s for one in self._settings.sources},
+            every_s={one.name: one.scan_every_s for one in watched_sources(self._settings)},
         )
+        prepare_perches(self._settings)
         watcher = Watcher(
             seeing.ledger,
             reconciler,

@@ -76,6 +76,7 @@ class Program:
             **{name: value for name, value in os.environ.items() if not name.startswith("HEADWATER_")},
             "HEADWATER_DAEMON__LOG_FORMAT": "text",  # as on a terminal
             "HEADWATER_EMBEDDING__MODEL": model,
+            "HEADWATER_CANARY__EVERY_S": "0",  # it would embed, count and write beside what is tested
         }
         self._cwd = cwd or data.parent
         self._prefix = [*prefix, sys.executable, "-m", "ops.cli"]

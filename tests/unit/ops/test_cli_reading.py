@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,8 @@ import pytest
 from ingestion.clock import SystemClock
 from ingestion.errors import IndexUnavailable
 from ingestion.ledger.audits import Audit
+from ingestion.ledger.sources import SourceRow
+from ingestion.own import canary_of
 from ingestion.records import Drift, Lane, Seen
 from ops.exporting import export
 from ops.settings import load
@@ -102,6 +106,29 @@ def test_status_tells_the_last_audit(filed: Books, run: Run, clock: SetClock) ->
     assert "        it was mended" in run("status").output.splitlines()
     filed.ledger.audits.record(replace(audit, found={}, faults=()))
     assert ", 9 chunks: no drift" in run("status").output
+
+
+def test_status_tells_how_the_canary_fares(filed: Books, run: Run, clock: SetClock) -> None:
+    def sing(took: dict[str, float], failed: str | None, again_s: float) -> None:
+        number = filed.ledger.canaries.begin("files", every_s=0.0, lease_s=1.0)
+        assert number is not None
+        detail = "No watcher has seen it." if failed else ""
+        filed.ledger.canaries.end("files", number, took=took, failed=failed, detail=detail, again_s=again_s)
+
+    assert "canary" not in run("status").output
+    clock.at = time.time()
+    filed.ledger.sources.add([SourceRow(canary_of("files"), "files", "/canary")])
+    sing({"write": 0.31, "edit": 0.2, "delete": 0.25}, None, 60.0)
+    output = run("status").output
+    assert re.search(r"^canary: files, .*: write 0\.31 s, edit 0\.20 s, delete 0\.25 s$", output, re.M)
+    assert canary_of("files") not in output
+    sing({}, "write", 60.0)
+    assert "its write failed; it last succeeded" in (output := run("status").output)
+    assert "No watcher has seen it." in output
+    (told,) = json.loads(run("status --json").output)["canaries"]
+    assert (told["kind"], told["failed"], told["took_s"], told["silent"]) == ("files", "write", {}, False)
+    sing({}, None, -1.0)
+    assert "silent since" in run("status").output
 
 
 def test_a_model_that_is_missing_is_part_of_the_report(filed: Books, data: Path) -> None:

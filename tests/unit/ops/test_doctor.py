@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
 
 from ingestion.clock import SystemClock
+from ingestion.ledger.sources import SourceRow
+from ingestion.own import canary_of
 from ops import doctor_machine
 from ops.doctor import examine, is_wrong
 from ops.findings import Finding, Verdict
@@ -216,6 +219,20 @@ def test_sources_and_what_waits_for_somebody(settings: Settings, filed: Books, h
     filed.ledger.documents.approve("handbook", 10**9)
     filed.listed("handbook")
     assert "in the future" in found(settings, "source handbook")[0].what
+
+
+def test_a_canary_that_fails_is_wrong(settings: Settings, filed: Books) -> None:
+    filed.ledger.sources.add([SourceRow(canary_of("files"), "files", "/canary")])
+    canaries, filed.clock.at = filed.ledger.canaries, time.time()
+    cases = ((None, 60.0, Verdict.OK), ("edit", 60.0, Verdict.WRONG), (None, -1.0, Verdict.NOTE))
+    for failed, again_s, found in cases:
+        number = canaries.begin("files", every_s=0.0, lease_s=1.0)
+        assert number is not None
+        canaries.end(
+            "files", number, took={}, failed=failed, detail="No watcher has seen it.", again_s=again_s
+        )
+        assert verdict(settings, "canary (files)") is found
+        assert not [one for one in examine(settings, SystemClock()) if canary_of("files") in one.about]
 
 
 def test_looking_changes_nothing(settings: Settings, filed: Books, data: Path, handbook: Path) -> None:

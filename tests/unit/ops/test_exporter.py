@@ -16,6 +16,7 @@ from ingestion.errors import BrokerUnavailable, LedgerUnavailable
 from ingestion.ledger.audits import Audit
 from ingestion.ledger.sources import SourceRow
 from ingestion.objectives import Objective
+from ingestion.own import canary_of
 from ingestion.records import Drift, Lane
 from ops import backlog, looked
 from ops.clock_skew import ClockSkew
@@ -93,6 +94,23 @@ def test_the_last_audit_is_shown_by_kind_and_absent_before_one(
     assert value(metrics, "headwater_audit_drift", kind="chunk_missing") == 3
     for kind in set(Drift) - {Drift.CHUNK_MISSING}:
         assert value(metrics, "headwater_audit_drift", kind=kind) == 0
+
+
+def test_a_canary_is_shown_and_its_source_is_not(books: Books, metrics: Metrics, clock: SetClock) -> None:
+    own = canary_of("files")
+    books.ledger.sources.add([SourceRow(own, "files", "/canary")])
+    books.fail(books.want(own, "canary.md")[0])
+    books.want(own, "anchor.md", lane=Lane.BULK)
+    text = metrics.rendered()[0].decode()
+    assert own not in text and "\nheadwater_canary_success{" not in text
+    assert value(metrics, "headwater_pending", lane="bulk") == 0
+    for failed in ("write", None, "delete"):
+        number = books.ledger.canaries.begin("files", every_s=30.0, lease_s=1.0)
+        assert number is not None
+        books.ledger.canaries.end("files", number, took={}, failed=failed, again_s=100.0)
+        clock.at += 60.0
+        assert value(metrics, "headwater_canary_success", kind="files") == (failed is None)
+    assert value(metrics, "headwater_canary_last_success_timestamp_seconds", kind="files") == START + 60
 
 
 def test_lag_grows_between_looks_at_the_ledger(books: Books, metrics: Metrics, clock: SetClock) -> None:

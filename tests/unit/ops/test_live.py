@@ -60,13 +60,15 @@ def source(name: str, **more: Any) -> dict[str, Any]:
     }
 
 
-def seen(*sources: dict[str, Any], latest: tuple[LatestView, ...] = ()) -> Seen:
+def seen(
+    *sources: dict[str, Any], latest: tuple[LatestView, ...] = (), canaries: tuple[dict[str, Any], ...] = ()
+) -> Seen:
     lanes = [
         {"lane": "fresh", "pending": 0, "oldest_age_s": None},
         {"lane": "bulk", "pending": 1234, "oldest_age_s": 250.0},
     ]
     report = {"version": "0.1.0", "fresh_as_of": None, "sources": list(sources), "lanes": lanes}
-    return Seen(report, latest, START)
+    return Seen({**report, "canaries": list(canaries)}, latest, START)
 
 
 def step(name: str = "a.md", outcome: str = "published", ago_s: float = 1.0, **more: Any) -> LatestView:
@@ -84,6 +86,16 @@ def test_the_view_tells_of_sources_lanes_rates_changes_and_errors() -> None:
     assert "rates  0.1 documents/s, 0.1 texts/s in the last minute" in text
     assert re.search(r"newest changes\n\S+ handbook/a\.md +published +after 250 ms *\n", text)
     assert re.search(r"newest errors\n\S+ handbook/bad\.pdf +dead +no text could be made of it\.", text)
+
+
+def test_a_canary_is_told_of_where_it_fails() -> None:
+    failing = {"silent": False, "failed": "write", "detail": "No watcher has seen it."}
+    lines = drawn(
+        seen(source("handbook"), canaries=({"silent": False, "failed": None, "detail": ""}, failing))
+    )
+    assert [line.rstrip() for line in lines if "canary" in line] == [
+        "canary: its write failed. No watcher has seen it."
+    ]
 
 
 def test_verdicts_and_budgets_are_shown_where_the_report_has_them() -> None:

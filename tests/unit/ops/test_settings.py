@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from ingestion.errors import WrongSettings
+from ops.canary_sources import canary_sources
 from ops.cli import headwater
 from ops.settings import Settings, SourceSettings, is_loopback, load, sources_from_folders
 from retrieval.api.keys import hash_key
@@ -69,6 +70,40 @@ def test_everything_in_force_can_be_written_as_json(tmp_path: Path) -> None:
     assert shown["sources[0].root"] == {"value": str(tmp_path / "notes"), "from": f"{path}:2"}
     assert shown["sources[0].name"] == {"value": "notes", "from": "default"}
     assert shown["sources[0].include"]["value"] == ["*.md"]
+
+
+def test_a_canary_lives_in_the_data_folder_or_where_several_processes_see_it(tmp_path: Path) -> None:
+    def roots(text: str, **environ: str) -> list[str]:
+        settings = load(written(tmp_path, f'[daemon]\ndata = "data"\n{text}'), environ=environ)
+        return [str(one.root.relative_to(tmp_path)) for one in canary_sources(settings)]
+
+    broker = '[broker]\nurl = "redis://localhost"\n'
+    assert roots("") == ["data/canary/files"]
+    assert roots("[canary]\nevery_s = 0\n") == []
+    assert roots(broker) == []
+    assert roots(f'{broker}[canary]\nfolder = "shared"\n') == ["shared/files"]
+    assert roots(broker, HEADWATER_CANARY__FOLDER=str(tmp_path / "other")) == ["other/files"]
+
+
+def test_a_canary_and_users_sources_are_kept_apart(tmp_path: Path) -> None:
+    (tmp_path / "notes" / "in").mkdir(parents=True)
+    path = written(
+        tmp_path,
+        '[daemon]\ndata = "data"\n[[sources]]\nroot = "notes"\n'
+        '[[sources]]\nname = "_canary-files"\nroot = "b"\n'
+        '[canary]\nfolder = "notes/in"\nevery_s = -1\n',
+    )
+    assert faults(path) == [
+        f"{path}:9 canary.folder: and sources[0], {tmp_path}/notes, hold one another; name a folder outside "
+        "every source.",
+        f"{path}:6 sources[1].name: '_canary-files' begins as the canary's own sources do; "
+        "begin with a letter or digit.",
+        f"{path}:10 canary.every_s: should be greater than or equal to 0. It is -1.",
+    ]
+    text = '[daemon]\ndata = "data"\n[[sources]]\nroot = "c/d"\n[canary]\nfolder = "{}"\n'
+    assert "hold one another" in faults(written(tmp_path, text.format("c")))[0]
+    assert "is the data folder" in faults(written(tmp_path, text.format("data")))[0]
+    assert load(written(tmp_path, text.format("data/birds")), environ={}).canary.folder
 
 
 def test_an_objective_is_a_table_of_its_source(tmp_path: Path) -> None:
