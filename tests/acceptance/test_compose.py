@@ -25,6 +25,7 @@ from tests.servers.process import NotInstalled, Server, accepts, free_port, miss
 
 ROOT = Path(__file__).parents[2]
 START_S = 120.0
+SINGS = 'headwater_canary_success{kind="files"} 1.0'
 
 Json = dict[str, Any]
 
@@ -118,6 +119,8 @@ def test_the_composed_roles_index_and_answer(tmp_path: Path) -> None:
                     until(partial(measured, client, ports[role]), f"{role} is measured", START_S)
                 shown = [role for role in ROLES if shows_states(client, ports[role])]
                 assert shown == ["exporter"]
+                exporter = f"http://127.0.0.1:{ports['exporter']}/metrics"
+                until(lambda: SINGS in client.get(exporter).text, "the canary sings", START_S)
     except NotInstalled as fault:
         missing(fault)
 
@@ -186,6 +189,7 @@ def stack(place: Path) -> Iterator[Stack]:
                 "redis:6379": f"127.0.0.1:{port}",
                 '"http://weaviate:8080"': f'"{vectors.url}"\ngrpc_port = {vectors.grpc_port}',
                 '"/sources"': f'"{ROOT}/ops/handbook"',
+                '"/canary"': f'"{place}/canary"',
                 "/tmp/headwater": f"{place}/data",
             },
         )
