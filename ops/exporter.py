@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.exposition import choose_encoder
 
 from ingestion.objectives import Kind, Objective
+from ingestion.own import is_own
 from ingestion.records import Lane
 from ops.broker_gauges import BrokerGauges, BrokerPort
 from ops.clock_skew import ClockSkew
@@ -294,11 +295,13 @@ class Metrics:
 
     def scan_missed(self, source: str, changes: int) -> None:
         """A scan found changes that no event had announced."""
-        self._scan_missed.labels(source).inc(changes)
+        if not is_own(source):
+            self._scan_missed.labels(source).inc(changes)
 
     def overflow(self, source: str) -> None:
         """Events were lost; a scan follows."""
-        self._overflows.labels(source).inc()
+        if not is_own(source):
+            self._overflows.labels(source).inc()
 
     def render(self, accept: str = "") -> tuple[str, bytes]:
         """Content type and body of ``/metrics``: OpenMetrics where the Accept header asks for it."""

@@ -115,6 +115,8 @@ def test_documented_defaults_are_the_defaults() -> None:
         "embedding.concurrency": settings.embedding.concurrency,
         "embedding.timeout_s": settings.embedding.timeout_s,
         "index.kind": settings.index.kind,
+        "canary.every_s": settings.canary.every_s,
+        "canary.within_s": settings.canary.within_s,
         **{
             f"sources.{name}": SourceSettings.model_fields[name].default
             for name in ("kind", "scan_every_s", "max_file_bytes")

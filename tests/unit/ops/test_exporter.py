@@ -101,6 +101,8 @@ def test_a_canary_is_shown_and_its_source_is_not(books: Books, metrics: Metrics,
     books.ledger.sources.add([SourceRow(own, "files", "/canary")])
     books.fail(books.want(own, "canary.md")[0])
     books.want(own, "anchor.md", lane=Lane.BULK)
+    metrics.scan_missed(own, 1)
+    metrics.overflow(own)
     text = metrics.rendered()[0].decode()
     assert own not in text and "\nheadwater_canary_success{" not in text
     assert value(metrics, "headwater_pending", lane="bulk") == 0
