@@ -16,12 +16,6 @@ FOLDER = Path(__file__).parents[1] / "ops" / "grafana" / "dashboards"
 HOUR_S = 3600
 DEADLINE_S, POLL_S = 120.0, 0.5
 RUNBOOK = "headwater-runbook"
-# There is none yet.
-CANARY = {
-    ("freshness", "When did a round last succeed?"),
-    ("freshness", "How long does each step take?"),
-    ("freshness", "At which step did it fail?"),
-}
 _VARIABLES = {"$source": ".*", "$lane": "fresh"}
 
 Json = dict[str, Any]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.program import Program, running
+from tests.acceptance.program import Program
 from tests.acceptance.roles import until
-from tests.dashboards import CANARY, MEASURED, all_show_something
+from tests.dashboards import MEASURED, all_show_something
 from tests.pictures.answers import Exposure
 from tests.pictures.drawing import draw
 from tests.servers import prometheus
@@ -30,7 +30,9 @@ def test_every_panel_shows_something_of_one_process(tmp_path: Path, notes: Path)
     rules = [RULES / "recording.yml", RULES / "alerts.yml"]
     for name in ("kept", "1", "2"):
         (notes / f"{name}.md").write_text(f"# Note {name}\n\nWords of this note.\n")
-    with running(tmp_path / "data", notes) as program:
+    with Program(tmp_path / "data", notes) as program:
+        program.environment["HEADWATER_CANARY__EVERY_S"] = "1"
+        program.start().ready()
         port = int(program.listening().rsplit(":", 1)[1])
         try:
             with prometheus.serving(tmp_path, {"": port}, rules) as monitor:
@@ -39,7 +41,7 @@ def test_every_panel_shows_something_of_one_process(tmp_path: Path, notes: Path)
                     changes(program, notes, number)
                     until(partial(monitor.query, f"{DELETED} == {number}"), "the deletion is counted")
                 assert program.command("audit").returncode == 0
-                all_show_something(monitor, but=OF_ROLES | CANARY)
+                all_show_something(monitor, but=OF_ROLES)
                 assert (
                     drawn(monitor, time.time(), tmp_path) > drawn(monitor, LONG_AGO, tmp_path) + CURVES_BYTES
                 )

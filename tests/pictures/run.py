@@ -48,10 +48,9 @@ def photographed(place: Path) -> Iterator[Prometheus]:
     for page in OPS.glob("*.md"):
         shutil.copy(page, manual)
     sources = json.dumps([{"root": str(handbook)}, {"root": str(manual)}])
-    model = Settings().embedding.model
     with (
         redis.serving(place) as broker,
-        Deployment(place, handbook, broker.url, SOURCES=sources, EMBEDDING__MODEL=model) as roles,
+        Deployment(place, handbook, broker.url, **_settings(place, sources)) as roles,
     ):
         ports = {role: roles.port if role == "api" else free_port() for role in COMMANDS}
         commands = [(*words, "--port", str(ports[role])) for role, words in COMMANDS.items()]
@@ -65,6 +64,14 @@ def photographed(place: Path) -> Iterator[Prometheus]:
             assert started["worker-fresh"].end(signal.SIGTERM) == 0
             time.sleep(STOPPED_S)
             yield monitor
+
+
+def _settings(place: Path, sources: str) -> dict[str, str]:
+    return {
+        "SOURCES": sources,
+        "EMBEDDING__MODEL": Settings().embedding.model,
+        "CANARY__FOLDER": str(place / "canary"),
+    }
 
 
 @contextlib.contextmanager
