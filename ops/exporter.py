@@ -29,6 +29,7 @@ from workers.outcomes import Outcome, Result
 if TYPE_CHECKING:
     from ingestion.clock import Clock
     from ingestion.ledger.ledger import Ledger
+    from retrieval.answers import Mode
     from workers.canary import Round
 
 # An edit takes tens of milliseconds; a first index, an outage or a document that fails for a weekend days.
@@ -42,6 +43,7 @@ EMBEDDING_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 
 CANARY_BUCKETS_S = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 20.0, 60.0)
 
 CHUNK_RESULTS = ("embedded", "reused", "retired")
+ANSWERS = ("hybrid", "text", "none")
 JUDGED = (Kind.CHANGE, Kind.DELETION)
 _NONE: Mapping[str, Objective] = MappingProxyType({})
 
@@ -97,6 +99,8 @@ class Metrics:
             for kind in JUDGED:
                 for met in ("true", "false"):
                     self._objective(source, kind, met)
+        for answer in ANSWERS:
+            self._searches.labels(answer)
         for lane in Lane:
             self._texts.labels(lane)
             self._tokens.labels(lane)
@@ -196,6 +200,12 @@ class Metrics:
             buckets=SEARCH_BUCKETS_S,
             registry=registry,
         )
+        self._searches = Counter(
+            "headwater_searches_total",
+            "Searches, by the answer they got: hybrid, text (words alone, the model was away), none.",
+            ["answer"],
+            registry=registry,
+        )
         self._hits = Counter("headwater_search_hits_total", "Passages served.", registry=registry)
         self._stale = Counter(
             "headwater_search_stale_hits_total",
@@ -272,8 +282,11 @@ class Metrics:
         self._billed.inc(tokens)
         self._cost.inc(cost)
 
-    def searched(self, seconds: float, hits: int, candidates: int, fenced_out: int, stale: int) -> None:
+    def searched(
+        self, mode: Mode, seconds: float, hits: int, candidates: int, fenced_out: int, stale: int
+    ) -> None:
         """One search was answered."""
+        self._searches.labels(mode).inc()
         self._search.observe(seconds)
         self._hits.inc(hits)
         self._candidates.inc(candidates)
@@ -292,6 +305,10 @@ class Metrics:
             self._canary.labels(kind, step).observe(seconds)
         if went.failed is not None:
             self._canary_failures.labels(kind, went.failed).inc()
+
+    def search_failed(self) -> None:
+        """One search was not answered."""
+        self._searches.labels("none").inc()
 
     def scan_missed(self, source: str, changes: int) -> None:
         """A scan found changes that no event had announced."""

@@ -97,12 +97,17 @@ class SearchResponse:
 class SearchObserver(Protocol):
     """Who counts searches."""
 
-    def searched(self, seconds: float, hits: int, candidates: int, fenced_out: int, stale: int) -> None:
+    def searched(
+        self, mode: Mode, seconds: float, hits: int, candidates: int, fenced_out: int, stale: int
+    ) -> None:
         """A search was answered. Called from any thread; must not raise.
 
         ``seconds``: without what it was asked to wait; ``candidates``: what the index found;
         ``fenced_out``: of those, what was not live; ``stale``: of the hits.
         """
+
+    def search_failed(self) -> None:
+        """A search that was a good one got no answer. Called from any thread; must not raise."""
 
 
 def cleaned(query: str) -> str:

@@ -74,6 +74,16 @@ class Searcher:
 
         Raises BadQuery, IndexUnavailable, LedgerUnavailable; an embedder that fails raises nothing.
         """
+        try:
+            return self._search(request)
+        except BadQuery:
+            raise
+        except Exception:
+            if self._observe is not None:
+                self._observe.search_failed()
+            raise
+
+    def _search(self, request: SearchRequest) -> SearchResponse:
         watch = Stopwatch(self._clock)
         check(request)
         self._check_sources(request)
@@ -240,6 +250,7 @@ class Searcher:
     def _count(self, response: SearchResponse, found: Found) -> None:
         if self._observe is not None:
             self._observe.searched(
+                response.mode,
                 response.timings.total_s - response.timings.wait_s,
                 len(response.hits),
                 found.candidates,

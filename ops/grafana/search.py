@@ -80,15 +80,14 @@ def _quickly() -> list[Panel]:
             logarithmic=True,
         ),
         curves(
-            "Who answers how much?",
-            "Searches a second. None, while users ask: the API is away, or its index or ledger.",
-            Query(
-                f"sum by (job, role) (rate(headwater_search_seconds_count{_RATE}))\n"
-                "and on (job, role) sum by (job, role) (headwater_search_seconds_count) > 0",
-                "{{job}} {{role}}",
-            ),
+            "What answers do users get?",
+            "Searches a second. hybrid: as it should be. text: by words alone, as the model was away. none: "
+            "an error, for which the question is not to blame: the ledger or the index was away. Nothing, "
+            "while users ask: the API itself is.",
+            Query(f"sum by (answer) (rate(headwater_searches_total{_RATE}))", "{{answer}}"),
             unit="reqps",
             span=12,
+            alerts=["HeadwaterSearchesFailing", "HeadwaterIndexDown"],
         ),
     ]
 

@@ -19,7 +19,7 @@ def nothing(*_arguments: Any, **_more: Any) -> None:
 def blindfold() -> None:
     for module in (publishing, absence, documents):
         module.note = nothing  # type: ignore[attr-defined]
-    for name in ("outcome", "embedded", "billed", "searched", "scan_missed", "overflow"):
+    for name in ("outcome", "embedded", "billed", "searched", "search_failed", "scan_missed", "overflow"):
         setattr(exporter.Metrics, name, nothing)
 
 

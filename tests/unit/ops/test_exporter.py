@@ -20,7 +20,7 @@ from ingestion.own import canary_of
 from ingestion.records import Drift, Lane
 from ops import backlog, looked
 from ops.clock_skew import ClockSkew
-from ops.exporter import FRESHNESS_BUCKETS_S, Metrics
+from ops.exporter import ANSWERS, FRESHNESS_BUCKETS_S, Metrics
 from ops.ledger_gauges import LedgerGauges
 from ops.verdicts import Verdict
 from tests.unit.ops.books import START, Books, SetClock
@@ -252,7 +252,8 @@ def test_chunks_are_counted_by_what_became_of_them(metrics: Metrics) -> None:
 
 def test_work_and_searches_are_counted(metrics: Metrics) -> None:
     metrics.embedded(Lane.BULK, 8, 900, 0.2)
-    metrics.searched(0.012, 5, 20, 3, 1)
+    metrics.searched("hybrid", 0.012, 5, 20, 3, 1)
+    metrics.search_failed()
     metrics.scan_missed("handbook", 4)
     metrics.overflow("handbook")
     assert value(metrics, "headwater_texts_embedded_total", lane="bulk") == 8
@@ -260,6 +261,8 @@ def test_work_and_searches_are_counted(metrics: Metrics) -> None:
     assert value(metrics, "headwater_tokens_embedded_total", lane="bulk") == 900
     assert value(metrics, "headwater_embedding_seconds_sum", lane="bulk") == 0.2
     assert value(metrics, "headwater_search_seconds_count") == 1
+    told = {answer: value(metrics, "headwater_searches_total", answer=answer) for answer in ANSWERS}
+    assert told == {"hybrid": 1, "text": 0, "none": 1}
     assert value(metrics, "headwater_search_hits_total") == 5
     assert value(metrics, "headwater_search_candidates_total") == 20
     assert value(metrics, "headwater_search_fenced_out_total") == 3

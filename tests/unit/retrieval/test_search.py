@@ -11,6 +11,7 @@ from ingestion.clock import SystemClock
 from ingestion.errors import BadQuery, EmbedderUnavailable, IndexUnavailable
 from ingestion.own import canary_of
 from ingestion.records import Lane
+from retrieval.answers import Mode
 from retrieval.embedding.port import Vectors
 from retrieval.freshness import Freshness
 from retrieval.index.memory import MemoryIndex
@@ -24,10 +25,18 @@ class Counted:
 
     def __init__(self) -> None:
         self.searches: list[tuple[int, int, int, int]] = []
+        self.modes: list[str] = []
+        self.failed = 0
 
-    def searched(self, seconds: float, hits: int, candidates: int, fenced_out: int, stale: int) -> None:
+    def searched(
+        self, mode: Mode, seconds: float, hits: int, candidates: int, fenced_out: int, stale: int
+    ) -> None:
         assert seconds >= 0
+        self.modes.append(mode)
         self.searches.append((hits, candidates, fenced_out, stale))
+
+    def search_failed(self) -> None:
+        self.failed += 1
 
 
 class Forgetful(MemoryIndex):
@@ -285,6 +294,7 @@ def test_without_a_vector_words_alone_answer_and_the_answer_says_so(
     bench.embed = embed
     response = bench.searcher.search(SearchRequest("lunch"))
     assert (response.mode, [hit.uri for hit in response.hits]) == ("text", ["food.md"])
+    assert bench.counted.modes == ["text"]
 
 
 def test_an_index_that_is_down_is_an_error() -> None:
@@ -293,9 +303,20 @@ def test_an_index_that_is_down_is_an_error() -> None:
             raise IndexUnavailable("The index is down.")
 
     knowledge = Knowledge(index=Down())
-    searcher = Searcher(knowledge.ledger, knowledge.index, lambda *_: None, SystemClock(), on_demand=print)
+    counted = Counted()
+    searcher = Searcher(
+        knowledge.ledger,
+        knowledge.index,
+        lambda *_: None,
+        SystemClock(),
+        on_demand=print,
+        observe=counted,
+    )
     with pytest.raises(IndexUnavailable):
         searcher.search(SearchRequest("leave"))
+    with pytest.raises(BadQuery):
+        searcher.search(SearchRequest(""))
+    assert (counted.searches, counted.failed) == ([], 1)
 
 
 @pytest.mark.parametrize(
