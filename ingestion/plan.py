@@ -23,6 +23,7 @@ ADOPT_SHARE = 0.90
 
 class Action(enum.StrEnum):
     INDEX = "index"  # read again
+    COMPARE = "compare"  # read again, unless its content is what is live
     RETIRE = "retire"  # tombstone, if the guard agrees
     MOVE = "move"  # the same document under another URI
     SKIP = "skip"  # there, not to be indexed
@@ -55,7 +56,7 @@ def _seen(entry: Entry | None, seen: Seen) -> Decision:
     if entry.fingerprint != seen.fingerprint:
         return Decision(Action.INDEX, "changed")
     if entry.racy:
-        return Decision(Action.INDEX, "may have changed within the clock tick of the last look")
+        return Decision(Action.COMPARE, "may have changed within the clock tick of the last look")
     if entry.standing is Standing.HELD:
         return Decision(Action.TOUCH, "found again")
     return Decision(Action.NOTHING, "unchanged")

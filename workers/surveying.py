@@ -93,7 +93,7 @@ class Surveyor:
         plan = Plan(source.name, generation, listing.started_at)
         state = self._ledger.sources.state(source.name)
         sightings = _fitting(listing)
-        self._judge(plan, sightings, entries, since=state.listed_at if state else None)
+        self._judge(plan, source, sightings, entries, since=state.listed_at if state else None)
         seen = {sighting.uri for sighting in sightings}
         missing = [
             entry
@@ -141,7 +141,7 @@ class Surveyor:
         state = self._ledger.sources.state(source.name)
         # A time before the heartbeat came with the file: its change would have been told then.
         since = proof_of_sight(state.listed_at, state.heartbeat_at) if state else None
-        self._judge(plan, observations.values(), entries, since=since)
+        self._judge(plan, source, observations.values(), entries, since=since)
         self._absences(plan, source, [entry for uri, entry in missing.items() if uri not in observations])
         self._find_partners(plan, source)
         self._renames(plan, source)
@@ -164,12 +164,14 @@ class Surveyor:
     def _judge(
         self,
         plan: Plan,
+        source: SourcePort,
         sightings: Iterable[Seen | Skipped],
         entries: Mapping[str, Entry],
         *,
         since: float | None,
     ) -> None:
         """``since``: before it, nothing has changed that is not known."""
+        compared: dict[int, Want] = {}
         for sighting in sightings:
             entry = entries.get(sighting.uri)
             decision = decide(entry, sighting)
@@ -184,7 +186,23 @@ class Surveyor:
                 changed_at = plausible_change(
                     sighting.changed_at, _last_look(entry, since), sighting.observed_at, plan.noticed_at
                 )
-                plan.wants.append(Want(Change(sighting, changed_at), entry, decision.reason))
+                want = Want(Change(sighting, changed_at), entry, decision.reason)
+                if decision.action is Action.COMPARE and entry is not None:
+                    compared[entry.document_id] = want
+                else:
+                    plan.wants.append(want)
+        self._compare(plan, source, compared)
+
+    def _compare(self, plan: Plan, source: SourcePort, wants: Mapping[int, Want]) -> None:
+        """Wanted again only what is not as it is live: a mere doubt must not make answers look outdated."""
+        live = self._ledger.documents.digests(list(wants)) if wants else {}
+        for document_id, want in wants.items():
+            seen = want.change.seen
+            if document_id in live and live[document_id] == _digest(source, seen.uri):
+                plan.touches[document_id] = seen
+                plan.unchanged += 1
+            else:
+                plan.wants.append(want)
 
     def _absences(self, plan: Plan, source: SourcePort, missing: Iterable[Entry]) -> None:
         """Only what the source itself says is gone, or is known by another name since names are cut short."""
@@ -354,4 +372,4 @@ def _digest(source: SourcePort, uri: str) -> str | None:
     try:
         return hashlib.sha256(source.read(uri).body).hexdigest()
     except HeadwaterError:
-        return None  # it will be observed as a new document
+        return None  # whoever reads it next says why

@@ -37,12 +37,12 @@ TABLE: list[tuple[Entry | None, Observation, Action]] = [
     (None, GONE, Action.NOTHING),
     (entry(Standing.PRESENT), SEEN, Action.NOTHING),
     (entry(Standing.PRESENT), replace(SEEN, fingerprint="look 2"), Action.INDEX),
-    (entry(Standing.PRESENT, racy=True), SEEN, Action.INDEX),
+    (entry(Standing.PRESENT, racy=True), SEEN, Action.COMPARE),
     (entry(Standing.PRESENT), SKIPPED, Action.SKIP),
     (entry(Standing.PRESENT), GONE, Action.RETIRE),
     (entry(Standing.HELD), SEEN, Action.TOUCH),
     (entry(Standing.HELD), replace(SEEN, fingerprint="look 2"), Action.INDEX),
-    (entry(Standing.HELD, racy=True), SEEN, Action.INDEX),
+    (entry(Standing.HELD, racy=True), SEEN, Action.COMPARE),
     (entry(Standing.HELD), SKIPPED, Action.SKIP),
     (entry(Standing.HELD), GONE, Action.RETIRE),
     (entry(Standing.SKIPPED, fingerprint=""), SEEN, Action.INDEX),
@@ -97,7 +97,7 @@ entries = st.one_of(
 def carried_out(known: Entry | None, observation: Observation) -> Entry | None:
     """The entry after the decision was carried out, and what it asked for published."""
     match decide(known, observation).action, observation:
-        case Action.INDEX | Action.TOUCH, Seen() as seen:
+        case Action.INDEX | Action.COMPARE | Action.TOUCH, Seen() as seen:
             return replace(
                 known or ENTRY, standing=Standing.PRESENT, fingerprint=seen.fingerprint, racy=seen.racy
             )
