@@ -31,6 +31,10 @@ FIRST_WITHIN_S = 180.0
 END_S = 1.0
 
 
+class RoundLost(Interrupted):
+    """Another process has begun a round meanwhile: this one was away for too long."""
+
+
 class Observer(Protocol):
     """Who counts."""
 
@@ -112,6 +116,8 @@ class Singer:
             return min(LOOK_EVERY_S, self._every_s)
         try:
             went = self._canary.sing(self._patience_s, lambda: self._keep(number))
+        except RoundLost:
+            return LOOK_EVERY_S
         except Interrupted:
             self._ledger.canaries.leave(kind, number)
             raise
@@ -133,8 +139,12 @@ class Singer:
         return self._patience_s + MARGIN_S
 
     def _keep(self, number: int) -> None:
-        with contextlib.suppress(HeadwaterError):  # the step itself tells that the ledger is away
-            self._ledger.canaries.keep(self._canary.kind, number, lease_s=self._lease_s)
+        try:
+            kept = self._ledger.canaries.keep(self._canary.kind, number, lease_s=self._lease_s)
+        except HeadwaterError:  # the step itself tells that the ledger is away
+            return
+        if not kept:
+            raise RoundLost("Another process sings now.")
 
     def _tell(self, went: Round) -> None:
         """Once for each outage, and once for its end."""

@@ -63,16 +63,18 @@ class Canary:
         self._clock = clock
         self._pause = pause
 
-    def sing(self, within_s: float, begins: Callable[[], None]) -> Round:
-        """One round; ``begins`` is told of each step. Raises Interrupted where it is to stop."""
+    def sing(self, within_s: float, keep: Callable[[], None]) -> Round:
+        """One round. ``keep`` is called before anything is changed: it raises Interrupted where the round has
+        become another process's. Raises Interrupted, too, where it is to stop."""
         took: dict[str, float] = {}
         for step in self._steps():
-            begins()
+            keep()
             try:
                 took[step.name] = self._try(step, within_s)
             except (HeadwaterError, OSError) as fault:
                 if isinstance(fault, Interrupted):
                     raise
+                keep()
                 self._clean_up()
                 return Round(took, step.name, str(fault))
         return Round(took)
@@ -85,11 +87,11 @@ class Canary:
 
     def _try(self, step: _Step, within_s: float) -> float:
         """Seconds from the change until a search told of it. Raises HeadwaterError, OSError."""
-        ends = self._clock.monotonic() + within_s
-        self._until_listed(ends)
+        self._until_listed(within_s)
         before = self._ledger.fence.generation()
         step.act()
         acted_at = self._clock.monotonic()
+        ends = acted_at + within_s
         pause_s, fault = FIRST_PAUSE_S, ""
         while True:
             try:
@@ -105,9 +107,10 @@ class Canary:
             self._rest(pause_s)
             pause_s = min(LONGEST_PAUSE_S, pause_s * 1.5)
 
-    def _until_listed(self, ends: float) -> None:
+    def _until_listed(self, within_s: float) -> None:
         """What a first listing finds has to wait for the first index of everything else."""
         self._perch.prepare()
+        ends = self._clock.monotonic() + within_s
         while (state := self._ledger.sources.state(self.source)) is None or state.listed_at is None:
             if self._clock.monotonic() >= ends:
                 raise HeadwaterError("No watcher has listed its folder yet.")

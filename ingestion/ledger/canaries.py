@@ -14,10 +14,15 @@ from ingestion.ledger.sql import inserting
 from ingestion.ledger.tables import canaries, sources
 from ingestion.own import canary_of
 
-_free = sa.or_(canaries.c.lease_until.is_(None), canaries.c.lease_until <= sa.bindparam("now"))
+LONGEST_LEASE_S = 900.0  # more than anybody asks for
 _due = canaries.c.begun_at + sa.bindparam("every_s") <= sa.bindparam("now")
-# A clock that was set back would have it wait for as long.
+# A clock that was set back would have rounds wait for as long.
 _ahead = canaries.c.begun_at > sa.bindparam("now")
+_free = sa.or_(
+    canaries.c.lease_until.is_(None),
+    canaries.c.lease_until <= sa.bindparam("now"),
+    canaries.c.lease_until > sa.bindparam("now") + LONGEST_LEASE_S,
+)
 _BEGIN = (
     sa.update(canaries)
     .where(canaries.c.kind == sa.bindparam("of"), _free, sa.or_(_due, _ahead))

@@ -117,3 +117,9 @@ def test_a_clock_that_was_set_back_does_not_silence_it(desk: Desk) -> None:
     desk.ledger.canaries.end("files", begun(desk), took={}, failed=None, again_s=AGAIN_S)
     desk.clock.at -= 3600
     assert begin(desk) is not None
+
+
+def test_a_lease_from_before_the_clock_was_set_back_holds_nobody_up(desk: Desk) -> None:
+    begun(desk)
+    desk.clock.at -= 3600.0
+    assert begin(desk) is not None

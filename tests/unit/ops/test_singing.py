@@ -32,6 +32,7 @@ class Stage:
         self.metrics = Metrics(books.ledger, books.clock, version="1", states=False)
         self.within_s: list[float] = []
         self.goes: Callable[[], Round] = lambda: SANG
+        self.meanwhile: Callable[[], object] = lambda: None
 
     def singer(self) -> Singer:
         ledger, clock = self.books.ledger, self.books.clock
@@ -44,9 +45,11 @@ class Stage:
     def counted(self, name: str) -> float:
         return total(self.metrics.rendered()[0].decode(), name)
 
-    def _sing(self, within_s: float, begins: Callable[[], None]) -> Round:
+    def _sing(self, within_s: float, keep: Callable[[], None]) -> Round:
         self.within_s.append(within_s)
-        begins()
+        keep()
+        self.meanwhile()
+        keep()
         return self.goes()
 
 
@@ -101,3 +104,16 @@ def test_a_round_that_is_broken_off_tells_nothing_and_is_free_for_others(stage: 
     stage.goes = lambda: SANG
     stage.books.clock.at += EVERY_S
     assert stage.singer().turn() == EVERY_S
+
+
+def test_a_singer_that_was_away_for_too_long_leaves_the_round_to_another(stage: Stage) -> None:
+    def other_begins() -> None:
+        stage.books.clock.at += 1000.0
+        number = stage.books.ledger.canaries.begin("files", every_s=EVERY_S, lease_s=60.0)
+        assert number is not None
+
+    stage.meanwhile = other_begins
+    assert stage.singer().turn() == LOOK_EVERY_S
+    assert stage.counted("headwater_canary_seconds_count") == 0
+    assert stage.books.ledger.canaries.latest() == []
+    assert stage.singer().turn() == LOOK_EVERY_S, "the other's goes on"

@@ -157,6 +157,40 @@ def test_it_begins_once_its_source_was_listed() -> None:
     assert nest.canary.sing(WITHIN_S, lambda: None).failed is None
 
 
+def test_waiting_for_the_listing_takes_nothing_from_the_step() -> None:
+    nest = Nest(listed=())
+    nest.knowledge.configure((SOURCE,))
+    late: list[str] = []
+    nest.fails["write"] = late.append
+
+    def paused() -> None:
+        waited_s = sum(nest.pauses_s)
+        if waited_s >= WITHIN_S - 0.5 and not late:
+            nest.knowledge.listing(SOURCE)
+        if waited_s >= WITHIN_S + 5.0 and late:
+            nest._publish(late.pop())
+
+    nest.paused = paused
+    assert nest.canary.sing(WITHIN_S, lambda: None).took["write"] == pytest.approx(5.0, abs=1.5)
+
+
+def test_what_is_another_s_by_now_is_not_cleaned_up() -> None:
+    nest = Nest()
+    nest.fails["edit"] = lambda _: None  # it never comes
+    kept: list[int] = []
+
+    def keep() -> None:
+        kept.append(1)
+        if len(kept) == 3:
+            raise Interrupted("Another process sings now.")
+
+    deleted: list[str] = []
+    nest.fails["delete"] = deleted.append
+    with pytest.raises(Interrupted):
+        nest.canary.sing(WITHIN_S, keep)
+    assert deleted == []
+
+
 def test_a_folder_that_cannot_be_written_to_is_a_failure() -> None:
     nest = Nest()
 
