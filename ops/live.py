@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from ops.showing import ago, duration, milliseconds, plain, reason_for, seconds_
 Json = dict[str, Any]
 
 EVERY_S = 1.0
+NOTICED_S = 0.1  # so soon is Ctrl-C noticed
 MOST_CHANGES = 8
 MOST_ERRORS = 4
 TROUBLES = 2  # told in words: a canary's first, then sources'
@@ -67,14 +67,34 @@ class _Room:
 
 def watch(look: Callable[[], Seen], console: Console, pause: Callable[[float], None] = time.sleep) -> None:
     """Draw until Ctrl-C or SIGTERM; the terminal is left as it was. A ledger that is away is waited for."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    end = _End()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end.tell)
     try:
         with Live(console=console, screen=True, auto_refresh=False) as live:
-            while True:
+            while not end.told:
                 live.update(_drawn(look, console), refresh=True)
-                pause(EVERY_S)
+                end.wait(EVERY_S, pause)
     except KeyboardInterrupt:
         return
+
+
+class _End:
+    """Ctrl-C, or SIGTERM. The first only makes a note: an exception out of nowhere is lost where a library
+    happens to clean up. Who cannot wait for a look under way presses again."""
+
+    told = False
+
+    def tell(self, *_: object) -> None:
+        if self.told:
+            raise KeyboardInterrupt
+        self.told = True
+
+    def wait(self, seconds: float, pause: Callable[[float], None]) -> None:
+        for _ in range(round(seconds / NOTICED_S)):
+            if self.told:
+                return
+            pause(NOTICED_S)
 
 
 def _drawn(look: Callable[[], Seen], console: Console) -> RenderableType:
