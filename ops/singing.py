@@ -26,7 +26,8 @@ log = logging.getLogger("headwater.canary")
 
 LOOK_EVERY_S = 5.0  # whether a round of another process is over
 MARGIN_S = 15.0  # a step may take so much longer than it should until it is given up
-# A model may have to be loaded in all workers, and each may just be starting.
+# Of the first round: a model may have to be loaded in all workers, and each may just be starting. Not where
+# another process has just had one that succeeded.
 FIRST_WITHIN_S = 180.0
 END_S = 1.0
 
@@ -89,7 +90,8 @@ class Singer:
         self._observer = observer
         self._every_s = every_s
         self._within_s = within_s
-        self._patience_s = max(within_s, FIRST_WITHIN_S)
+        self._has_sung = False
+        self._patience_s = within_s
         self._failing = False
         self._thread = threading.Thread(target=self._run, name=f"canary-{perch.kind}", daemon=True)
 
@@ -111,6 +113,8 @@ class Singer:
         """One round, if it is ours to sing; returns the seconds until it is worth asking again. Raises
         LedgerUnavailable, and Interrupted where it is to stop."""
         kind, began_at = self._canary.kind, self._clock.monotonic()
+        is_known = self._has_sung or self._others_sing()
+        self._patience_s = self._within_s if is_known else max(self._within_s, FIRST_WITHIN_S)
         number = self._ledger.canaries.begin(kind, every_s=self._every_s, lease_s=self._lease_s)
         if number is None:
             return min(LOOK_EVERY_S, self._every_s)
@@ -121,7 +125,7 @@ class Singer:
         except Interrupted:
             self._ledger.canaries.leave(kind, number)
             raise
-        self._patience_s = self._within_s
+        self._has_sung = True
         self._observer.sang(kind, went)
         self._tell(went)
         self._ledger.canaries.end(
@@ -133,6 +137,15 @@ class Singer:
             again_s=self._every_s + self._lease_s,
         )
         return max(0.0, self._every_s - (self._clock.monotonic() - began_at))
+
+    def _others_sing(self) -> bool:
+        now = self._ledger.now()
+        return any(
+            one.kind == self._canary.kind
+            and one.sings(now)
+            and 0 <= now - one.finished_at <= self._every_s + self._within_s + MARGIN_S
+            for one in self._ledger.canaries.latest()
+        )
 
     @property
     def _lease_s(self) -> float:

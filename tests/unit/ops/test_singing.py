@@ -77,6 +77,24 @@ def test_the_first_round_is_patient_and_the_others_are_not(stage: Stage) -> None
     assert stage.within_s == [FIRST_WITHIN_S, WITHIN_S, WITHIN_S]
 
 
+def test_who_joins_those_that_sing_is_as_impatient(stage: Stage) -> None:
+    stage.singer().turn()
+    stage.books.clock.at += EVERY_S
+    stage.singer().turn()
+    stage.goes = lambda: Round({}, "write", "no watcher has seen it")
+    stage.books.clock.at += EVERY_S
+    stage.singer().turn()
+    stage.books.clock.at += EVERY_S
+    stage.singer().turn()
+    stage.goes = lambda: SANG
+    stage.books.clock.at += EVERY_S
+    stage.singer().turn()
+    stage.books.clock.at += 3600.0
+    stage.singer().turn()
+    patient = FIRST_WITHIN_S
+    assert stage.within_s == [patient, WITHIN_S, WITHIN_S, patient, patient, patient]
+
+
 def test_an_outage_is_told_once_and_so_is_its_end(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     singer = stage.singer()
     failed = Round({}, "write", "no watcher has seen it")
