@@ -11,7 +11,7 @@ from ingestion.clock import Clock
 from ingestion.database import Database
 from ingestion.ledger.sql import among, record_attempts, slices
 from ingestion.ledger.tables import documents, publications
-from ingestion.ledger.values import Edition
+from ingestion.ledger.values import Edition, Pipelines
 from ingestion.records import Lane, PublicationState
 
 MAX_ATTEMPTS = 5
@@ -62,12 +62,16 @@ _REPLAY = (
     )
 )
 _live = publications.c.state == PublicationState.LIVE
+_skipped = publications.c.digest == ""
 _REINDEX = (
     sa.update(publications)
     .where(
         publications.c.edition_id == sa.bindparam("edition"),
         _live,
-        publications.c.pipeline != sa.bindparam("made_by"),
+        sa.case(
+            (_skipped, publications.c.pipeline != sa.bindparam("skipped_by")),
+            else_=publications.c.pipeline.not_in(among("made_by")),
+        ),
     )
     .values(state=PublicationState.PENDING, lane=Lane.BULK, sent_at=0.0, not_before=0.0)
 )
@@ -123,10 +127,17 @@ class Reopening:
             these = _REPLAY.where(publications.c.document_id.in_(among("ids")))
             return sum(connection.execute(these, {"ids": some}).rowcount for some in slices(document_ids))
 
-    def reindex(self, edition: Edition, pipeline: str) -> int:
-        """Another parser or chunker: what was published with any other one is made again, in bulk."""
+    def reindex(self, edition: Edition, pipelines: Pipelines) -> int:
+        """Another parser or chunker: what was published with any other one is made again, in bulk.
+
+        What was skipped is read again where more can be read now.
+        """
         with self._database.write() as connection:
-            values = {"edition": edition.edition_id, "made_by": pipeline}
+            values = {
+                "edition": edition.edition_id,
+                "made_by": list(pipelines.current),
+                "skipped_by": pipelines.skipping,
+            }
             return connection.execute(_REINDEX, values).rowcount
 
     def mark_repair(self, edition: Edition, document_ids: Sequence[int]) -> int:

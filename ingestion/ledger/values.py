@@ -131,6 +131,14 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Pipelines:
+    """What chunks are made with now: by one of these; ``skipping``: where no text was found."""
+
+    current: frozenset[str]
+    skipping: str
+
+
+@dataclass(frozen=True, slots=True)
 class ManifestChunk:
     """A chunk of a document that is not dead: live (``born`` set) or staged by an earlier attempt."""
 
@@ -142,6 +150,7 @@ class ManifestChunk:
     heading_path: tuple[str, ...]
     born: int | None
     repair: bool
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +162,7 @@ class Placed:
     start: int
     end: int
     heading_path: tuple[str, ...]
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +271,7 @@ class Admitted:
     changed_at: float
     published_at: float
     pending_since: float | None
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ import re
 from ingestion.errors import NotIndexable
 
 _MAGIC = (
-    (0, b"%PDF-", "a PDF document"),
     (0, b"PK\x03\x04", "a zip archive or an office document"),
     (0, b"PK\x05\x06", "an empty zip archive"),
     (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old office document"),

@@ -27,7 +27,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from ingestion.chunking import chunk
 from ingestion.errors import NotIndexable
-from ingestion.parsing import parse
+from ingestion.parsing import at_hand, parse
 from ingestion.sources.paths import uri_of
 from ops.cli import headwater
 from retrieval.embedding.hashing import HashingEmbedder
@@ -319,7 +319,7 @@ def expected(folder: Path, below: str = "") -> list[Passage]:
 def _chunks(uri: str, body: bytes) -> list[Any]:
     embedder = HashingEmbedder()
     try:
-        parsed = parse(body, uri)
+        parsed = parse(body, uri, apart=at_hand)
     except NotIndexable:
         return []
     return chunk(parsed, max_tokens=embedder.max_tokens, count_tokens=embedder.count_tokens)
