@@ -79,6 +79,22 @@ class Assembly:
         self._append(clean(text).strip())
         self._blocks[-1] = Block(last.kind, last.start, self._length, last.heading_path)
 
+    def include(self, parsed: Parsed, within: str = "") -> None:
+        """Another document's blocks, under the headings open here; its places get ``within`` first."""
+        if not parsed.blocks:
+            return
+        if self._blocks:
+            self._append(_BLOCK_TO_BLOCK)
+        start, above = self._length, self.outline.path
+        self._append(parsed.text)
+        self._blocks += [
+            Block(one.kind, start + one.start, start + one.end, (*above, *one.heading_path))
+            for one in parsed.blocks
+        ]
+        for mark in parsed.marks:
+            inside = ", ".join(filter(None, (within, mark.within)))
+            self._marks.append(Mark(start + mark.start, inside, mark.unit, mark.number))
+
     def parsed(self) -> Parsed:
         return Parsed("".join(self._parts), self._blocks, marks=self._marks)
 

@@ -31,7 +31,18 @@ class Document:
     signatures: tuple[bytes, ...] = ()
 
 
-DOCUMENTS = (Document("PDF", "pdf", "1", (".pdf",), ("application/pdf",), (b"%PDF-",)),)
+_OFFICE_SUFFIXES = tuple(
+    ".docx .docm .dotx .pptx .pptm .ppsx .xlsx .xlsm .xlsb .odt .ott .odp .ods .epub".split()  # noqa: SIM905
+)
+_OFFICE_SUFFIXES = tuple(
+    ".docx .docm .dotx .pptx .pptm .ppsx .xlsx .xlsm .xlsb .odt .ott .odp .ods .epub".split()  # noqa: SIM905
+)
+_OLD_OFFICE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+DOCUMENTS = (
+    Document("PDF", "pdf", "1", (".pdf",), ("application/pdf",), (b"%PDF-",)),
+    Document("Office document", "office", "1", _OFFICE_SUFFIXES, (), (b"PK\x03\x04",)),
+    Document("old Office document", "old_office", "1", (".xls",), (), (_OLD_OFFICE,)),
+)
 _BY_NAME = {one.name: one for one in DOCUMENTS}
 _SIGNED = [(signature, one) for one in DOCUMENTS for signature in one.signatures]
 _BY_SUFFIX = {suffix: one for one in DOCUMENTS if not one.signatures for suffix in one.suffixes}
