@@ -12,7 +12,7 @@ from ingestion.clock import Clock
 from ingestion.errors import NotIndexable
 from ingestion.lag import plausible_change
 from ingestion.ledger.values import Claim, Look, Pipelines
-from ingestion.parsing import READABLE_VERSION, parse, version_of, versions
+from ingestion.parsing import PARSER_VERSION, READABLE_VERSION, outgrown, parse, version_of, versions
 from ingestion.parsing.documents import looks_like_one
 from ingestion.parsing.sandbox import Sandbox
 from ingestion.records import Chunk, Content, Lane, Parsed
@@ -51,7 +51,10 @@ class Drafter:
         self._clock = clock
         self._sandbox = sandbox
         self.pipelines = Pipelines(
-            frozenset(map(self.pipeline, versions())), self.pipeline(f"of {READABLE_VERSION}")
+            frozenset(map(self.pipeline, versions())),
+            skipping=self.pipeline(f"of {READABLE_VERSION}"),
+            text=self.pipeline(PARSER_VERSION),
+            outgrown=outgrown(),
         )
 
     def draft(self, claim: Claim, source: SourcePort) -> Draft:

@@ -132,10 +132,15 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Pipelines:
-    """What chunks are made with now: by one of these; ``skipping``: where no text was found."""
+    """What chunks are made with now: by one of these; ``skipping``: where no text was found.
+
+    ``outgrown``: suffixes of documents that are no longer made by ``text``, though others are.
+    """
 
     current: frozenset[str]
     skipping: str
+    text: str = ""
+    outgrown: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -801,6 +801,15 @@ def test_what_was_skipped_is_read_again_where_more_can_be_read(desk: Desk) -> No
     assert desk.due(Lane.BULK) == [(document_id,)]
 
 
+def test_what_outgrew_plain_text_is_made_again_once(desk: Desk) -> None:
+    table, note = desk.live("a.CSV"), desk.live("a.md")
+    assert desk.claims.reindex(desk.edition, replace(made_by(PIPELINE), text=PIPELINE)) == 0
+    grown = replace(made_by(PIPELINE), text=PIPELINE, outgrown=frozenset({".csv", ".json"}))
+    assert desk.claims.reindex(desk.edition, grown) == 1
+    assert desk.due(Lane.BULK) == [(table,)]
+    assert desk.state(note) == "live"
+
+
 def test_a_place_is_kept_beside_the_path(desk: Desk) -> None:
     (document_id,) = desk.want("a.pdf")
     claim = desk.claim(document_id)

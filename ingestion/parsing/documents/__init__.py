@@ -67,7 +67,7 @@ def looks_like_one(uri: str) -> bool:
     return _suffix(uri) in _SUFFIXES
 
 
-def load(name: str) -> Callable[[bytes], Parsed]:
+def load_document(name: str) -> Callable[[bytes], Parsed]:
     """The parser of a format. Imports what it needs."""
     module = importlib.import_module(f"{__name__}.{_BY_NAME[name].module}")
     return cast("Callable[[bytes], Parsed]", module.parse)

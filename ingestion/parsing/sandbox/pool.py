@@ -16,7 +16,7 @@ from ingestion.parsing.sandbox.limits import Limits
 from ingestion.parsing.sandbox.process import Breach, Child, unavailable
 from ingestion.records import Parsed
 
-PARSERS = "ingestion.parsing.documents"
+PARSERS = "ingestion.parsing"
 LIMITS = Limits()
 
 
