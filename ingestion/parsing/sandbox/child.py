@@ -8,8 +8,10 @@ between documents because its input ends, and during one because the end of the 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import importlib
+import importlib.util
 import json
 import os
 import resource
@@ -17,7 +19,8 @@ import select
 import signal
 import struct
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol, cast
 
 from ingestion.parsing.sandbox.answers import refusal_to_json, to_json
@@ -46,8 +49,9 @@ def main(parsers: str, limits: Limits) -> None:
         name, body = request
         if name not in loaded:
             loaded[name] = known.load(name)
-        with _confined(asked, answered, limits):
-            answer = _answer(loaded[name], body, limits.answer_bytes)
+        answer = _answer(loaded[name], body, _Confinement(asked, answered, limits))
+        # One byte more than allowed is enough for the parent to refuse it.
+        answer = answer[: limits.answer_bytes + 1]
         _write(answered, LENGTH.pack(len(answer)) + answer)
 
 
@@ -71,23 +75,27 @@ def _limit(limits: Limits) -> None:
     signal.signal(signal.SIGXCPU, signal.SIG_DFL)
 
 
-@contextlib.contextmanager
-def _confined(asked: int, answered: int, limits: Limits) -> Iterator[None]:
-    """Ends the process, whatever holds the interpreter: at the limits, and when the parent is gone."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    cpu_s = int(used.ru_utime + used.ru_stime) + 1 + limits.cpu_s
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, resource.RLIM_INFINITY))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (answered + 1, OPEN_FILES))
-    signal.setitimer(signal.ITIMER_REAL, limits.wall_s + SPARE_S)
-    signal.signal(signal.SIGIO, signal.SIG_DFL)
-    _tell_of_the_end(asked, told=True)
-    try:
-        yield
-    finally:
-        _tell_of_the_end(asked, told=False)
+class _Confinement:
+    """What one document may use. While it is entered, nothing can be opened, and the end of the parent, or of
+    a limit, ends this process, whatever holds the interpreter."""
+
+    def __init__(self, asked: int, answered: int, limits: Limits) -> None:
+        self._asked = asked
+        self._most_files = max(asked, answered) + 1
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        cpu_s = int(used.ru_utime + used.ru_stime) + 1 + limits.cpu_s
+        resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, resource.RLIM_INFINITY))
+        signal.setitimer(signal.ITIMER_REAL, limits.wall_s + SPARE_S)
+
+    def __enter__(self) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (self._most_files, OPEN_FILES))
+        signal.signal(signal.SIGIO, signal.SIG_DFL)
+        _tell_of_the_end(self._asked, told=True)
+
+    def __exit__(self, *_: object) -> None:
+        _tell_of_the_end(self._asked, told=False)
         signal.signal(signal.SIGIO, signal.SIG_IGN)
-        signal.setitimer(signal.ITIMER_REAL, 0)
         resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
@@ -110,13 +118,45 @@ def _ended(pipe: int) -> bool:
     return bool(looking.poll(0))
 
 
-def _answer(parse: Parse, body: bytes, at_most: int) -> bytes:
+def _answer(parse: Parse, body: bytes, confinement: _Confinement) -> bytes:
+    """A parser that first needs a module when it can no longer open one is begun again with it."""
+    tried: set[str] = set()
     try:
-        answer = to_json(parse(body))
+        while True:
+            try:
+                with confinement:
+                    return to_json(parse(body))
+            except (OSError, ImportError) as error:
+                module = _module_wanted(error)
+                if module is None or module in tried:
+                    raise
+                tried.add(module)
+                if importlib.util.find_spec(module) is not None:
+                    importlib.import_module(module)
     except Exception as error:  # noqa: BLE001 - whatever a parser raises, the document is the reason
         return refusal_to_json(error)
-    # One byte more than allowed is enough for the parent to refuse it.
-    return answer[: at_most + 1]
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _module_wanted(error: OSError | ImportError) -> str | None:
+    """The name of the module that could not be loaded for want of a descriptor, if that is the error.
+
+    Where a folder of modules could not be listed, that of one in it, whatever its name: looking for it has
+    the folder listed.
+    """
+    if isinstance(error, ImportError):
+        return error.name
+    if error.errno != errno.EMFILE:
+        return None
+    path = str(error.filename)
+    for folder in sorted(filter(None, sys.path), key=len, reverse=True):
+        if path == folder or path.startswith(folder + os.sep):
+            names = Path(path).relative_to(folder).parts
+            if path.endswith(".py"):
+                return ".".join(names).removesuffix(".py").removesuffix(".__init__")
+            return ".".join([*names, "_"])
+    return None
 
 
 def _request(pipe: int, idle_s: float) -> tuple[str, bytes] | None:

@@ -17,6 +17,21 @@ from ingestion.records import Block, BlockKind, Mark, Parsed
 Parse = Callable[[bytes], Parsed]
 
 
+def lazy(body: bytes) -> Parsed:
+    import module_of_nobody  # type: ignore[import-not-found] # noqa: F401
+
+    return said("loaded")
+
+
+def late(body: bytes) -> Parsed:
+    """Needs modules that nobody loaded so far: of Python, of a package, and one in C."""
+    import _lsprof
+    import colorsys
+    import wsgiref.util
+
+    return said(f"{colorsys.__name__} {wsgiref.util.__name__} {_lsprof.__name__}")
+
+
 def load(name: str) -> Parse:
     """For a name of the registry's, the parser that the document itself names behind its signature."""
     return PARSERS.get(name, lambda body: PARSERS[body[5:].decode()](body))
@@ -121,6 +136,6 @@ PARSERS: dict[str, Parse] = {
     one.__name__: one
     for one in (
         *(echo, pid, environment, sleep, spin, eat, crash, leave, fail, skip, chatter, nonsense, endless),
-        *(read_file, write_file, connect, run, family),
+        *(read_file, write_file, connect, run, family, lazy, late),
     )
 }

@@ -158,11 +158,16 @@ def test_a_child_has_no_environment_no_files_and_no_network(sandbox: Sandbox, tm
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_parser_gets_the_modules_that_it_needs_late(sandbox: Sandbox) -> None:
+    assert sandbox.parse("late", b"").text == "colorsys wsgiref.util _lsprof"
+    with pytest.raises(DocumentUnparsable, match="ModuleNotFoundError"):
+        sandbox.parse("lazy", b"")
+
+
 def test_an_interrupted_sandbox_starts_nothing_more(sandbox: Sandbox) -> None:
-    sandbox.parse("echo", b"x")
-    before = children()
+    child = int(sandbox.parse("pid", b"").text)
     sandbox.close()
-    assert gone(before)
+    assert gone({child})
     with pytest.raises(Interrupted):
         sandbox.parse("echo", b"x")
 
