@@ -26,7 +26,7 @@ from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 
 from ingestion.chunking import chunk
-from ingestion.errors import NotIndexable
+from ingestion.errors import DocumentUnparsable, NotIndexable
 from ingestion.parsing import at_hand, parse
 from ingestion.sources.paths import uri_of
 from ops.cli import headwater
@@ -320,7 +320,7 @@ def _chunks(uri: str, body: bytes) -> list[Any]:
     embedder = HashingEmbedder()
     try:
         parsed = parse(body, uri, apart=at_hand)
-    except NotIndexable:
+    except (NotIndexable, DocumentUnparsable):
         return []
     return chunk(parsed, max_tokens=embedder.max_tokens, count_tokens=embedder.count_tokens)
 

@@ -67,7 +67,7 @@ def read_lines(body: bytes) -> list[Line]:
         pages.append(_Page(page.get_height(), _in_reading_order(lines)))
         page.close()
     if pictures and not any(page.lines for page in pages):
-        raise NotIndexable(f"scanned: its {_counted(len(pages))} hold pictures, and no text")
+        raise NotIndexable(f"scanned: {_counted(len(pages))} of pictures, and no text")
     return _without_running_heads(pages)
 
 
@@ -83,7 +83,7 @@ def _opened(body: bytes) -> pdfium.PdfDocument:
 
 
 def _counted(pages: int) -> str:
-    return "page" if pages == 1 else f"{pages} pages"
+    return "1 page" if pages == 1 else f"{pages} pages"
 
 
 def _lines(letters: pdfium.PdfTextPage, page: int) -> Iterator[Line]:

@@ -90,7 +90,7 @@ def test_bold_lines_are_headings_where_bold_is_rare() -> None:
 def test_what_is_locked_or_a_picture_says_so() -> None:
     with pytest.raises(NotIndexable, match="encrypted: the PDF asks for a password"):
         parsed(pdf([[("Secret", ["x"])]], password="secret"))
-    with pytest.raises(NotIndexable, match="scanned: its 3 pages hold pictures, and no text"):
+    with pytest.raises(NotIndexable, match="scanned: 3 pages of pictures, and no text"):
         parsed(scanned_pdf(3))
 
 
