@@ -10,8 +10,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import gc
 import importlib
 import importlib.util
+import itertools
 import json
 import os
 import resource
@@ -29,6 +31,7 @@ from ingestion.records import Parsed
 
 LENGTH = struct.Struct(">Q")
 HELLO = b"headwater"
+COLLECT_AFTER = 20  # documents
 OPEN_FILES = 64  # while a parser is being loaded
 SPARE_S = 2.0  # the parent's clock goes first, and says more
 
@@ -44,15 +47,22 @@ def main(parsers: str, limits: Limits) -> None:
     _limit(limits)
     known = cast("Parsers", importlib.import_module(parsers))
     loaded: dict[str, Parse] = {}
+    gc.disable()  # memory has its limit, and documents their end
     _write(answered, HELLO)
-    while (request := _request(asked, limits.idle_s)) is not None:
+    for number in itertools.count(1):
+        request = _request(asked, limits.idle_s)
+        if request is None:
+            return
         name, body = request
         if name not in loaded:
             loaded[name] = known.load(name)
+            gc.freeze()  # what was loaded stays, and need not be looked through
         answer = _answer(loaded[name], body, _Confinement(asked, answered, limits))
         # One byte more than allowed is enough for the parent to refuse it.
         answer = answer[: limits.answer_bytes + 1]
         _write(answered, LENGTH.pack(len(answer)) + answer)
+        if number % COLLECT_AFTER == 0:
+            gc.collect()
 
 
 def _own_pipes() -> tuple[int, int]:
