@@ -173,7 +173,7 @@ class Refresher:
     def _in_turn(self, claims: Sequence[Claim], lane: Lane) -> Iterator[Sequence[Claim]]:
         """Those that may take long come last, and edits of them one by one: nobody waits for them."""
         slow = [claim for claim in claims if self._drafter.may_take_long(claim)]
-        yield [claim for claim in claims if claim not in slow] if slow else claims
+        yield [claim for claim in claims if not self._drafter.may_take_long(claim)]
         yield from [slow] if lane is Lane.BULK else ([claim] for claim in slow)
 
     def _drafts(self, held: HeldClaims, claims: Sequence[Claim], bulk: list[int]) -> Iterator[Revision]:

@@ -80,6 +80,8 @@ def _limit(limits: Limits) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
     with contextlib.suppress(ValueError, OSError):  # macOS has no such limit
         resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
+    with contextlib.suppress(OSError):  # Linux: where memory is short, this one is to go, and not its parent
+        Path("/proc/self/oom_score_adj").write_text("1000")
     signal.signal(signal.SIGIO, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.signal(signal.SIGXCPU, signal.SIG_DFL)

@@ -139,6 +139,8 @@ class Child:
             return Breach(f"it takes more than {self._limits.cpu_s} s of processor time")
         if code == -signal.SIGALRM:
             return Breach(self._over_time())
+        if code == -signal.SIGKILL:
+            return Breach("its parser was killed, as the system does where memory is short")
         if code < 0:
             return Breach(f"its parser crashed ({signal.Signals(-code).name})")
         return Breach(f"its parser ended by itself (exit status {code})")

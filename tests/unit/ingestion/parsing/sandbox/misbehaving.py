@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -73,6 +74,12 @@ def crash(body: bytes) -> Parsed:
     return said("alive")
 
 
+def oom(body: bytes) -> Parsed:
+    """As the system does."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    return said("alive")
+
+
 def leave(body: bytes) -> Parsed:
     os._exit(3)
 
@@ -135,7 +142,22 @@ def said(text: str) -> Parsed:
 PARSERS: dict[str, Parse] = {
     one.__name__: one
     for one in (
-        *(echo, pid, environment, sleep, spin, eat, crash, leave, fail, skip, chatter, nonsense, endless),
-        *(read_file, write_file, connect, run, family, lazy, late),
+        *(
+            echo,
+            pid,
+            environment,
+            sleep,
+            spin,
+            eat,
+            crash,
+            oom,
+            leave,
+            fail,
+            skip,
+            chatter,
+            nonsense,
+            endless,
+        ),
+        *(endless, read_file, write_file, connect, run, family, lazy, late),
     )
 }

@@ -85,6 +85,7 @@ def test_an_idle_child_ends_and_the_next_document_finds_another() -> None:
         ("spin", "it takes more than 1 s of processor time; it was tried twice"),
         ("eat", "it takes more than 512 MiB of memory; it was tried twice"),
         ("crash", "its parser crashed (SIGSEGV); it was tried twice"),
+        ("oom", "its parser was killed, as the system does where memory is short; it was tried twice"),
         ("leave", "its parser ended by itself (exit status 3); it was tried twice"),
         ("nonsense", "its parser answered nonsense; it was tried twice"),
         ("endless", "its text takes more than 1 MiB; it was tried twice"),
@@ -156,6 +157,12 @@ def test_a_child_has_no_environment_no_files_and_no_network(sandbox: Sandbox, tm
         with pytest.raises(TimeoutError):
             server.accept()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of Linux")
+def test_where_memory_is_short_the_child_goes_and_not_its_parent(sandbox: Sandbox) -> None:
+    child = sandbox.parse("pid", b"").text
+    assert Path(f"/proc/{child}/oom_score_adj").read_text().strip() == "1000"
 
 
 def test_a_parser_gets_the_modules_that_it_needs_late(sandbox: Sandbox) -> None:
