@@ -52,7 +52,7 @@ class Drafter:
         self._sandbox = sandbox
         self.pipelines = Pipelines(
             frozenset(map(self.pipeline, versions())),
-            skipping=self.pipeline(f"of {READABLE_VERSION}"),
+            skipping=f"formats {READABLE_VERSION}",
             text=self.pipeline(PARSER_VERSION),
             outgrown=outgrown(),
         )

@@ -90,6 +90,7 @@ def test_what_is_inserted_moves_places_and_embeds_itself(program: Program, folde
     (folder / "prices.xlsx").write_bytes(prices(changed="Truffle.", more=2))
     program.settles(folder)
     assert program.search("nougat")[0]["place"] == "slide 7"
+    assert "slides.pptx (slide 7)  Slide 5" in program.command("search", "nougat").stdout
     assert program.texts_embedded() - before <= 6
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 
 import pytest
 
-from ingestion.parsing import at_hand, parse
+from ingestion.parsing import at_hand, parse, version_of
 from ingestion.parsing.documents import DOCUMENTS, document_of
 from ingestion.parsing.sandbox import Sandbox
 from ingestion.records import Parsed
@@ -49,6 +50,26 @@ def test_a_document_parsed_apart_is_the_same(sandbox: Sandbox, name: str) -> Non
     assert parsed == parse(BODIES[name], name, apart=at_hand)
     assert parsed.blocks
     assert asked
+
+
+def test_a_change_of_what_a_document_becomes_needs_a_new_version() -> None:
+    digests = {}
+    for name, body in BODIES.items():
+        one = parse(body, name, apart=at_hand)
+        said = repr((version_of(body, name), one.text, list(one.blocks), list(one.marks)))
+        digests[name] = hashlib.sha256(said.encode()).hexdigest()[:8]
+    assert digests == {
+        "a.pdf": "51efe200",
+        "a.docx": "8c4e2ef8",
+        "a.pptx": "49709662",
+        "a.xlsx": "f403164b",
+        "a.odt": "96d0d6ee",
+        "a.odp": "aad6d10d",
+        "a.epub": "07ecb8bf",
+        "a.eml": "aa41e2c3",
+        "a.json": "ce2c9005",
+        "a.csv": "f3c13dd3",
+    }
 
 
 def test_every_format_is_among_these() -> None:
