@@ -23,7 +23,7 @@ MISBEHAVING = "tests.unit.ingestion.parsing.sandbox.misbehaving"
 
 @pytest.fixture
 def apart(database: Database, source: MemorySource, clock: ShiftedClock) -> Iterator[Rig]:
-    sandbox = Sandbox(MISBEHAVING, Limits(wall_s=2.0))
+    sandbox = Sandbox(MISBEHAVING, Limits(wall_s=1.0))
     rig = Rig(database, [source], clock=clock, sandbox=sandbox)
     rig.recover()
     yield rig
