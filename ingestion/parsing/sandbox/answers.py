@@ -11,6 +11,8 @@ from typing import Any
 from ingestion.errors import DocumentUnparsable, NotIndexable
 from ingestion.records import Block, BlockKind, Mark, Parsed
 
+MAX_BLOCKS = 500_000  # each takes the worker some hundred bytes, however short it is
+
 
 class Nonsense(Exception):
     """An answer that is none."""
@@ -21,6 +23,9 @@ class OutOfMemory(Exception):
 
 
 def to_json(parsed: Parsed) -> bytes:
+    """Raises DocumentUnparsable for what is too much to be taken over."""
+    if len(parsed.blocks) > MAX_BLOCKS:
+        raise DocumentUnparsable(f"its text has more than {MAX_BLOCKS:,} parts")
     paths = list(dict.fromkeys(block.heading_path for block in parsed.blocks))
     numbers = {path: number for number, path in enumerate(paths)}
     blocks = [[one.kind.value, one.start, one.end, numbers[one.heading_path]] for one in parsed.blocks]
@@ -66,6 +71,8 @@ def _json(value: object) -> bytes:
 def _checked(found: dict[str, Any]) -> Parsed:
     text = _text(found["text"])
     paths = [tuple(map(_text, path)) for path in found["paths"]]
+    if len(found["blocks"]) > MAX_BLOCKS:
+        raise Nonsense
     blocks: list[Block] = []
     done = 0
     for kind, start, end, path in found["blocks"]:

@@ -12,6 +12,6 @@ class Limits:
     wall_s: float = 30.0
     cpu_s: int = 20
     memory_bytes: int = 2**30  # of address space: an interpreter and its libraries take a quarter
-    answer_bytes: int = 64 * 2**20
+    answer_bytes: int = 32 * 2**20
     documents: int = 500
     idle_s: float = 120.0

@@ -107,6 +107,11 @@ def endless(body: bytes) -> Parsed:
     return said("x" * 2**21)
 
 
+def crumbs(body: bytes) -> Parsed:
+    blocks = [Block(BlockKind.TABLE, at, at + 1) for at in range(600_000)]
+    return Parsed("x" * 600_000, blocks)
+
+
 def read_file(body: bytes) -> Parsed:
     return said(Path("/etc/hostname").read_text())
 
@@ -158,6 +163,6 @@ PARSERS: dict[str, Parse] = {
             nonsense,
             endless,
         ),
-        *(endless, read_file, write_file, connect, run, family, lazy, late),
+        *(endless, crumbs, read_file, write_file, connect, run, family, lazy, late),
     )
 }
