@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from ingestion.cutting import Key, boundary_keys, cut
+from ingestion.places import place_of
 from ingestion.records import Block, BlockKind, Chunk, Parsed
 from ingestion.splitting import BETWEEN_BLOCKS, Unit, split_into_units
 
@@ -53,7 +54,12 @@ def chunk(parsed: Parsed, *, max_tokens: int, count_tokens: CountTokens) -> list
     whole = {run.section.start for run in runs}
     runs += _cut_all(measure, [section for section in sections if section.start not in whole])
     runs.sort(key=lambda run: run.start)
-    return [measure.chunk(ordinal, run) for ordinal, run in enumerate(runs)]
+    starts = [mark.start for mark in parsed.marks]
+    places = [place_of(parsed.marks, starts, run.start, run.end) for run in runs]
+    return [
+        measure.chunk(ordinal, run, place)
+        for ordinal, (run, place) in enumerate(zip(runs, places, strict=True))
+    ]
 
 
 def embedded_text_of(text: str, heading_path: Sequence[str], digest: str) -> str | None:
@@ -204,12 +210,11 @@ class _Measure:
                 over.append(run)
         return fit, over
 
-    def chunk(self, ordinal: int, run: _Run) -> Chunk:
+    def chunk(self, ordinal: int, run: _Run, place: str) -> Chunk:
         embedded = self.embedded_text(run)
         text = self.text[run.start : run.end]
-        return Chunk(
-            ordinal, run.start, run.end, run.section.path, text, embedded, _digest(embedded), run.tokens
-        )
+        digest = _digest(embedded)
+        return Chunk(ordinal, run.start, run.end, run.section.path, text, embedded, digest, run.tokens, place)
 
 
 def _digest(embedded: str) -> str:

@@ -10,6 +10,7 @@
     │   ├── IndexUnavailable    the index cannot be reached or written
     │   │   └── EditionMissing     it answers, and this edition is not in it
     │   ├── BrokerUnavailable   the broker cannot be reached; the ledger knows what is to be sent
+    │   ├── ParserUnavailable   no process can be started to parse in
     │   ├── EmbedderUnavailable the embedder cannot be reached, or is not loaded yet
     │   └── Interrupted         the process is being stopped; others go on
     ├── Terminal             trying again changes nothing: dead letter
@@ -100,6 +101,10 @@ class EditionMissing(IndexUnavailable):
 
 class BrokerUnavailable(Transient):
     """The broker cannot be reached now. Nothing is lost: what it should carry is in the ledger."""
+
+
+class ParserUnavailable(Transient):
+    """No process can be started for parsers that are kept apart."""
 
 
 class EmbedderUnavailable(Transient):

@@ -155,12 +155,30 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """From this offset on, up to the next mark, the text stands on this page, slide, row, ...
+
+    ``unit`` is the word for it, ``within`` what it is counted in, if not the document:
+    a sheet, an attachment.
+    """
+
+    start: int
+    within: str
+    unit: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Parsed:
-    """The text of a document and its blocks. For binary and marked-up formats the extracted text."""
+    """The text of a document and its blocks. For binary and marked-up formats the extracted text.
+
+    ``marks`` are in order, and there are none where offsets say enough.
+    """
 
     text: str
     blocks: Sequence[Block]
     encoding: str = "utf-8"
+    marks: Sequence[Mark] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +186,8 @@ class Chunk:
     """A run of blocks that is embedded and found as one.
 
     ``text`` is ``parsed.text[start:end]``; ``embedded_text`` is what the model sees (heading path and
-    text) and ``digest`` is its digest: two chunks with one digest have one vector.
+    text) and ``digest`` is its digest: two chunks with one digest have one vector. ``place`` says where to
+    look in what people open ("pages 3-4"); it is never embedded.
     """
 
     ordinal: int
@@ -179,3 +198,4 @@ class Chunk:
     embedded_text: str
     digest: str
     tokens: int
+    place: str = ""

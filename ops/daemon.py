@@ -143,7 +143,7 @@ class Daemon:
                 self.parts.differs,
                 edition.description,
             )
-        again = ledger.claims.reindex(edition, self.parts.drafter.pipeline)
+        again = ledger.claims.reindex(edition, self.parts.drafter.pipelines)
         if again:
             log.info("%s documents are indexed again: the parser or the chunker has changed", again)
 
@@ -207,8 +207,9 @@ class Daemon:
         self._watcher.start()
         undo.callback(self._watcher.stop)
         undo.enter_context(singing(self._settings, parts.ledger, parts.index, self._clock, self.metrics))
-        # Callers that wait for a vector must be let go before the workers are waited for.
+        # Callers that wait for a vector or a parser must be let go before the workers are waited for.
         undo.callback(parts.equipment.close)
+        undo.callback(parts.sandbox.close)
 
     def _make_server(self) -> Server:
         parts = self.parts

@@ -17,6 +17,7 @@ from ingestion.clock import Clock
 from ingestion.errors import HeadwaterError, Misconfigured, WrongEdition
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.values import Edition, EditionState, EditionView
+from ingestion.parsing.sandbox import Sandbox
 from ingestion.records import Lane
 from ingestion.turns import Turns
 from ops.remote import remote_embedder
@@ -154,7 +155,8 @@ class Hearing:
 class Fitter:
     """Fits editions with embedders; those that compute here take turns."""
 
-    def __init__(self, settings: EmbeddingSettings, clock: Clock) -> None:
+    def __init__(self, settings: EmbeddingSettings, clock: Clock, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
         self._settings = settings
         self._clock = clock
         self._turns = Turns()
@@ -170,7 +172,7 @@ class Fitter:
         return Fitted(
             edition,
             embedder.fingerprint,
-            Drafter(embedder.max_tokens, embedder.count_tokens, self._clock),
+            Drafter(embedder.max_tokens, embedder.count_tokens, self._clock, sandbox=self._sandbox),
             batcher.embed,
             batcher.embed_query,
             lambda: batcher.ready,

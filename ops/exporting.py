@@ -75,6 +75,7 @@ def _line(row: ExportRow, text: str) -> dict[str, object]:
         "start": row.start,
         "end": row.end,
         "heading_path": list(row.heading_path),
+        "place": row.place,
         "text": text,
     }
 

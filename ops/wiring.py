@@ -14,6 +14,7 @@ from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.sources import SourceRow
 from ingestion.ledger.values import Edition
 from ingestion.objectives import Objective
+from ingestion.parsing.sandbox import Sandbox
 from ingestion.records import Lane
 from ingestion.sources.files import FilesSource
 from ops.canary_sources import watched_sources
@@ -59,6 +60,7 @@ class Parts:
     sources: dict[str, FilesSource]
     equipment: Equipment
     fitter: Fitter
+    sandbox: Sandbox
     differs: str | None  # what the settings name instead of what the index was made with
 
     @property
@@ -85,6 +87,7 @@ class Parts:
         return self.live.drafter
 
     def close(self) -> None:
+        self.sandbox.close()
         self.equipment.close()
         self.index.close()
         self.ledger.database.close()
@@ -107,7 +110,8 @@ def open_parts(settings: Settings, *, clock: Clock | None = None, loads: bool = 
         undo.callback(index.close)
         make_room(ledger, index, edition)
         undo.pop_all()
-    fitter = Fitter(settings.embedding, clock)
+    sandbox = Sandbox()
+    fitter = Fitter(settings.embedding, clock, sandbox)
     return Parts(
         settings=settings,
         clock=clock,
@@ -116,6 +120,7 @@ def open_parts(settings: Settings, *, clock: Clock | None = None, loads: bool = 
         sources=make_sources(settings, clock),
         equipment=Equipment(ledger, index, fitter.fit(edition, embedder), fitter.equip, clock, loads=loads),
         fitter=fitter,
+        sandbox=sandbox,
         differs=None if own is settings.embedding else settings.embedding.model,
     )
 

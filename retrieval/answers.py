@@ -37,7 +37,10 @@ class SearchRequest:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One passage. ``start`` and ``end`` count characters of the decoded text; a higher score is better."""
+    """One passage. ``start`` and ``end`` count characters of the decoded text; a higher score is better.
+
+    ``place``: where to look in a document of pages, slides, rows, ...; else ''.
+    """
 
     text: str
     source: str
@@ -54,6 +57,7 @@ class Hit:
     stale: bool
     stale_for_s: float | None
     generation: int
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)

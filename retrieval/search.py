@@ -278,4 +278,5 @@ def _hit(passage: Passage, now: float) -> Hit:
         stale=passage_age.stale,
         stale_for_s=passage_age.stale_for_s,
         generation=admitted.generation,
+        place=admitted.place,
     )

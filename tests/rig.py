@@ -23,6 +23,7 @@ from ingestion.ledger.editions import NewEdition
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.sources import SourceRow
 from ingestion.ledger.values import Edition, EditionView
+from ingestion.parsing.sandbox import Sandbox
 from ingestion.records import Lane
 from ingestion.sources.port import SourcePort
 from ingestion.sources.settling import Batch
@@ -117,6 +118,7 @@ class Rig:
         wrap_index: Callable[[Index], Index] = lambda index: index,
         wrap_source: Callable[[SourcePort], SourcePort] = lambda source: source,
         drafter: Drafter | None = None,
+        sandbox: Sandbox | None = None,
         index: Index | None = None,
         watches: bool = True,
     ) -> None:
@@ -134,6 +136,7 @@ class Rig:
         self.beside: deque[tuple[int, tuple[int, ...]]] = deque()  # messages for other editions
         self._embed = embed or self.embedder.embed
         self._given_drafter = drafter
+        self.sandbox = sandbox or Sandbox()  # which starts no process before it has something to parse
         self.ledger = Ledger(database, self.clock)
         self.sight = None if watches else Sight(self.ledger)
         self._unseen = seen if self.sight is None else self.sight.unseen
@@ -205,7 +208,8 @@ class Rig:
         return Equipped(
             edition,
             inner.fingerprint,
-            self._given_drafter or Drafter(inner.max_tokens, inner.count_tokens, self.clock),
+            self._given_drafter
+            or Drafter(inner.max_tokens, inner.count_tokens, self.clock, sandbox=self.sandbox),
             embed,
             inner.embed_query,
             ready=lambda: self.ready,
@@ -264,7 +268,7 @@ class Rig:
         self.ledger.sources.configure(
             [SourceRow(source.name, source.kind, source.location) for source in self.sources.values()]
         )
-        self.ledger.claims.reindex(self.edition, self.drafter.pipeline)
+        self.ledger.claims.reindex(self.edition, self.drafter.pipelines)
         self.equipment.look()
 
     def scan(self, source: str = SOURCE) -> Listed:

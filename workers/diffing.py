@@ -51,7 +51,7 @@ def diff(manifest: Sequence[ManifestChunk], chunks: Sequence[Chunk]) -> Diff:
 
 
 def placed(chunk_id: str, chunk: Chunk) -> Placed:
-    return Placed(chunk_id, chunk.ordinal, chunk.start, chunk.end, chunk.heading_path)
+    return Placed(chunk_id, chunk.ordinal, chunk.start, chunk.end, chunk.heading_path, chunk.place)
 
 
 def _by_digest(manifest: Sequence[ManifestChunk], *, live: bool) -> dict[str, deque[ManifestChunk]]:
@@ -62,5 +62,5 @@ def _by_digest(manifest: Sequence[ManifestChunk], *, live: bool) -> dict[str, de
     return rows
 
 
-def _place(one: ManifestChunk | Chunk) -> tuple[int, int, int, tuple[str, ...]]:
-    return one.ordinal, one.start, one.end, one.heading_path
+def _place(one: ManifestChunk | Chunk) -> tuple[int, int, int, tuple[str, ...], str]:
+    return one.ordinal, one.start, one.end, one.heading_path, one.place

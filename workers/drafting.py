@@ -11,9 +11,11 @@ from ingestion.chunking import CHUNKER_VERSION, chunk
 from ingestion.clock import Clock
 from ingestion.errors import NotIndexable
 from ingestion.lag import plausible_change
-from ingestion.ledger.values import Claim, Look
-from ingestion.parsing import PARSER_VERSION, parse
-from ingestion.records import Chunk, Content
+from ingestion.ledger.values import Claim, Look, Pipelines
+from ingestion.parsing import PARSER_VERSION, READABLE_VERSION, outgrown, parse, version_of, versions
+from ingestion.parsing.documents import looks_like_one
+from ingestion.parsing.sandbox import Sandbox
+from ingestion.records import Chunk, Content, Lane, Parsed
 from ingestion.sources.port import SourcePort
 
 CountTokens = Callable[[Sequence[str]], list[int]]
@@ -22,32 +24,44 @@ CountTokens = Callable[[Sequence[str]], list[int]]
 # At most some 30 MB, as long texts are not kept.
 COUNTS_KEPT = 16_384
 LONGEST_KEPT = 2_000  # characters
+PATIENCE_S = 5.0  # for an edit; a document that takes longer goes on in the bulk lane
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A revision as it was read. ``chunks`` is None where the content is what is live already."""
+    """A revision as it was read. ``chunks`` is None where the content is what is live already.
+
+    ``pipeline``: everything that decided what chunks it became.
+    """
 
     claim: Claim
     digest: str
     look: Look
     chunks: Sequence[Chunk] | None
+    pipeline: str
     skipped: str | None = None
 
 
 class Drafter:
-    """Makes drafts. ``pipeline`` names everything that decides what chunks a text becomes."""
+    """Makes drafts. ``pipelines`` names everything that decides what chunks documents become."""
 
-    def __init__(self, max_tokens: int, count_tokens: CountTokens, clock: Clock) -> None:
+    def __init__(self, max_tokens: int, count_tokens: CountTokens, clock: Clock, *, sandbox: Sandbox) -> None:
         self._max_tokens = max_tokens
         self._count_tokens = _remembering(count_tokens)
         self._clock = clock
-        self.pipeline = f"parser {PARSER_VERSION}, chunker {CHUNKER_VERSION}, {max_tokens} tokens"
+        self._sandbox = sandbox
+        self.pipelines = Pipelines(
+            frozenset(map(self.pipeline, versions())),
+            skipping=f"formats {READABLE_VERSION}",
+            text=self.pipeline(PARSER_VERSION),
+            outgrown=outgrown(),
+        )
 
     def draft(self, claim: Claim, source: SourcePort) -> Draft:
         """Read, and unless the content is unchanged, parse and chunk.
 
-        Raises DocumentGone, DocumentChanging, DocumentUnreadable, DocumentUnparsable, SourceUnavailable.
+        Raises DocumentGone, DocumentChanging, DocumentUnreadable, DocumentUnparsable, SourceUnavailable,
+        ParserUnavailable, and TakesLong for an edit that is to be parsed without somebody waiting for it.
         """
         try:
             content = source.read(claim.uri)
@@ -55,24 +69,38 @@ class Drafter:
             return self._skipped(claim, refusal.message)
         digest = hashlib.sha256(content.body).hexdigest()
         look = self._look(claim, content)
-        if digest == claim.digest and self.pipeline == claim.pipeline and not claim.repair:
-            return Draft(claim, digest, look, None)
+        pipeline = self.pipeline(version_of(content.body, claim.uri, content.media_type))
+        if digest == claim.digest and pipeline == claim.pipeline and not claim.repair:
+            return Draft(claim, digest, look, None, pipeline)
         try:
-            chunks = self.chunks(content)
+            chunks = self.chunks(content, PATIENCE_S if claim.lane is Lane.FRESH else None)
         except NotIndexable as refusal:
             # Without a digest: read again, it must not pass for the live content that it never was.
-            return Draft(claim, "", look, (), refusal.message)
-        return Draft(claim, digest, look, chunks)
+            return Draft(claim, "", look, (), self.pipelines.skipping, refusal.message)
+        return Draft(claim, digest, look, chunks, pipeline)
 
-    def chunks(self, content: Content) -> list[Chunk]:
-        """The chunks of a content. Raises NotIndexable or DocumentUnparsable."""
-        parsed = parse(content.body, content.seen.uri, content.media_type)
+    @staticmethod
+    def may_take_long(claim: Claim) -> bool:
+        """Whether others are not to wait for this one, as far as its name tells."""
+        return looks_like_one(claim.uri)
+
+    def chunks(self, content: Content, patience_s: float | None = None) -> list[Chunk]:
+        """The chunks of a content. Raises NotIndexable, DocumentUnparsable, ParserUnavailable, TakesLong."""
+
+        def apart(parser: str, body: bytes) -> Parsed:
+            return self._sandbox.parse(parser, body, patience_s)
+
+        parsed = parse(content.body, content.seen.uri, content.media_type, apart=apart)
         return chunk(parsed, max_tokens=self._max_tokens, count_tokens=self._count_tokens)
 
     def _skipped(self, claim: Claim, reason: str) -> Draft:
         """It could not be read for what it is, so there is no look of it: the next one differs."""
         look = Look(fingerprint="", identity=None, size_bytes=0, changed_at=claim.changed_at, racy=False)
-        return Draft(claim, "", look, (), reason)
+        return Draft(claim, "", look, (), self.pipelines.skipping, reason)
+
+    def pipeline(self, parser: str) -> str:
+        """What decides which chunks the blocks of this parser become."""
+        return f"parser {parser}, chunker {CHUNKER_VERSION}, {self._max_tokens} tokens"
 
     def _look(self, claim: Claim, content: Content) -> Look:
         seen = content.seen

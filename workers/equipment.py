@@ -156,7 +156,7 @@ class Equipment:
                     hint="Bring that model back, or: headwater rebuild --cancel",
                 )
             self._index.create(view.edition.name, view.edition.dimensions)
-            self._ledger.claims.reindex(view.edition, one.drafter.pipeline)
+            self._ledger.claims.reindex(view.edition, one.drafter.pipelines)
         except HeadwaterError as error:
             self._again_at[key] = now + TRY_AGAIN_S
             log.warning("the edition %s waits: %s", view.edition.name, error)

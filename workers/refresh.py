@@ -25,6 +25,7 @@ from ingestion.errors import (
 )
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.values import Claim, Edition, ManifestChunk, Published
+from ingestion.parsing.sandbox import TakesLong
 from ingestion.records import Lane
 from ingestion.sources.port import SourcePort
 from retrieval.index.port import Index
@@ -116,12 +117,13 @@ class Refresher:
         held = HeldClaims(self._ledger, claims, self._clock)
         self._under_way.add(held)
         try:
-            for group in self._groups(self._drafts(held)):
-                large = self._defer(group, lane)
-                bulk += large
-                going_on = [one for one in group if one.claim.document_id not in large]
-                fresh += self._carry_out(edition, going_on, lane, held)
-                held.done(one.claim for one in group)
+            for some in self._in_turn(held.open, lane):
+                for group in self._groups(self._drafts(held, some, bulk)):
+                    large = self._defer(group, lane)
+                    bulk += large
+                    going_on = [one for one in group if one.claim.document_id not in large]
+                    fresh += self._carry_out(edition, going_on, lane, held)
+                    held.done(one.claim for one in group)
         except Transient as fault:
             self._hand_back(held.open, fault)
         except Exception as error:
@@ -162,17 +164,23 @@ class Refresher:
             if not one.complete:
                 self._fail(one.claim, one.error or HeadwaterError("Not every chunk could be staged."))
         with self._tracing.span("publish", documents=len(complete)):
-            published = self._ledger.publications.publish(
-                [one.publishing(self._drafter.pipeline, staged_at) for one in complete]
-            )
+            published = self._ledger.publications.publish([one.publishing(staged_at) for one in complete])
         for one, result in zip(complete, published, strict=True):
             if not result.superseded:
                 self._listener(_outcome(one, result, staged_at))
         return [result.claim.document_id for result in published if result.pending]
 
-    def _drafts(self, held: HeldClaims) -> Iterator[Revision]:
-        """Read, parse, chunk and diff, one by one; a document that fails leaves the others alone."""
-        claims = held.open
+    def _in_turn(self, claims: Sequence[Claim], lane: Lane) -> Iterator[Sequence[Claim]]:
+        """Those that may take long come last, and edits of them one by one: nobody waits for them."""
+        slow = [claim for claim in claims if self._drafter.may_take_long(claim)]
+        yield [claim for claim in claims if not self._drafter.may_take_long(claim)]
+        yield from [slow] if lane is Lane.BULK else ([claim] for claim in slow)
+
+    def _drafts(self, held: HeldClaims, claims: Sequence[Claim], bulk: list[int]) -> Iterator[Revision]:
+        """Read, parse, chunk and diff, one by one; a document that fails leaves the others alone.
+
+        Those that take too long for an edit are added to ``bulk``.
+        """
         manifests = self._ledger.publications.manifests(claims)
         gone: dict[str, list[str]] = {}
         for claim in claims:
@@ -183,6 +191,10 @@ class Refresher:
             except DocumentGone:
                 gone.setdefault(claim.source, []).append(claim.uri)
                 self._release([claim], "It was not there when it was read.")
+            except TakesLong:
+                self._ledger.claims.to_bulk([claim])
+                bulk.append(claim.document_id)
+                self._report(claim, Result.DEFERRED, "slow to parse: it goes on in the bulk lane")
             except Transient as fault:
                 self._release([claim], str(fault))
                 if not isinstance(fault, FolderUnseen):  # which is told where it is noticed

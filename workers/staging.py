@@ -49,12 +49,12 @@ class Revision:
     def complete(self) -> bool:
         return self.error is None and len(self.added) == len(self.diff.added)
 
-    def publishing(self, pipeline: str, staged_at: float) -> Publishing:
+    def publishing(self, staged_at: float) -> Publishing:
         total = len(self.diff.kept) + len(self.diff.added)
         return Publishing(
             claim=self.claim,
             digest=self.draft.digest,
-            pipeline=pipeline,
+            pipeline=self.draft.pipeline,
             look=self.draft.look,
             kept=self.diff.kept,
             moved=self.diff.moved,

@@ -13,7 +13,7 @@ from ingestion.ledger.documents import Change
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.names import fitting
 from ingestion.ledger.values import Entry
-from ingestion.parsing import format_of
+from ingestion.parsing import read_alike
 from ingestion.plan import Action, Evidence, decide, guard, is_blind, match_renames
 from ingestion.records import Gone, Listing, Root, Seen, Skipped, Standing
 from ingestion.sources.port import SourcePort
@@ -254,7 +254,7 @@ class Surveyor:
         told: dict[int, Move] = {}
         for entry, _ in plan.absences:
             uri = _new_place(entry.uri, moved)
-            if uri in arrivals and entry.standing in _SERVED and format_of(uri) is format_of(entry.uri):
+            if uri in arrivals and entry.standing in _SERVED and read_alike(uri, entry.uri):
                 told[entry.document_id] = Move(entry, arrivals.pop(uri))
         served = self._ledger.documents.published(list(told))
         plan.moves += [move for key, move in told.items() if key in served]
@@ -272,7 +272,7 @@ class Surveyor:
             [(uri, trait) for uri, trait in arrivals.items() if trait is not None],
         )
         # Read as another format, the same bytes are other chunks.
-        pairs = {uri: key for uri, key in pairs.items() if format_of(uri) is format_of(absent[key].uri)}
+        pairs = {uri: key for uri, key in pairs.items() if read_alike(uri, absent[key].uri)}
         if not pairs:
             return
         seen = {want.change.seen.uri: want.change.seen for want in plan.wants}

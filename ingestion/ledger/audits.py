@@ -17,6 +17,7 @@ from ingestion.database import Database
 from ingestion.ledger.sql import among, slices
 from ingestion.ledger.tables import audits, chunks, documents, installation, is_marked
 from ingestion.ledger.values import Edition
+from ingestion.places import parted
 from ingestion.records import Drift
 
 PAGE = 5_000  # rows a transaction
@@ -121,7 +122,7 @@ class Audits:
     def live(self, edition: Edition, *, after: str = "") -> Iterator[LiveChunk]:
         """Everything live, in the order of ids, from behind an id."""
         for key, document_id, digest, path in self._pages(_LIVE_AFTER, edition, after):
-            yield LiveChunk(key, document_id, digest, tuple(path))
+            yield LiveChunk(key, document_id, digest, parted(path)[0])
 
     def known(self, edition: Edition, chunk_ids: Sequence[str]) -> dict[str, KnownChunk]:
         """Those of the chunks that have a row in this edition."""

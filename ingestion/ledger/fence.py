@@ -21,6 +21,7 @@ from ingestion.ledger.sql import configured, read_counter, slices
 from ingestion.ledger.tables import chunks, counters, documents, editions, is_pending, publications, sources
 from ingestion.ledger.values import Admitted, Edition, Horizon, Outset
 from ingestion.own import is_own
+from ingestion.places import parted
 from ingestion.records import PublicationState, Standing
 
 _COLUMNS = (
@@ -193,6 +194,7 @@ def _admit(
 
 
 def _admitted(row: Any) -> Admitted:
+    heading_path, place = parted(row.heading_path)
     return Admitted(
         chunk_id=row.id,
         document_id=row.document_id,
@@ -201,7 +203,7 @@ def _admitted(row: Any) -> Admitted:
         ordinal=row.ordinal,
         start=row.start,
         end=row.end,
-        heading_path=tuple(row.heading_path),
+        heading_path=heading_path,
         standing=Standing(row.standing),
         state=PublicationState(row.state),
         wanted=row.wanted,
@@ -210,4 +212,5 @@ def _admitted(row: Any) -> Admitted:
         changed_at=row.changed_at,
         published_at=row.published_at,
         pending_since=row.pending_since,
+        place=place,
     )

@@ -20,6 +20,7 @@ from ingestion.ledger.switch import history, settle_documents, switch_chunks, sw
 from ingestion.ledger.tables import attempts, chunks, editions, is_marked
 from ingestion.ledger.values import Claim, Edition, ManifestChunk, Published, Publishing, Staging
 from ingestion.objectives import Kind
+from ingestion.places import kept, parted
 from ingestion.records import Lane
 
 HISTORY = 20  # attempts kept for each document
@@ -88,7 +89,8 @@ class Publications:
                 for document_id, key, digest, ordinal, start, end, path, born, repair in connection.execute(
                     _MANIFEST, values
                 ):
-                    chunk = ManifestChunk(key, digest, ordinal, start, end, tuple(path), born, repair)
+                    headings, place = parted(path)
+                    chunk = ManifestChunk(key, digest, ordinal, start, end, headings, born, repair, place)
                     found.setdefault(document_id, []).append(chunk)
         return found
 
@@ -111,7 +113,7 @@ class Publications:
                     "ordinal": staging.placed.ordinal,
                     "start": staging.placed.start,
                     "end": staging.placed.end,
-                    "heading_path": staging.placed.heading_path,
+                    "heading_path": kept(staging.placed.heading_path, staging.placed.place),
                 }
                 for staging in stagings
                 if staging.claim.document_id in current and not staging.known

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,7 +11,7 @@ from ingestion.clock import Clock
 from ingestion.database import Database
 from ingestion.ledger.sql import among, record_attempts, slices
 from ingestion.ledger.tables import documents, publications
-from ingestion.ledger.values import Edition
+from ingestion.ledger.values import Edition, Pipelines
 from ingestion.records import Lane, PublicationState
 
 MAX_ATTEMPTS = 5
@@ -62,14 +62,17 @@ _REPLAY = (
     )
 )
 _live = publications.c.state == PublicationState.LIVE
-_REINDEX = (
+_skipped = publications.c.digest == ""
+_AGAIN = (
     sa.update(publications)
-    .where(
-        publications.c.edition_id == sa.bindparam("edition"),
-        _live,
-        publications.c.pipeline != sa.bindparam("made_by"),
-    )
+    .where(publications.c.edition_id == sa.bindparam("edition"), _live)
     .values(state=PublicationState.PENDING, lane=Lane.BULK, sent_at=0.0, not_before=0.0)
+)
+_REINDEX = _AGAIN.where(
+    sa.case(
+        (_skipped, publications.c.pipeline != sa.bindparam("skipped_by")),
+        else_=publications.c.pipeline.not_in(among("made_by")),
+    )
 )
 # What waits already, or is a dead letter, keeps its lane and its turn; the mark is found when it comes.
 _REPAIR = (
@@ -123,11 +126,22 @@ class Reopening:
             these = _REPLAY.where(publications.c.document_id.in_(among("ids")))
             return sum(connection.execute(these, {"ids": some}).rowcount for some in slices(document_ids))
 
-    def reindex(self, edition: Edition, pipeline: str) -> int:
-        """Another parser or chunker: what was published with any other one is made again, in bulk."""
+    def reindex(self, edition: Edition, pipelines: Pipelines) -> int:
+        """Another parser or chunker: what was published with any other one is made again, in bulk.
+
+        What was skipped is read again where more can be read now.
+        """
         with self._database.write() as connection:
-            values = {"edition": edition.edition_id, "made_by": pipeline}
-            return connection.execute(_REINDEX, values).rowcount
+            values = {
+                "edition": edition.edition_id,
+                "made_by": list(pipelines.current),
+                "skipped_by": pipelines.skipping,
+            }
+            again = connection.execute(_REINDEX, values).rowcount
+            if pipelines.outgrown:
+                values = {"edition": edition.edition_id, "text": pipelines.text}
+                again += connection.execute(_outgrown(pipelines.outgrown), values).rowcount
+        return again
 
     def mark_repair(self, edition: Edition, document_ids: Sequence[int]) -> int:
         """The index lacks something of these documents: process them even if their digest is the same.
@@ -139,6 +153,15 @@ class Reopening:
                 connection.execute(_REPAIR, {"edition": edition.edition_id, "ids": some}).rowcount
                 for some in slices(document_ids)
             )
+
+
+def _outgrown(suffixes: Iterable[str]) -> sa.Update:
+    """What ends so and was made as other text: once, as it is made otherwise then."""
+    uri = sa.func.lower(documents.c.uri)
+    of_them = sa.select(documents.c.id).where(sa.or_(*(uri.like(f"%{suffix}") for suffix in suffixes)))
+    return _AGAIN.where(
+        publications.c.pipeline == sa.bindparam("text"), publications.c.document_id.in_(of_them)
+    )
 
 
 def _interrupted(row: Any, now: float) -> dict[str, Any]:

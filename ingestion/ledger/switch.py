@@ -10,6 +10,7 @@ from ingestion.ledger.leases import Current
 from ingestion.ledger.sql import among, slices
 from ingestion.ledger.tables import NO_TOKEN, chunks, documents, publications
 from ingestion.ledger.values import Placed, Publishing
+from ingestion.places import kept
 from ingestion.records import PublicationState, Standing
 
 _UNDEAD = sa.select(chunks.c.id, chunks.c.document_id, chunks.c.born).where(
@@ -199,5 +200,5 @@ def _place(placed: Placed) -> dict[str, object]:
         "number": placed.ordinal,
         "first": placed.start,
         "behind": placed.end,
-        "path": placed.heading_path,
+        "path": kept(placed.heading_path, placed.place),
     }

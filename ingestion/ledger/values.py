@@ -132,6 +132,19 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Pipelines:
+    """What chunks are made with now: by one of these; ``skipping``: where no text was found.
+
+    ``outgrown``: suffixes of documents that are no longer made by ``text``, though others are.
+    """
+
+    current: frozenset[str]
+    skipping: str
+    text: str = ""
+    outgrown: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class ManifestChunk:
     """A chunk of a document that is not dead: live (``born`` set) or staged by an earlier attempt."""
 
@@ -143,6 +156,7 @@ class ManifestChunk:
     heading_path: tuple[str, ...]
     born: int | None
     repair: bool
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +168,7 @@ class Placed:
     start: int
     end: int
     heading_path: tuple[str, ...]
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +277,7 @@ class Admitted:
     changed_at: float
     published_at: float
     pending_since: float | None
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)

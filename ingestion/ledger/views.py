@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from ingestion.ledger.backlog import STATES, Backlog, LaneView, shown_state, with_publication
 from ingestion.ledger.sql import configured, live_edition, of_users, own
 from ingestion.ledger.tables import attempts, chunks, documents, editions, publications
+from ingestion.places import parted
 from ingestion.records import Standing
 
 __all__ = [
@@ -118,6 +119,7 @@ class ExportRow:
     start: int
     end: int
     heading_path: tuple[str, ...]
+    place: str
 
 
 _DOCUMENT = sa.select(
@@ -318,4 +320,5 @@ def _document(row: Any) -> DocumentView:
 
 def _export_row(row: Any) -> ExportRow:
     key, document_id, source, uri, ordinal, start, end, path = row
-    return ExportRow(key, document_id, source, uri, ordinal, start, end, tuple(path))
+    headings, place = parted(path)
+    return ExportRow(key, document_id, source, uri, ordinal, start, end, headings, place)

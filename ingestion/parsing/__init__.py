@@ -1,7 +1,8 @@
 """Bytes to blocks, by media type.
 
-``parse`` decides the format from the media type, else from the URI's suffix; what is neither and is
-text is plain text. Parsing has no effects and never reads anything but the bytes it is given.
+``parse`` decides the format: of documents that are no text by their signature, of text by the media type,
+else by the URI's suffix; what is neither and is text is plain text. Parsing has no effects and never reads
+anything but the bytes it is given. Formats whose parsers can bite are left to the caller's ``apart``.
 """
 
 from __future__ import annotations
@@ -13,36 +14,59 @@ from dataclasses import dataclass, replace
 from ingestion.errors import DocumentUnparsable
 from ingestion.parsing.code import parse_code
 from ingestion.parsing.decoding import declared_charset, decode
+from ingestion.parsing.documents import DOCUMENTS, document_of, load_document
 from ingestion.parsing.html import parse_html
 from ingestion.parsing.markdown import parse_markdown
 from ingestion.parsing.plain import parse_plain
 from ingestion.parsing.rst import parse_rst
+from ingestion.parsing.structured import parse_json, parse_json_lines, parse_notebook
+from ingestion.parsing.tables import parse_table
 from ingestion.records import Parsed
 
 PARSER_VERSION = "2"
-"""Part of the pipeline's fingerprint: change it with every change of what any document parses to."""
+"""Part of the pipeline's fingerprint: change it with every change of what any text parses to, unless its
+format has a version of its own."""
+
+READABLE_VERSION = "2"
+"""What was skipped under another one is read again: change it with every format that is added."""
+
+Apart = Callable[[str, bytes], Parsed]
+"""Parses a document with the parser of that name (see ``ingestion.parsing.documents``)."""
 
 _HEAD_BYTES = 1024  # how far a document may declare its charset (WHATWG HTML, 4.2.5.4)
 
 _CODE_SUFFIXES = """
-.bash .bat .c .cc .cfg .clj .cmake .conf .cpp .cs .css .csv .cxx .dart .diff .elm .env .erl .ex .exs .f90
-.fish .fs .go .gradle .graphql .groovy .h .hcl .hh .hpp .hs .ini .ipynb .java .jl .js .json .json5 .jsonl .jsx
+.bash .bat .c .cc .cfg .clj .cmake .conf .cpp .cs .css .cxx .dart .diff .elm .env .erl .ex .exs .f90
+.fish .fs .go .gradle .graphql .groovy .h .hcl .hh .hpp .hs .ini .java .jl .js .json5 .jsx
 .kt .kts .less .lisp .lua .m .mjs .ml .mli .nim .nix .patch .php .pl .pm .properties .proto .ps1 .py .pyi .r
-.rb .rs .sass .scala .scm .scss .sh .sql .svelte .swift .tcl .tf .toml .ts .tsv .tsx .vb .vim .vue .xml .yaml
+.rb .rs .sass .scala .scm .scss .sh .sql .svelte .swift .tcl .tf .toml .ts .tsx .vb .vim .vue .xml .yaml
 .yml .zig .zsh
 """.split()  # noqa: SIM905 - one suffix a line would take a screen
-_CODE_MEDIA_TYPES = ("application/json", "application/xml", "application/yaml", "text/css", "text/csv")
+_CODE_MEDIA_TYPES = ("application/xml", "application/yaml", "text/css")
+_AT_HAND_BYTES = 2**20  # what is larger, of a format that takes many times its size, is parsed apart
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A way to read text. ``parse`` gets the decoded text and gives text and blocks."""
+    """A way to read text. ``parse`` gets the decoded text and gives text and blocks.
+
+    ``heavy``: it takes many times the memory of what it reads.
+    """
 
     name: str
     parse: Callable[[str], Parsed]
     suffixes: tuple[str, ...]
     media_types: tuple[str, ...]
     declares_charset: bool = False
+    version: str = PARSER_VERSION
+    heavy: bool = False
+
+
+def _own(
+    name: str, parse: Callable[[str], Parsed], suffixes: tuple[str, ...], media_types: tuple[str, ...]
+) -> Format:
+    """A format that was read as source code once, and is heavy."""
+    return Format(name, parse, suffixes, media_types, version=f"{name} 1", heavy=True)
 
 
 _PLAIN = Format("plain text", parse_plain, (".txt", ".text", ".log"), ("text/plain",))
@@ -52,19 +76,43 @@ FORMATS = (
     Format("reStructuredText", parse_rst, (".rst", ".rest"), ("text/x-rst", "text/prs.fallenstein.rst")),
     Format("HTML", parse_html, (".html", ".htm", ".xhtml"), ("text/html", "application/xhtml+xml"), True),
     Format("source code", parse_code, tuple(_CODE_SUFFIXES), _CODE_MEDIA_TYPES),
+    _own("CSV", parse_table, (".csv", ".tsv"), ("text/csv", "text/tab-separated-values")),
+    _own("JSON", parse_json, (".json",), ("application/json",)),
+    _own("JSON lines", parse_json_lines, (".jsonl", ".ndjson"), ("application/jsonl",)),
+    _own("notebook", parse_notebook, (".ipynb",), ("application/x-ipynb+json",)),
 )
+_BY_NAME = {form.name: form for form in FORMATS}
 _BY_SUFFIX = {suffix: form for form in FORMATS for suffix in form.suffixes}
 _BY_MEDIA_TYPE = {media_type: form for form in FORMATS for media_type in form.media_types}
 
 
-def parse(body: bytes, uri: str, media_type: str | None = None) -> Parsed:
+def at_hand(name: str, body: bytes) -> Parsed:
+    """Parses in this very process: for bytes that are trusted, in tests and measurements."""
+    return load(name)(body)
+
+
+def load(name: str) -> Callable[[bytes], Parsed]:
+    """The parser of that name, of bytes or of text in UTF-8, with all that it needs imported."""
+    form = _BY_NAME.get(name)
+    if form is None:
+        return load_document(name)
+    return lambda body: form.parse(body.decode("utf-8", "replace"))
+
+
+def parse(body: bytes, uri: str, media_type: str | None = None, *, apart: Apart) -> Parsed:
     """The text and blocks of a document. Blocks are in order, do not overlap and are never blank.
 
-    ``media_type`` may carry a charset parameter. Raises NotIndexable for what is not text and
+    ``media_type`` may carry a charset parameter. Raises NotIndexable for what holds no text and
     DocumentUnparsable when the format's parser fails.
     """
+    document = document_of(body, uri, media_type)
+    if document is not None:
+        return _parse_apart(document.name, body, uri, apart)
     form = format_of(uri, media_type)
     text, encoding = decode(body, _declared(form, body, media_type))
+    if form.heavy and len(body) > _AT_HAND_BYTES:
+        parsed = _parse_apart(form.name, text.encode("utf-8", "replace"), uri, apart)
+        return replace(parsed, encoding=encoding)
     try:
         parsed = form.parse(text)
     except MemoryError:
@@ -76,6 +124,42 @@ def parse(body: bytes, uri: str, media_type: str | None = None) -> Parsed:
             uri=uri,
         ) from error
     return parsed if parsed.encoding == encoding else replace(parsed, encoding=encoding)
+
+
+def read_alike(uri: str, other: str) -> bool:
+    """Whether the same bytes become the same blocks under both names."""
+    return format_of(uri) is format_of(other) and document_of(b"", uri) is document_of(b"", other)
+
+
+def version_of(body: bytes, uri: str, media_type: str | None = None) -> str:
+    """What decides which blocks these bytes become: changes with the parser."""
+    document = document_of(body, uri, media_type)
+    if document is not None:
+        return f"{document.name} {document.version}"
+    return format_of(uri, media_type).version
+
+
+def versions() -> frozenset[str]:
+    """Everything that ``version_of`` may say now."""
+    return frozenset(one.version for one in FORMATS) | {f"{one.name} {one.version}" for one in DOCUMENTS}
+
+
+def outgrown() -> frozenset[str]:
+    """Suffixes of what was read as other text before its format had a version of its own."""
+    own = (form.suffixes for form in FORMATS if form.version != PARSER_VERSION)
+    unsigned = (one.suffixes for one in DOCUMENTS if not one.signatures)
+    return frozenset(suffix for suffixes in (*own, *unsigned) for suffix in suffixes)
+
+
+def _parse_apart(name: str, body: bytes, uri: str, apart: Apart) -> Parsed:
+    try:
+        return apart(name, body)
+    except DocumentUnparsable as error:
+        raise DocumentUnparsable(
+            f"Could not read {uri} as {name}: {error.message}.",
+            hint="The last good revision stays live. Repair, simplify or exclude the document.",
+            uri=uri,
+        ) from error
 
 
 def format_of(uri: str, media_type: str | None = None) -> Format:

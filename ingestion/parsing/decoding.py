@@ -12,10 +12,7 @@ import re
 from ingestion.errors import NotIndexable
 
 _MAGIC = (
-    (0, b"%PDF-", "a PDF document"),
-    (0, b"PK\x03\x04", "a zip archive or an office document"),
     (0, b"PK\x05\x06", "an empty zip archive"),
-    (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old office document"),
     (0, b"{\\rtf", "an RTF document"),
     (0, b"\x89PNG\r\n\x1a\n", "a PNG image"),
     (0, b"\xff\xd8\xff", "a JPEG image"),

@@ -36,6 +36,12 @@ class Outline:
         self.path = tuple(title for _, title in self._open)
         return self.path
 
+    def leave(self, level: int) -> None:
+        """Close the headings of this level and below: what follows stands under none of them."""
+        while self._open and self._open[-1][0] >= level:
+            self._open.pop()
+        self.path = tuple(title for _, title in self._open)
+
 
 def line_starts(text: str) -> list[int]:
     r"""Offset of each line, and the length of the text as a last entry.

@@ -77,7 +77,10 @@ def shown(answer: Json, now: float, width: int) -> Iterator[str]:
         yield "Nothing was found."
     for number, hit in enumerate(answer["hits"], 1):
         heading = plain(" > ".join(hit["heading_path"]))
-        yield f"{number}. {plain(hit['source'])}/{plain(hit['uri'])}" + (f"  {heading}" if heading else "")
+        place = f" ({plain(hit['place'])})" if hit.get("place") else ""
+        yield f"{number}. {plain(hit['source'])}/{plain(hit['uri'])}{place}" + (
+            f"  {heading}" if heading else ""
+        )
         yield f"   changed {ago(hit['age_s'])}" + _mark(hit)
         yield from wrapped(hit["text"], width=width, lines=PASSAGE_LINES, indent="   | ")
         yield ""

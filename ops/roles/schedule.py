@@ -77,6 +77,6 @@ class ScheduleRole:
 
     def _prepare(self, shop: Workshop) -> None:
         parts = shop.parts
-        again = parts.ledger.claims.reindex(parts.edition, parts.drafter.pipeline)
+        again = parts.ledger.claims.reindex(parts.edition, parts.drafter.pipelines)
         if again:
             log.info("%s documents are indexed again: the parser or the chunker has changed", again)

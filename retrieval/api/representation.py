@@ -51,6 +51,7 @@ def hit_json(hit: Hit) -> Json:
         "document_id": hit.document_id,
         "chunk_id": hit.chunk_id,
         "heading_path": list(hit.heading_path),
+        "place": hit.place,
         "start": hit.start,
         "end": hit.end,
         "score": round(hit.score, 6),

@@ -70,7 +70,8 @@ class HitOut(BaseModel):
     document_id: int
     chunk_id: str
     heading_path: list[str]
-    start: Annotated[int, Field(description="in characters of the decoded text")]
+    place: Annotated[str, Field(description="page, slide, sheet and rows, cell; empty where there is none")]
+    start: Annotated[int, Field(description="in characters of the decoded or extracted text")]
     end: int
     score: Annotated[float, Field(description="higher is better; comparable within one answer only")]
     changed_at: Time

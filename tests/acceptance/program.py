@@ -26,8 +26,8 @@ from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 
 from ingestion.chunking import chunk
-from ingestion.errors import NotIndexable
-from ingestion.parsing import parse
+from ingestion.errors import DocumentUnparsable, NotIndexable
+from ingestion.parsing import at_hand, parse
 from ingestion.sources.paths import uri_of
 from ops.cli import headwater
 from retrieval.embedding.hashing import HashingEmbedder
@@ -320,8 +320,8 @@ def expected(folder: Path, below: str = "") -> list[Passage]:
 def _chunks(uri: str, body: bytes) -> list[Any]:
     embedder = HashingEmbedder()
     try:
-        parsed = parse(body, uri)
-    except NotIndexable:
+        parsed = parse(body, uri, apart=at_hand)
+    except (NotIndexable, DocumentUnparsable):
         return []
     return chunk(parsed, max_tokens=embedder.max_tokens, count_tokens=embedder.count_tokens)
 

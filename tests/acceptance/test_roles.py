@@ -13,6 +13,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import httpx
+import psutil
 import pytest
 
 from tests.acceptance.roles import (
@@ -27,6 +28,7 @@ from tests.acceptance.roles import (
     RoleProcess,
     until,
 )
+from tests.documents import pdf
 from tests.endpoint import KEY, Asked, Endpoint, endpoint
 from tests.servers.process import free_port
 from tests.servers.redis import IN_URL, PASSWORD, Redis
@@ -72,12 +74,17 @@ def test_an_edit_goes_through_four_processes(redis: Redis, place: Path, notes: P
     with Deployment(place, notes, redis.url) as deployment:
         deployment.write("leave.md", "twenty-seven days of holiday")
         deployment.write("pay.md", "paid on the last day of each month")
+        (notes / "travel.pdf").write_bytes(pdf([[("Travel", ["By train, in the second class."])]]))
         watch, fresh, _, schedule, api = deployment.start(*EVERYTHING)
         deployment.shows("twenty-seven days")
         until(lambda: deployment.get("/readyz").status_code == 200, "the api is ready")
         fresh.says("fresh lane")
         deployment.write("leave.md", "thirty days of holiday")
         deployment.shows("thirty days")
+        (notes / "travel.pdf").write_bytes(pdf([[("Travel", ["By train, in the first class."])]]))
+        deployment.shows("in the first class", "travel.pdf")
+        children = psutil.Process(fresh.process.pid).children()
+        assert children  # that parse
         assert not deployment.finds("twenty-seven")
         (notes / "leave.md").unlink()
         until(lambda: not deployment.finds("thirty days"), "what is deleted is not served")
@@ -85,6 +92,7 @@ def test_an_edit_goes_through_four_processes(redis: Redis, place: Path, notes: P
         for role in (watch, fresh, schedule, api):
             assert role.end() == 0
             assert "nothing is lost" in role.said()
+        assert not [child for child in children if child.is_running()]
         assert PASSWORD not in deployment.said()
         assert IN_URL not in deployment.said()
 

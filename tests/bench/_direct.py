@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from ingestion.chunking import chunk
-from ingestion.parsing import parse
+from ingestion.parsing import at_hand, parse
 from ingestion.records import Chunk
 from retrieval.embedding.models import make_embedder
 from retrieval.embedding.port import Embedder
@@ -40,7 +40,7 @@ class Direct:
 
 def chunks_of(path: str, text: str, embedder: Embedder) -> Sequence[Chunk]:
     """As the program cuts a file of this text."""
-    parsed = parse(text.encode(), path, None)
+    parsed = parse(text.encode(), path, apart=at_hand)
     return chunk(parsed, max_tokens=embedder.max_tokens, count_tokens=embedder.count_tokens)
 
 

@@ -16,6 +16,7 @@ from ingestion.database import Database
 from ingestion.ledger.documents import Change
 from ingestion.ledger.sql import slices
 from ingestion.ledger.values import Look, Placed, Publishing, Staging
+from ingestion.parsing import PARSER_VERSION
 from ingestion.records import Lane, Seen
 from ops.settings import load
 from ops.wiring import Parts, add_sources, open_parts
@@ -95,6 +96,7 @@ def publish(parts: Parts, documents: Sequence[tuple[Seen, Sequence[IndexedChunk]
     chunks = {seen.uri: group for seen, group in documents}
     looks = {seen.uri: seen for seen, _ in documents}
     publishings: list[Publishing] = []
+    pipeline = parts.drafter.pipeline(PARSER_VERSION)
     stagings: list[Staging] = []
     indexed: list[IndexedChunk] = []
     for claim in claims:
@@ -108,7 +110,7 @@ def publish(parts: Parts, documents: Sequence[tuple[Seen, Sequence[IndexedChunk]
         indexed += chunks[claim.uri]
         seen = looks[claim.uri]
         look = Look(seen.fingerprint, seen.identity, seen.size_bytes, seen.observed_at, False)
-        publishings.append(Publishing(claim, claim.uri, parts.drafter.pipeline, look, added=placed))
+        publishings.append(Publishing(claim, claim.uri, pipeline, look, added=placed))
     ledger.publications.stage(stagings)
     parts.index.upsert(edition.name, indexed)
     ledger.publications.publish(publishings)

@@ -54,7 +54,9 @@ def main(folder: Path, data: Path) -> None:
 
 def read(parts: Parts) -> list[_File]:
     (source,) = parts.sources.values()
-    drafter = Drafter(parts.embedder.max_tokens, parts.embedder.count_tokens, SystemClock())
+    drafter = Drafter(
+        parts.embedder.max_tokens, parts.embedder.count_tokens, SystemClock(), sandbox=parts.sandbox
+    )
     files = []
     for sighting in source.list().sightings:
         content = source.read(sighting.uri)

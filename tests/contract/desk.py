@@ -18,6 +18,7 @@ from ingestion.ledger.values import (
     EditionView,
     Horizon,
     Look,
+    Pipelines,
     Placed,
     Published,
     Publishing,
@@ -29,6 +30,13 @@ from tests.servers.postgres import clock_of
 SOURCE = "notes"
 OTHER = "wiki"
 PIPELINE = "parser 1"
+
+
+def made_by(pipeline: str) -> Pipelines:
+    """A process whose every parser is this one."""
+    return Pipelines(frozenset({pipeline}), pipeline)
+
+
 LEASE_S = 60.0
 
 

@@ -13,7 +13,7 @@ from ingestion.ledger.editions import NewEdition
 from ingestion.ledger.peers import READ_AGAIN_S
 from ingestion.ledger.values import Edition, EditionState, EditionView, Gate, Publishing
 from ingestion.records import Lane, Standing
-from tests.contract.desk import PIPELINE, SOURCE, Desk
+from tests.contract.desk import PIPELINE, SOURCE, Desk, made_by
 
 
 @pytest.fixture
@@ -519,7 +519,7 @@ def test_another_pipeline_is_indexed_again_edition_by_edition(desk: Desk) -> Non
     document_id = desk.live("a.md")
     view = desk.build()
     built(desk, view, document_id)
-    assert desk.claims.reindex(view.edition, f"{PIPELINE}, of the other") == 1
+    assert desk.claims.reindex(view.edition, made_by(f"{PIPELINE}, of the other")) == 1
     assert state_in(desk, desk.edition, document_id)[0] == "live"
     assert state_in(desk, view.edition, document_id) == ("pending", "bulk")
 

@@ -19,11 +19,11 @@ from ingestion.ledger.publishing import HISTORY
 from ingestion.ledger.reopening import MAX_ATTEMPTS
 from ingestion.ledger.sources import MACHINES_KEPT, SourceRow
 from ingestion.ledger.tables import attempts, chunks, documents, editions, publications
-from ingestion.ledger.values import Placed, Staging
+from ingestion.ledger.values import Pipelines, Placed, Staging
 from ingestion.ledger.words import storable
 from ingestion.own import canary_of
 from ingestion.records import Drift, Lane, Standing
-from tests.contract.desk import LEASE_S, OTHER, PIPELINE, SOURCE, Desk
+from tests.contract.desk import LEASE_S, OTHER, PIPELINE, SOURCE, Desk, made_by
 
 
 @pytest.fixture
@@ -781,8 +781,8 @@ def test_a_touch_writes_nothing_on_a_tombstone(desk: Desk) -> None:
 def test_another_pipeline_makes_everything_again_in_bulk(desk: Desk) -> None:
     first, second = desk.live("a.md", texts=["old"]), desk.live("b.md")
     desk.want("b.md")
-    assert desk.claims.reindex(desk.edition, PIPELINE) == 0
-    assert desk.claims.reindex(desk.edition, "parser 2") == 1
+    assert desk.claims.reindex(desk.edition, made_by(PIPELINE)) == 0
+    assert desk.claims.reindex(desk.edition, made_by("parser 2")) == 1
     assert desk.served("a.md") == ["old"]
     assert desk.due(Lane.BULK) == [(first,)]
     assert desk.due(Lane.FRESH) == [(second,)]
@@ -793,9 +793,45 @@ def test_another_pipeline_makes_everything_again_in_bulk(desk: Desk) -> None:
     assert desk.served("a.md") == ["new"]
 
 
+def test_what_was_skipped_is_read_again_where_more_can_be_read(desk: Desk) -> None:
+    (document_id,) = desk.want("a.pdf")
+    desk.publications.publish([desk.publishing(desk.claim(document_id), [], digest="", skipped="binary")])
+    desk.live("a.md")
+    assert desk.claims.reindex(desk.edition, Pipelines(frozenset({PIPELINE, "other"}), PIPELINE)) == 0
+    assert desk.claims.reindex(desk.edition, Pipelines(frozenset({PIPELINE, "other"}), "more")) == 1
+    assert desk.due(Lane.BULK) == [(document_id,)]
+
+
+def test_what_outgrew_plain_text_is_made_again_once(desk: Desk) -> None:
+    table, note = desk.live("a.CSV"), desk.live("a.md")
+    assert desk.claims.reindex(desk.edition, replace(made_by(PIPELINE), text=PIPELINE)) == 0
+    grown = replace(made_by(PIPELINE), text=PIPELINE, outgrown=frozenset({".csv", ".json"}))
+    assert desk.claims.reindex(desk.edition, grown) == 1
+    assert desk.due(Lane.BULK) == [(table,)]
+    assert desk.state(note) == "live"
+
+
+def test_a_place_is_kept_beside_the_path(desk: Desk) -> None:
+    (document_id,) = desk.want("a.pdf")
+    claim = desk.claim(document_id)
+    places = [Placed("one", 0, 0, 9, ("Top",), "page 3"), Placed("two", 1, 10, 19, (), "sheet A, rows 2-9")]
+    desk.publications.stage([Staging(claim, place, place.chunk_id) for place in places])
+    desk.publications.publish([desk.publishing(claim, places)])
+    admitted = desk.fence.admit(["one", "two"], desk.fence.horizon())
+    assert (admitted["one"].heading_path, admitted["one"].place) == (("Top",), "page 3")
+    assert (admitted["two"].heading_path, admitted["two"].place) == ((), "sheet A, rows 2-9")
+    claim = desk.edit(document_id)
+    manifest = desk.publications.manifests([claim])[document_id]
+    assert [(row.heading_path, row.place) for row in manifest] == [(p.heading_path, p.place) for p in places]
+    moved = replace(places[0], place="pages 3-4")
+    desk.publications.publish([desk.publishing(claim, [], kept=["one", "two"], moved=[moved])])
+    assert desk.fence.admit(["one"], desk.fence.horizon())["one"].place == "pages 3-4"
+    assert [row.place for row in desk.views.export()] == ["pages 3-4", "sheet A, rows 2-9"]
+
+
 def test_reindexing_holds_up_nobody_who_waits_for_a_generation(desk: Desk) -> None:
     document_id = desk.live("a.md")
-    desk.claims.reindex(desk.edition, "parser 2")
+    desk.claims.reindex(desk.edition, made_by("parser 2"))
     assert desk.fence.behind(desk.fence.generation()) == 0
     assert desk.fence.pending([document_id]) == set()
 

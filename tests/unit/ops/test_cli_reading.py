@@ -334,6 +334,7 @@ def test_export_writes_every_live_chunk(filed: Books, run: Run, tmp_path: Path) 
         "start": 0,
         "end": 5,
         "heading_path": ["Title"],
+        "place": "",
         "text": f"text of {ids[1]} é",
     }
     out = tmp_path / "chunks.jsonl"

@@ -410,7 +410,8 @@ def test_an_unexpected_error_while_drafting_one_of_many(
     put(source, "a", "bad", "c")
     rig = rig_with(database, source, clock)
     inner = rig.embedder.inner
-    again = rig_with(database, source, clock, drafter=Exploding(inner.max_tokens, inner.count_tokens, clock))
+    exploding = Exploding(inner.max_tokens, inner.count_tokens, clock, sandbox=rig.sandbox)
+    again = rig_with(database, source, clock, drafter=exploding)
     refresh_all(again)
     assert again.states() == {"a.md": "live", "bad.md": "pending", "c.md": "live"}
 

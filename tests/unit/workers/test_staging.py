@@ -71,10 +71,8 @@ class Bench:
         stager.stage(self.rig.edition, list(revisions.values()), Lane.FRESH, keep=lambda: None)
 
     def publish(self, revisions: dict[str, Revision]) -> None:
-        pipeline = self.rig.drafter.pipeline
-        self.rig.ledger.publications.publish(
-            [one.publishing(pipeline, self.rig.clock.now()) for one in revisions.values()]
-        )
+        now = self.rig.clock.now()
+        self.rig.ledger.publications.publish([one.publishing(now) for one in revisions.values()])
 
 
 @pytest.fixture

@@ -74,8 +74,6 @@ def test_damaged_utf8_stays_utf8() -> None:
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (b"%PDF-1.7\n%\xe2\xe3", "a PDF document"),
-        (b"PK\x03\x04\x14\x00", "a zip archive or an office document"),
         (b"\x89PNG\r\n\x1a\n", "a PNG image"),
         (b"RIFF\x24\x00\x00\x00WAVEfmt ", "a WAV recording"),
         (b"\x1f\x8b\x08", "a gzip archive"),

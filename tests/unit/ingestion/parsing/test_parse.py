@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import hashlib
 import subprocess
 import sys
@@ -8,9 +9,12 @@ import time
 import pytest
 
 from ingestion.errors import DocumentUnparsable, NotIndexable
-from ingestion.parsing import FORMATS, PARSER_VERSION, format_of, parse
+from ingestion.parsing import FORMATS, PARSER_VERSION, at_hand, format_of
+from ingestion.parsing import parse as parse_with
 from ingestion.parsing.outline import MAX_TITLE
 from ingestion.records import BlockKind
+
+parse = functools.partial(parse_with, apart=at_hand)
 
 SAMPLES = {
     "a.md": "---\ntitle: T\n---\n# A\n\nx\n\n- item\n\n```\ncode\n```\n\n|a|\n|-|\n|b|\n\n## B\n\n> quote\n",
@@ -126,6 +130,9 @@ TIMES = 16
         ("a.md", [*(("", unit) for unit in [*MARKS, *LINES, *MORE]), TABLE]),
         ("a.rst", [("", unit) for unit in ["-", "=", "a", "-\n", "a\n\n", "::\n\n", "==\n"]]),
         ("a.html", [("", unit) for unit in [*MARKS, "<!--", "</", "<a "]]),
+        ("a.csv", [("", unit) for unit in ["a,b\n", ",", '"', '"",', "a;b,c\n", "\n"]]),
+        ("a.json", [("", unit) for unit in ["[", '{"a":', '"', "[],", "1,"]]),
+        ("a.jsonl", [("", unit) for unit in ["1\n", '{"a": 1}\n', "\n"]]),
         ("a.txt", [("", unit) for unit in ["a", "a\n", "a\n\n", " ", "\n", "\r"]]),
         ("a.py", [("", unit) for unit in ["a", "a\n", "a\n\n", " ", "\n", "\r", " \n"]]),
     ],

@@ -1,0 +1,79 @@
+"""Formats whose parsers can bite: parsed in the sandbox, and imported nowhere else.
+
+A format is a module with ``parse(body: bytes) -> Parsed`` and its entry in ``DOCUMENTS``. A parser
+raises NotIndexable with a reason where the document is well and holds no text to find; whatever else it
+raises means that the document could not be read.
+"""
+
+from __future__ import annotations
+
+import importlib
+import posixpath
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+from ingestion.records import Parsed
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A format of bytes. ``version`` is part of the pipeline's fingerprint, as PARSER_VERSION is of text's.
+
+    One with a signature is recognised by it whatever its name; one without by its media type or suffix.
+    """
+
+    name: str
+    module: str
+    version: str
+    suffixes: tuple[str, ...]
+    media_types: tuple[str, ...]
+    signatures: tuple[bytes, ...] = ()
+
+
+_OFFICE_SUFFIXES = tuple(
+    ".docx .docm .dotx .pptx .pptm .ppsx .xlsx .xlsm .xlsb .odt .ott .odp .ods .epub".split()  # noqa: SIM905
+)
+_OFFICE_SUFFIXES = tuple(
+    ".docx .docm .dotx .pptx .pptm .ppsx .xlsx .xlsm .xlsb .odt .ott .odp .ods .epub".split()  # noqa: SIM905
+)
+MAIL = "e-mail"
+_OLD_OFFICE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+DOCUMENTS = (
+    Document("PDF", "pdf", "1", (".pdf",), ("application/pdf",), (b"%PDF-",)),
+    Document("Office document", "office", "1", _OFFICE_SUFFIXES, (), (b"PK\x03\x04",)),
+    Document("old Office document", "old_office", "1", (".xls",), (), (_OLD_OFFICE,)),
+    Document(MAIL, "mail", "1", (".eml", ".mht", ".mhtml"), ("message/rfc822", "multipart/related")),
+)
+_BY_NAME = {one.name: one for one in DOCUMENTS}
+_SIGNED = [(signature, one) for one in DOCUMENTS for signature in one.signatures]
+_BY_SUFFIX = {suffix: one for one in DOCUMENTS if not one.signatures for suffix in one.suffixes}
+_BY_MEDIA_TYPE = {kind: one for one in DOCUMENTS if not one.signatures for kind in one.media_types}
+_SUFFIXES = frozenset(suffix for one in DOCUMENTS for suffix in one.suffixes)
+
+
+def document_of(body: bytes, uri: str, media_type: str | None = None) -> Document | None:
+    """The format of these bytes, if it is one of these: by signature, else by media type, else by suffix."""
+    for signature, one in _SIGNED:
+        if body.startswith(signature):
+            return one
+    if media_type is not None:
+        kind = media_type.partition(";")[0].strip().lower()
+        if kind in _BY_MEDIA_TYPE:
+            return _BY_MEDIA_TYPE[kind]
+    return _BY_SUFFIX.get(_suffix(uri))
+
+
+def looks_like_one(uri: str) -> bool:
+    """Whether the name says that it is such a document: it may be slow."""
+    return _suffix(uri) in _SUFFIXES
+
+
+def load_document(name: str) -> Callable[[bytes], Parsed]:
+    """The parser of a format. Imports what it needs."""
+    module = importlib.import_module(f"{__name__}.{_BY_NAME[name].module}")
+    return cast("Callable[[bytes], Parsed]", module.parse)
+
+
+def _suffix(uri: str) -> str:
+    return posixpath.splitext(uri)[1].lower()

@@ -1,0 +1,57 @@
+"""Rows of a table with their header: each says of what its values are, so that it can be found alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ingestion.parsing.assembly import Assembly, flowed
+
+_MAX_NAME = 80  # characters of a column's name that stand before each of its values
+_MOST_TIMES = 4  # as long as its values a table may become by that
+_MORE_CHARS = 2**20
+
+Row = Sequence[str]
+
+
+def write_rows(document: Assembly, rows: Sequence[tuple[int, Row]], unit: str, within: str = "") -> None:
+    """``rows`` with their numbers, cells as text. The first one is the header if it names its columns.
+
+    Blank rows are left out. Names stand before the values unless that would make a flood of them.
+    """
+    rows = [(number, [flowed(cell) for cell in row]) for number, row in rows]
+    rows = [(number, row) for number, row in rows if any(row)]
+    names = _names(rows)
+    for position, (number, row) in enumerate(rows):
+        document.at(unit, number, within)
+        if names and position:
+            document.row("; ".join(_said(names, row)))
+        else:
+            document.row(" | ".join(filter(None, row)))
+
+
+def _names(rows: Sequence[tuple[int, Row]]) -> Row:
+    """The header; empty where the first row is none, or is too long to stand in every other."""
+    if len(rows) < 2:
+        return ()
+    header = rows[0][1]
+    named = sum(map(bool, header))
+    widest = max(len(row) for _, row in rows)
+    if named < 2 or 2 * named < widest or any(map(_is_value, header)):
+        return ()
+    names = [name[:_MAX_NAME] for name in header]
+    filled = sum(len(names[at]) + 2 for _, row in rows for at, cell in enumerate(row[: len(names)]) if cell)
+    values = sum(len(cell) for _, row in rows for cell in row)
+    return names if filled <= _MOST_TIMES * values + _MORE_CHARS else ()
+
+
+def _said(names: Row, row: Row) -> list[str]:
+    more = [""] * (len(row) - len(names))
+    return [
+        f"{name}: {cell}" if name else cell for name, cell in zip([*names, *more], row, strict=False) if cell
+    ]
+
+
+def _is_value(cell: str) -> bool:
+    """A number, or what is written like one, names no column; a year may."""
+    bare = cell.strip("+-€$£% ").replace(",", "").replace(".", "")
+    return bare.isdigit() and len(bare) != 4

@@ -1,0 +1,206 @@
+"""A child of the sandbox, from inside: sets its limits, then parses one document after another.
+
+Started as ``python -I -m ingestion.parsing.sandbox.child PARSERS LIMITS`` with an empty environment, where
+PARSERS names a module with ``load(name)``, which gives the parser of that name. It ends with its parent:
+between documents because its input ends, and during one because the end of the pipe is a signal then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import gc
+import importlib
+import importlib.util
+import itertools
+import json
+import os
+import resource
+import select
+import signal
+import struct
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol, cast
+
+from ingestion.parsing.sandbox.answers import refusal_to_json, to_json
+from ingestion.parsing.sandbox.limits import Limits
+from ingestion.records import Parsed
+
+LENGTH = struct.Struct(">Q")
+HELLO = b"headwater"
+COLLECT_AFTER = 20  # documents
+OPEN_FILES = 64  # while a parser is being loaded
+SPARE_S = 2.0  # the parent's clock goes first, and says more
+
+Parse = Callable[[bytes], Parsed]
+
+
+class Parsers(Protocol):
+    def load(self, name: str) -> Parse: ...
+
+
+def main(parsers: str, limits: Limits) -> None:
+    asked, answered = _own_pipes()
+    _limit(limits)
+    known = cast("Parsers", importlib.import_module(parsers))
+    loaded: dict[str, Parse] = {}
+    gc.disable()  # memory has its limit, and documents their end
+    _write(answered, HELLO)
+    for number in itertools.count(1):
+        request = _request(asked, limits.idle_s)
+        if request is None:
+            return
+        name, body = request
+        if name not in loaded:
+            loaded[name] = known.load(name)
+            gc.freeze()  # what was loaded stays, and need not be looked through
+        answer = _answer(loaded[name], body, _Confinement(asked, answered, limits))
+        # One byte more than allowed is enough for the parent to refuse it.
+        answer = answer[: limits.answer_bytes + 1]
+        _write(answered, LENGTH.pack(len(answer)) + answer)
+        if number % COLLECT_AFTER == 0:
+            gc.collect()
+
+
+def _own_pipes() -> tuple[int, int]:
+    """The two ends, out of reach of whatever a library prints."""
+    asked, answered = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nothing, descriptor)
+    os.close(nothing)
+    return asked, answered
+
+
+def _limit(limits: Limits) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
+    with contextlib.suppress(ValueError, OSError):  # macOS has no such limit
+        resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
+    with contextlib.suppress(OSError):  # Linux: where memory is short, this one is to go, and not its parent
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    signal.signal(signal.SIGIO, signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.signal(signal.SIGXCPU, signal.SIG_DFL)
+
+
+class _Confinement:
+    """What one document may use. While it is entered, nothing can be opened, and the end of the parent, or of
+    a limit, ends this process, whatever holds the interpreter."""
+
+    def __init__(self, asked: int, answered: int, limits: Limits) -> None:
+        self._asked = asked
+        self._most_files = max(asked, answered) + 1
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        cpu_s = int(used.ru_utime + used.ru_stime) + 1 + limits.cpu_s
+        resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, resource.RLIM_INFINITY))
+        signal.setitimer(signal.ITIMER_REAL, limits.wall_s + SPARE_S)
+
+    def __enter__(self) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (self._most_files, OPEN_FILES))
+        signal.signal(signal.SIGIO, signal.SIG_DFL)
+        _tell_of_the_end(self._asked, told=True)
+
+    def __exit__(self, *_: object) -> None:
+        _tell_of_the_end(self._asked, told=False)
+        signal.signal(signal.SIGIO, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+def _tell_of_the_end(pipe: int, *, told: bool) -> None:
+    """A signal when the parent closes its end, or dies; on Linux it ends the process."""
+    flags = fcntl.fcntl(pipe, fcntl.F_GETFL)
+    if told:
+        fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(pipe, fcntl.F_SETFL, flags | os.O_ASYNC)
+        if _ended(pipe):
+            sys.exit(0)
+    else:
+        fcntl.fcntl(pipe, fcntl.F_SETFL, flags & ~os.O_ASYNC)
+
+
+def _ended(pipe: int) -> bool:
+    looking = select.poll()
+    looking.register(pipe, 0)
+    return bool(looking.poll(0))
+
+
+def _answer(parse: Parse, body: bytes, confinement: _Confinement) -> bytes:
+    """A parser that first needs a module when it can no longer open one is begun again with it."""
+    tried: set[str] = set()
+    try:
+        while True:
+            try:
+                with confinement:
+                    return to_json(parse(body))
+            except (OSError, ImportError) as error:
+                module = _module_wanted(error)
+                if module is None or module in tried:
+                    raise
+                tried.add(module)
+                if importlib.util.find_spec(module) is not None:
+                    importlib.import_module(module)
+    except Exception as error:  # noqa: BLE001 - whatever a parser raises, the document is the reason
+        return refusal_to_json(error)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _module_wanted(error: OSError | ImportError) -> str | None:
+    """The name of the module that could not be loaded for want of a descriptor, if that is the error.
+
+    Where a folder of modules could not be listed, that of one in it, whatever its name: looking for it has
+    the folder listed.
+    """
+    if isinstance(error, ImportError):
+        return error.name
+    if error.errno != errno.EMFILE:
+        return None
+    path = str(error.filename)
+    for folder in sorted(filter(None, sys.path), key=len, reverse=True):
+        if path == folder or path.startswith(folder + os.sep):
+            names = Path(path).relative_to(folder).parts
+            if path.endswith(".py"):
+                return ".".join(names).removesuffix(".py").removesuffix(".__init__")
+            return ".".join([*names, "_"])
+    return None
+
+
+def _request(pipe: int, idle_s: float) -> tuple[str, bytes] | None:
+    """The next document; None when there is none for long, or the parent is gone."""
+    if not select.select([pipe], [], [], idle_s)[0]:
+        return None
+    head = _read(pipe, LENGTH.size)
+    if len(head) < LENGTH.size:
+        return None
+    name = _read(pipe, LENGTH.unpack(head)[0]).decode()
+    head = _read(pipe, LENGTH.size)
+    if len(head) < LENGTH.size:
+        return None
+    length = LENGTH.unpack(head)[0]
+    body = _read(pipe, length)
+    return (name, bytes(body)) if len(body) == length else None
+
+
+def _read(pipe: int, length: int) -> bytearray:
+    """So many bytes, or fewer where the input ends."""
+    found = bytearray()
+    while len(found) < length and (piece := os.read(pipe, length - len(found))):
+        found += piece
+    return found
+
+
+def _write(pipe: int, answer: bytes) -> None:
+    rest = memoryview(answer)
+    while rest:
+        rest = rest[os.write(pipe, rest) :]
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(BrokenPipeError):
+        main(sys.argv[1], Limits(**json.loads(sys.argv[2])))
