@@ -1,8 +1,9 @@
 """Turns a watch's hints into looks, and keeps the watch alive.
 
-One thread serves all sources. A hint that is due becomes one look at the places it names; a heartbeat
-says that everything before it has been looked at; a watch that died, or never could be set, is set again
-and followed by a complete listing, because events are hints and the listing is the truth.
+One thread serves all sources. A hint that is due becomes one look at the places it names. A heartbeat says
+that everything before it has been looked at, so it stays behind the oldest hint that waits: a file that is
+written all the time holds it back by seconds, not for ever. A watch that died, or never could be set, is set
+again and followed by a complete listing, because events are hints and the listing is the truth.
 """
 
 from __future__ import annotations
@@ -94,11 +95,14 @@ class Watcher:
         """Why changes of a source may come without a hint, or None."""
         return self._watched[name].watch.blind_reason
 
-    def doubt(self, name: str, uris: Sequence[str]) -> None:
-        """Somebody did not find these: look once it is clear whether they were only renamed."""
+    def doubt(self, name: str, uris: Sequence[str], since: float | None = None) -> None:
+        """Somebody did not find these: look once it is clear whether they were only renamed.
+
+        ``since``: when the hint came, on the monotonic clock, that a look has left open.
+        """
         watched = self._watched[name]
         with self._changed:
-            watched.settling.add(Dirty(dict.fromkeys(uris, Touch.GONE)), self._clock.monotonic())
+            watched.settling.add(Dirty(dict.fromkeys(uris, Touch.GONE)), self._clock.monotonic(), since)
             self._changed.notify()
 
     def _watching(self, source: FilesSource) -> _Watched:
@@ -153,7 +157,7 @@ class Watcher:
                 waited_s = 0.0 if batch.since is None else self._clock.monotonic() - batch.since
                 looked = self._reconciler.look(watched.source, batch, self._clock.now() - waited_s)
                 if looked.doubts:
-                    self.doubt(watched.source.name, looked.doubts)
+                    self.doubt(watched.source.name, looked.doubts, batch.since)
             watched.fault = None
         except SourceUnavailable:
             self._list(watched)
@@ -171,7 +175,7 @@ class Watcher:
         self._list_source(watched.source.name)
 
     def _heartbeat(self) -> None:
-        seeing: list[str] = []
+        seen: dict[str, float] = {}
         states = {state.name: state for state in self._ledger.sources.all()}
         for name, watched in self._watched.items():
             if watched.watch.overflows > watched.overflows:
@@ -182,11 +186,11 @@ class Watcher:
             elif watched.unlisted or self._must_poll(watched) or _is_asked_for(watched, states.get(name)):
                 self._list(watched)
             elif self._sees(watched, states.get(name)):
-                seeing.append(name)
+                seen[name] = self._seen_until(watched)
             self._complain(watched)
         events = self._events()
-        if seeing or events:
-            self._ledger.sources.heartbeat(seeing, self._clock.now() - EVENT_DELAY_S, events)
+        if seen or events:
+            self._ledger.sources.heartbeat(seen, events)
 
     def _events(self) -> dict[str, float]:
         """When the system told of changes since this was last asked."""
@@ -202,9 +206,19 @@ class Watcher:
         return blind and not 0.0 <= self._clock.now() - watched.asked_at < POLL_S
 
     def _sees(self, watched: _Watched, state: SourceState | None) -> bool:
-        """Whether nothing can have changed unseen: watched, listed since, and nothing waiting."""
+        """Whether nothing can have changed without a hint: watched, and listed since."""
         listed = state is not None and state.listed_at is not None and state.listed_at >= watched.asked_at
-        return listed and watched.watch.blind_reason is None and watched.settling.next_due() is None
+        return listed and watched.watch.blind_reason is None
+
+    def _seen_until(self, watched: _Watched) -> float:
+        """Every change before this moment has been told and looked at.
+
+        A hint, too, comes up to ``EVENT_DELAY_S`` after what it tells of.
+        """
+        with self._changed:  # no hint comes between the look at what waits and the look at the clock
+            since, moment = watched.settling.waiting_since(), self._clock.monotonic()
+            waited_s = 0.0 if since is None else moment - since
+            return self._clock.now() - waited_s - EVENT_DELAY_S
 
     def _revive(self, watched: _Watched, state: SourceState | None) -> None:
         """Set the watch again, and list whatever that brings: the source may be gone or be another."""

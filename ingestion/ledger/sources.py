@@ -20,9 +20,9 @@ from ingestion.objectives import Objective
 
 MACHINES_KEPT = 32  # of each source: containers come under ever new names
 _DEVICES = sa.select(sources.c.devices).where(sources.c.name == sa.bindparam("name")).with_for_update()
-_BEAT = sa.update(sources).values(heartbeat_at=sa.bindparam("at"))
+_BEAT = sa.update(sources).where(sources.c.name == sa.bindparam("of")).values(heartbeat_at=sa.bindparam("at"))
 _EVENT = sa.update(sources).where(sources.c.name == sa.bindparam("of")).values(event_at=sa.bindparam("event"))
-_NO_EVENTS: Mapping[str, float] = MappingProxyType({})
+_NONE: Mapping[str, float] = MappingProxyType({})
 _ALL = sa.select(sources).order_by(sources.c.name)
 _SIGHT = (
     sources.c.devices,
@@ -149,14 +149,14 @@ class Sources:
                 sa.update(sources).where(sources.c.name == name).values(asked_generation=generation)
             )
 
-    def heartbeat(self, names: Sequence[str], at: float, events: Mapping[str, float] = _NO_EVENTS) -> None:
-        """Every change of these sources before this moment has been observed.
+    def heartbeat(self, seen: Mapping[str, float], events: Mapping[str, float] = _NONE) -> None:
+        """Every change before its moment has been observed, by source.
 
         ``events``: when somebody was last told of a change, by source, of these or others.
         """
         with self._database.write() as connection:
-            if names:
-                connection.execute(_BEAT.where(sources.c.name.in_(names)), {"at": at})
+            if seen:
+                connection.execute(_BEAT, [{"of": name, "at": at} for name, at in seen.items()])
             if events:
                 connection.execute(
                     _EVENT, [{"of": name, "event": event_at} for name, event_at in events.items()]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 import heapq
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 QUIET_S = 0.1
 PATIENCE_S = 2.0
@@ -47,7 +47,7 @@ class Batch:
     subtrees: tuple[str, ...]
     moved: Mapping[str, str]
     since: float | None = field(default=None, compare=False)
-    """When the first of its hints was added, on the clock that ``Settling`` is given."""
+    """When the first of what its hints tell of was told, on the clock that ``Settling`` is given."""
     unconfirmed: frozenset[str] = field(default=frozenset(), compare=False)
     """Places whose last hint was not of absence: what is missing there has just gone, perhaps by a rename
     that is still to be told."""
@@ -63,6 +63,7 @@ class _Waiting:
     first: float
     due: float
     gone: bool
+    since: float  # what is told of happened no later: before ``first`` where a look left it in doubt
 
 
 class Settling:
@@ -81,11 +82,13 @@ class Settling:
         self._order: list[tuple[float, str]] = []  # heap; entries that no longer agree are dropped
         self._moved: dict[str, str] = {}
 
-    def add(self, hint: Dirty, now: float) -> None:
+    def add(self, hint: Dirty, now: float, since: float | None = None) -> None:
+        """``since``: when it was told of first, if a look has left it open."""
+        since = now if since is None else since
         for old, new in hint.moved.items():
             self._moved[old] = new
-            self._schedule(old, now, now)
-            self._schedule(new, now, now)
+            self._schedule(old, now, now, since)
+            self._schedule(new, now, now, since)
         arrived = set(self._moved.values())
         for place, touch in hint.touched.items():
             if touch is not Touch.GONE:
@@ -93,7 +96,7 @@ class Settling:
             # The new end of a move waits for nothing, or the old one would be looked at without it.
             at_once = touch is Touch.SETTLED or place in arrived or place in self._moved
             due = now if at_once else self._later(place, touch, now)
-            self._schedule(place, now, due, gone=touch is Touch.GONE and not at_once)
+            self._schedule(place, now, due, since, gone=touch is Touch.GONE and not at_once)
 
     def due(self, now: float) -> Batch | None:
         """Everything whose time has come, removed; None if nothing."""
@@ -119,7 +122,7 @@ class Settling:
             patient_until = waiting.first + self._patience_s
             if waiting.gone and patient_until > now:
                 del ready[place]
-                self._put(place, _Waiting(waiting.first, min(last, patient_until), gone=True))
+                self._put(place, replace(waiting, due=min(last, patient_until)))
 
     def next_due(self) -> float | None:
         """When ``due`` will next have something, or None while nothing waits."""
@@ -131,6 +134,10 @@ class Settling:
             heapq.heappop(self._order)
         return None
 
+    def waiting_since(self) -> float | None:
+        """When the oldest of what waits was told, or None while nothing waits."""
+        return min((waiting.since for waiting in self._waiting.values()), default=None)
+
     def _later(self, place: str, touch: Touch, now: float) -> float:
         known = self._waiting.get(place)
         if known is not None and touch is Touch.ATTRIBUTES:
@@ -140,10 +147,12 @@ class Settling:
             now + (self._confirm_s if touch is Touch.GONE else self._quiet_s), first + self._patience_s
         )
 
-    def _schedule(self, place: str, now: float, due: float, *, gone: bool = False) -> None:
+    def _schedule(self, place: str, now: float, due: float, since: float, *, gone: bool = False) -> None:
         known = self._waiting.get(place)
-        if known is None or known.due != due or known.gone != gone:
-            self._put(place, _Waiting(known.first if known else now, due, gone))
+        if known is None:
+            self._put(place, _Waiting(now, due, gone, since))
+        elif known.due != due or known.gone != gone or since < known.since:
+            self._put(place, _Waiting(known.first, due, gone, min(since, known.since)))
 
     def _put(self, place: str, waiting: _Waiting) -> None:
         self._waiting[place] = waiting
@@ -162,7 +171,7 @@ def _batch(places: dict[str, _Waiting], moved: dict[str, str]) -> Batch:
         uris,
         tuple(sorted(place for place in subtrees if alone(place))),
         moved,
-        min(waiting.first for waiting in places.values()),
+        min(waiting.since for waiting in places.values()),
         frozenset(place for place, waiting in places.items() if not waiting.gone),
     )
 

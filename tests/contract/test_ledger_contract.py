@@ -1148,7 +1148,7 @@ def test_a_source_that_lies_elsewhere_has_not_been_seen_there(desk: Desk) -> Non
     sources = desk.ledger.sources
     listing = sources.begin_listing()
     sources.finish_listing(SOURCE, listing, started_at=5.0, device=7, fault="part of it")
-    sources.heartbeat([SOURCE, OTHER], 6.0)
+    sources.heartbeat({SOURCE: 6.0, OTHER: 6.0})
     sources.configure([SourceRow(SOURCE, "files", "/notes")])
     state = sources.state(SOURCE)
     assert state is not None

@@ -172,12 +172,12 @@ def test_overdue_are_late_changes_and_no_first_index(desk: Desk) -> None:
 
 
 def test_the_last_event_is_kept_beside_the_heartbeat(desk: Desk) -> None:
-    desk.ledger.sources.heartbeat([OTHER], 8.0, {SOURCE: 7.0})
-    desk.ledger.sources.heartbeat([OTHER], 9.0)
+    desk.ledger.sources.heartbeat({OTHER: 8.0}, {SOURCE: 7.0})
+    desk.ledger.sources.heartbeat({OTHER: 9.0})
     states = {state.name: state for state in desk.ledger.sources.all()}
     assert (states[SOURCE].event_at, states[SOURCE].heartbeat_at) == (7.0, None)
     assert (states[OTHER].event_at, states[OTHER].heartbeat_at) == (None, 9.0)
-    desk.ledger.sources.heartbeat([], 10.0, {SOURCE: 9.5})
+    desk.ledger.sources.heartbeat({}, {SOURCE: 9.5})
     assert {state.name: state.event_at for state in desk.ledger.sources.all()}[SOURCE] == 9.5
 
 

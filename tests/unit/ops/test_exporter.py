@@ -334,7 +334,7 @@ def test_objectives_verdicts_and_budgets_come_from_the_ledger(
         [SourceRow("handbook", "files", "/srv/handbook", Objective(share=0.5, within_s=30.0))]
     )
     books.listed("handbook")
-    books.ledger.sources.heartbeat(["handbook"], START, {"handbook": START - 7})
+    books.ledger.sources.heartbeat({"handbook": START}, {"handbook": START - 7})
     books.publish(books.want("handbook", "a.md")[0])
     books.want("handbook", "late.md")
     clock.at = START + 40

@@ -98,7 +98,7 @@ def test_a_time_that_came_with_a_file_is_not_when_it_changed_here(
     clock.shift_s += 100.0
     written_at = clock.now()
     clock.shift_s += 100.0
-    rig.ledger.sources.heartbeat([SOURCE], clock.now())
+    rig.ledger.sources.heartbeat({SOURCE: clock.now()})
     source.put(uri, b"written elsewhere", changed_at=written_at)
     rig.look(uri)
     (lag,) = rig.ledger.views.lags().values()

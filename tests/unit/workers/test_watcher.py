@@ -5,18 +5,21 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ingestion.clock import SystemClock
+from ingestion.clock import Clock, SystemClock
 from ingestion.database import Database
 from ingestion.errors import LedgerUnavailable
 from ingestion.sources.files import FilesSource
-from tests.knowledge import eventually
+from ingestion.sources.port import SourcePort
+from ingestion.sources.settling import PATIENCE_S, Batch
+from tests.knowledge import SetClock, eventually
 from tests.rig import SOURCE, Rig
 from workers import watcher as watching
 from workers.outcomes import Result
@@ -27,10 +30,11 @@ from workers.watcher import Watcher
 class Watched:
     """A pipeline under a watcher. What is listed and sent is done here, in the watcher's thread."""
 
-    def __init__(self, root: Path, database: Database) -> None:
+    def __init__(self, root: Path, database: Database, clock: Clock | None = None) -> None:
         self.root = root
-        self.source = FilesSource(SOURCE, root, clock=SystemClock())
-        self.rig = Rig(database, [self.source], clock=SystemClock())
+        clock = clock or SystemClock()
+        self.source = FilesSource(SOURCE, root, clock=clock)
+        self.rig = Rig(database, [self.source], clock=clock)
         self.rig.recover()
         self.listings = 0
         self.overflows: list[str] = []
@@ -39,7 +43,7 @@ class Watched:
             self.rig.ledger,
             self.rig.reconciler,
             [self.source],
-            SystemClock(),
+            clock,
             list_source=self._list,
             overflowed=self.overflows.append,
         )
@@ -93,6 +97,80 @@ def test_a_heartbeat_says_that_everything_before_it_was_seen(watched: Watched) -
     before = watched.heartbeat()
     eventually(lambda: watched.heartbeat() > before)
     assert watched.heartbeat() <= SystemClock().now() - watching.EVENT_DELAY_S
+
+
+class Beats:
+    """Hints on a clock that is moved by hand, and whether a heartbeat ever speaks for one that waits."""
+
+    def __init__(self, watched: Watched, clock: SetClock, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.number, self.wrong = 0, list[float]()
+        self._watched, self._clock = watched, clock
+        self._waiting: dict[str, float] = {}
+        self._look, self._beat = watched.rig.reconciler.look, watched.rig.ledger.sources.heartbeat
+        self.doubts = 0
+        monkeypatch.setattr(watched.rig.reconciler, "look", self._looked)
+        monkeypatch.setattr(watched.rig.ledger.sources, "heartbeat", self._beaten)
+
+    @property
+    def until(self) -> float:
+        """What the last one speaks for."""
+        return self._watched.heartbeat()
+
+    def step(self, *uris: str) -> None:
+        """A tenth of a second later these are told of; returns after a heartbeat."""
+        self._clock.time += 0.1
+        before = self.number
+        for uri in uris:
+            self._waiting.setdefault(uri, self._clock.time)
+        self._watched.watcher.doubt(SOURCE, uris)
+        eventually(lambda: self.number > before)
+
+    def _looked(self, source: SourcePort, batch: Batch, noticed_at: float) -> Listed:
+        looked = self._look(source, batch, noticed_at)
+        if self.doubts:
+            self.doubts -= 1
+            return replace(looked, doubts=batch.uris)
+        for uri in batch.uris:
+            self._waiting.pop(uri, None)
+        return looked
+
+    def _beaten(self, seen: Mapping[str, float], events: Mapping[str, float]) -> None:
+        oldest = min(self._waiting.values(), default=self._clock.time)
+        if seen[SOURCE] > oldest - watching.EVENT_DELAY_S:
+            self.wrong.append(seen[SOURCE] - oldest)
+        self._beat(seen, events)
+        self.number += 1
+
+
+@pytest.fixture
+def beats(tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Beats]:
+    monkeypatch.setattr(watching, "HEARTBEAT_S", 0.05)
+    root, clock = tmp_path / "folder", SetClock(SystemClock().now())
+    root.mkdir()
+    watched = Watched(root, database, clock)
+    watched.watcher.start()
+    try:
+        eventually(lambda: watched.listings == 1, deadline_s=15.0)
+        yield Beats(watched, clock, monkeypatch)
+    finally:
+        watched.watcher.stop()
+
+
+def test_files_that_never_settle_do_not_make_a_source_blind(beats: Beats) -> None:
+    """Two logs that are written all the time: something always waits."""
+    begun_at = beats.until
+    for step in range(60):
+        beats.step("a.log", *(["b.log"] if step >= 10 else []))
+    assert beats.wrong == []
+    assert beats.until > begun_at + 60 * 0.1 - PATIENCE_S - 0.5
+
+
+def test_what_a_look_leaves_in_doubt_is_not_seen(beats: Beats) -> None:
+    beats.doubts = 2
+    beats.step("a.md")
+    for _ in range(20):
+        beats.step()
+    assert beats.wrong == [] and beats.doubts == 0
 
 
 def test_the_ledger_knows_when_the_system_last_told_of_a_change(watched: Watched) -> None:

@@ -187,6 +187,8 @@ def test_every_hint_is_covered_by_a_batch_after_it_in_time(steps: list[tuple[Dir
             take()
             next_due = settling.next_due()
             assert next_due is None or next_due > now
+            oldest = settling.waiting_since()
+            assert all(oldest is not None and oldest <= since for since in open_since.values())
             assert all(now < since + PATIENCE_S for since in open_since.values())
         now += pause
     now += PATIENCE_S
@@ -205,6 +207,26 @@ def test_places_that_disappear_one_after_another_are_judged_together() -> None:
     assert batch is not None
     assert batch.since == 10.0
     assert settling.next_due() is None
+
+
+def test_the_oldest_that_waits_is_known() -> None:
+    settling = Settling()
+    assert settling.waiting_since() is None
+    touched(settling, 1.0, a=Touch.WRITING)
+    touched(settling, 1.05, a=Touch.WRITING, b=Touch.GONE)
+    assert settling.waiting_since() == 1.0
+    assert uris(settling.due(1.2)) == ("a",)
+    assert settling.waiting_since() == 1.05
+
+
+def test_what_a_look_left_open_is_as_old_as_before_and_may_take_its_time() -> None:
+    settling = Settling()
+    settling.add(Dirty({"a": Touch.GONE}), 10.0, since=1.0)
+    touched(settling, 10.1, a=Touch.GONE, b=Touch.WRITING)
+    assert settling.waiting_since() == 1.0
+    assert settling.next_due() == 10.1 + QUIET_S
+    batch = settling.due(10.1 + CONFIRM_S)
+    assert batch is not None and batch.since == 1.0
 
 
 def test_a_deletion_does_not_wait_for_others_for_ever() -> None:
