@@ -14,7 +14,9 @@ class Kind(enum.StrEnum):
 
     CHANGE = "change"  # it is searchable
     DELETION = "deletion"  # no search shows it any more
-    UNJUDGED = "unjudged"  # a first index, or nothing new to be found: it only shows that work goes on
+    BULK_CHANGE = "bulk_change"  # the same as a change, in the bulk lane
+    UNJUDGED = "unjudged"  # nothing new is to be found: it only shows that work goes on
+    BULK_UNJUDGED = "bulk_unjudged"  # likewise in the bulk lane, or a first index
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,11 @@ class Objective:
 
     def is_met(self, kind: Kind, seconds: float) -> bool:
         """Whether a change or a deletion came in time; what is not judged never is late."""
-        limits = {Kind.CHANGE: self.within_s, Kind.DELETION: self.deletions_within_s}
+        limits = {
+            Kind.CHANGE: self.within_s,
+            Kind.BULK_CHANGE: self.within_s,
+            Kind.DELETION: self.deletions_within_s,
+        }
         return seconds <= limits.get(kind, math.inf)
 
 
@@ -39,11 +45,12 @@ LATELY_S = 60.0  # what says whether work goes on, and how quickly
 @dataclass(frozen=True, slots=True)
 class Pace:
     """What was finished of a source: in the last hour, changes and deletions; in the ``over_s`` before now,
-    changes, and everything, first indexes included."""
+    by lane, everything, first indexes included, and of the fresh lane changes by themselves."""
 
     last_hour: int = 0
     changes: int = 0
-    everything: int = 0
+    fresh: int = 0
+    bulk: int = 0
     over_s: float = LATELY_S
 
 

@@ -70,13 +70,20 @@ def judge(facts: Facts, now: float) -> Judged:
 
 
 def caught_up_in_s(facts: Facts, now: float) -> float | None:
-    """Seconds until nothing waits, at the pace of the last minutes; None where nothing moves."""
+    """Seconds until nothing waits, at the pace of the last minutes; None where a lane does not move."""
     if not facts.pending:
         return 0.0
-    # A backlog that is younger was worked on for no longer.
-    age_s = facts.pace.over_s if facts.oldest is None else max(1.0, now - facts.oldest)
-    per_s = facts.pace.everything / min(facts.pace.over_s, age_s)
-    return facts.pending / per_s if per_s else None
+    pace, left_s = facts.pace, list[float]()
+    for lane in facts.waiting:
+        finished = pace.fresh if lane.lane == Lane.FRESH else pace.bulk
+        if not finished and now - lane.oldest > LATELY_S:
+            return None
+        if not finished:  # an edit that has just come
+            continue
+        # A backlog that is younger was worked on for no longer.
+        over_s = min(pace.over_s, max(1.0, now - lane.oldest))
+        left_s.append(lane.pending * over_s / finished)
+    return max(left_s, default=None)
 
 
 def _blind(facts: Facts, now: float) -> Judged | None:
@@ -107,8 +114,8 @@ def _stalled(facts: Facts, now: float) -> Judged | None:
 
 
 def _moves(pace: Pace, lane: Waiting) -> bool:
-    """A first index that goes on says nothing about edits; an edit that was published, little about it."""
-    return bool(pace.changes if lane.lane == Lane.FRESH else pace.everything)
+    """Neither lane says anything about the other; nor do edits without consequences about those with."""
+    return bool(pace.changes if lane.lane == Lane.FRESH else pace.bulk)
 
 
 def _held(facts: Facts) -> Judged | None:

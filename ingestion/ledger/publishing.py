@@ -206,9 +206,11 @@ def _finished(revision: Publishing, dropped: Mapping[int, int], now: float) -> F
     is_first = claim.live_generation is None
     is_new = bool(revision.added or dropped.get(claim.document_id)) or is_first
     judged = is_new and not revision.skipped and not (is_first and claim.lane is Lane.BULK)
+    in_bulk = claim.lane is Lane.BULK
     if claim.pending_since is None or not judged:
-        return Finished(claim.source, Kind.UNJUDGED, 0.0)
-    return Finished(claim.source, Kind.CHANGE, max(0.0, now - claim.pending_since))
+        return Finished(claim.source, Kind.BULK_UNJUDGED if in_bulk else Kind.UNJUDGED, 0.0)
+    kind = Kind.BULK_CHANGE if in_bulk else Kind.CHANGE
+    return Finished(claim.source, kind, max(0.0, now - claim.pending_since))
 
 
 def _published(

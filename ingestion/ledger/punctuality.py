@@ -40,14 +40,18 @@ def _sum_of(*conditions: Any) -> Any:
     return sa.func.sum(sa.case((sa.and_(*conditions), _number), else_=0))
 
 
-_judged = punctuality.c.kind != Kind.UNJUDGED
+_judged = punctuality.c.kind.in_((Kind.CHANGE, Kind.BULK_CHANGE, Kind.DELETION))
 _lately = punctuality.c.since >= sa.bindparam("lately")
+_OF_PACE = (
+    (Kind.CHANGE,),
+    (Kind.CHANGE, Kind.UNJUDGED),
+    (Kind.BULK_CHANGE, Kind.BULK_UNJUDGED),
+)
 _PACES = (
     sa.select(
         punctuality.c.source,
         _sum_of(_judged),
-        _sum_of(_lately, punctuality.c.kind == Kind.CHANGE),
-        _sum_of(_lately),
+        *(_sum_of(_lately, punctuality.c.kind.in_(kinds)) for kinds in _OF_PACE),
     )
     .where(punctuality.c.span_s == MINUTE_S, punctuality.c.since >= sa.bindparam("begin"))
     .group_by(punctuality.c.source)
@@ -96,8 +100,8 @@ class Punctuality:
             lately = _begin(MINUTE_S, now - LATELY_S)
             rows = connection.execute(_PACES, {"begin": _begin(MINUTE_S, now - HOUR_S), "lately": lately})
             return {
-                source: Pace(int(hour), int(changes), int(everything), max(now - lately, 1.0))
-                for source, hour, changes, everything in rows
+                source: Pace(int(hour), int(changes), int(fresh), int(bulk), max(now - lately, 1.0))
+                for source, hour, changes, fresh, bulk in rows
             }
 
     def kept(self) -> dict[str, Kept]:
@@ -114,7 +118,9 @@ class Punctuality:
             now = self._database.now(connection, self._clock)
             rows = connection.execute(_SIZES, {"begin": _begin(MINUTE_S, now - HOUR_S)})
             for source, kind, took, number in rows:
-                found.setdefault((source, Kind(kind)), {})[took] = int(number)
+                judged_as = Kind.CHANGE if kind == Kind.BULK_CHANGE else Kind(kind)
+                sizes = found.setdefault((source, judged_as), {})
+                sizes[took] = sizes.get(took, 0) + int(number)
         return found
 
     def forget(self) -> None:

@@ -76,7 +76,7 @@ def test_what_is_new_in_bulk_or_says_nothing_new_only_shows_that_work_goes_on(de
     desk.publications.publish([desk.publishing(touched, [])])  # the same chunks as before: none
     assert kept(desk) is None
     pace = desk.ledger.punctuality.paces()[SOURCE]
-    assert (pace.last_hour, pace.changes, pace.everything) == (0, 0, 3)
+    assert (pace.last_hour, pace.changes, pace.fresh, pace.bulk) == (0, 0, 1, 2)
 
 
 def test_an_edit_in_the_bulk_lane_is_a_change(desk: Desk) -> None:
@@ -87,6 +87,9 @@ def test_an_edit_in_the_bulk_lane_is_a_change(desk: Desk) -> None:
     desk.clock.at += 20.0
     desk.publish(desk.claim(document_id), ["another"], digest="another")
     assert kept(desk) == Kept(met=1, missed=1)
+    pace = desk.ledger.punctuality.paces()[SOURCE]
+    assert (pace.last_hour, pace.changes, pace.fresh, pace.bulk) == (2, 1, 1, 1)
+    assert sum(desk.ledger.punctuality.last_hour()[SOURCE, Kind.CHANGE].values()) == 2
 
 
 def test_deletions_and_renames_count_from_when_they_were_noticed(desk: Desk) -> None:
@@ -140,7 +143,7 @@ def test_the_pace_is_of_the_last_minutes(desk: Desk) -> None:
     desk.clock.at += 600.0
     published_after(desk, "b.md", 1.0)
     pace = desk.ledger.punctuality.paces()[SOURCE]
-    assert (pace.last_hour, pace.changes, pace.everything) == (2, 1, 1)
+    assert (pace.last_hour, pace.changes, pace.fresh, pace.bulk) == (2, 1, 1, 0)
     assert 60.0 <= pace.over_s <= 120.0
     desk.clock.at += 3700.0
     assert SOURCE not in desk.ledger.punctuality.paces()

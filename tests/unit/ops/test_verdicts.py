@@ -11,7 +11,7 @@ from ingestion.objectives import Pace
 from ops.verdicts import BLIND_AFTER_S, STUCK_AFTER_S, Facts, Judged, Verdict, caught_up_in_s, judge
 
 NOW = 1_000_000.0
-BUSY = Pace(last_hour=500, changes=20, everything=20, over_s=200.0)
+BUSY = Pace(last_hour=500, changes=20, fresh=20, over_s=200.0)
 QUIET = Facts(
     within_s=60.0,
     seen_at=NOW - 2,
@@ -75,11 +75,19 @@ def test_a_verdict_has_a_reason(facts: Facts, verdict: Verdict, reason: str) -> 
 
 
 def test_a_first_index_that_goes_on_does_not_hide_that_nobody_takes_edits() -> None:
-    bulk_goes_on = Pace(last_hour=0, changes=0, everything=900, over_s=200.0)
+    bulk_goes_on = Pace(bulk=900, over_s=200.0)
     both = behind(waiting(61), waiting(300, lane="bulk", claimed=2), pace=bulk_goes_on)
     assert judge(both, NOW).verdict is Verdict.STARVED
     bulk = behind(waiting(300, lane="bulk", claimed=2), pace=bulk_goes_on)
     assert judge(bulk, NOW).verdict is Verdict.LAGGING
+
+
+def test_edits_that_go_on_do_not_hide_a_bulk_worker_that_hangs() -> None:
+    facts = behind(waiting(5000, lane="bulk", pending=9, claimed=9, due=0, claimed_at=NOW - 4900), pace=BUSY)
+    found = judge(facts, NOW)
+    assert found.verdict is Verdict.STUCK
+    assert found.reason.startswith("Of 9 documents in the bulk lane none was finished lately")
+    assert caught_up_in_s(facts, NOW) is None
 
 
 def test_what_is_only_read_again_is_not_late() -> None:
@@ -102,6 +110,11 @@ def test_only_current_and_idle_are_good() -> None:
 
 def test_the_time_until_caught_up_goes_by_the_last_minutes() -> None:
     assert caught_up_in_s(QUIET, NOW) == 0.0
-    assert caught_up_in_s(behind(waiting(400), pace=Pace(everything=100, over_s=200.0)), NOW) == 8.0
-    assert caught_up_in_s(behind(waiting(10), pace=Pace(everything=100, over_s=200.0)), NOW) == 0.4
+    pace = Pace(fresh=100, bulk=50, over_s=200.0)
+    assert caught_up_in_s(behind(waiting(400), pace=pace), NOW) == 8.0
+    assert caught_up_in_s(behind(waiting(10), pace=pace), NOW) == 0.4
+    both = behind(waiting(400), waiting(400, lane="bulk", pending=200), pace=pace)
+    assert caught_up_in_s(both, NOW) == 800.0
+    just_come = behind(waiting(1), waiting(400, lane="bulk", pending=200), pace=replace(pace, fresh=0))
+    assert caught_up_in_s(just_come, NOW) == 800.0
     assert caught_up_in_s(behind(waiting(400), pace=Pace()), NOW) is None
