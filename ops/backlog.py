@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from ingestion.lag import combined, index_lag, proof_of_sight, watermark
 from ingestion.ledger.audits import Audit
 from ingestion.ledger.canaries import CanaryState
 from ingestion.ledger.ledger import Ledger
-from ingestion.ledger.values import Building, EditionState, SourceLag, SourceState
+from ingestion.ledger.values import Building, EditionState, SourceLag, SourceState, Waiting
 from ingestion.ledger.views import STATES, LaneView
-from ingestion.objectives import Kept, Pace, budget_left
+from ingestion.objectives import LATELY_S, Kept, Pace, budget_left
 from ingestion.records import Lane
-from ops.verdicts import Facts
+from ops.verdicts import Ahead, Facts, finished_lately
 
 
 @dataclass(frozen=True, slots=True)
 class SourceBacklog:
-    """One source with its backlog, what was finished of it lately, and how its objective was kept."""
+    """One source with its backlog, what was finished of it lately, how its objective was kept, and what of
+    other sources comes before it, by lane."""
 
     state: SourceState
     lag: SourceLag
     pace: Pace = field(default_factory=Pace)
     kept: Kept = field(default_factory=Kept)
+    ahead: Mapping[str, Ahead] = field(default_factory=dict)
 
     @property
     def seen_at(self) -> float | None:
@@ -50,11 +52,11 @@ class SourceBacklog:
             within_s=self.state.objective.within_s if within_s is None else within_s,
             seen_at=self.seen_at,
             fault=self.state.fault,
-            oldest=self.lag.oldest_pending,
             pending=self.lag.pending,
             held=self.lag.held,
             waiting=self.lag.waiting,
             pace=self.pace,
+            ahead=self.ahead,
         )
 
 
@@ -92,11 +94,37 @@ def look(ledger: Ledger) -> Backlog:
         for state in ledger.sources.all()
         if not state.is_own
     ]
+    sources = [replace(source, ahead=_ahead_of(source, sources)) for source in sources]
     edition = ledger.sources.live_edition()
     audit = None if edition is None else ledger.audits.latest(edition)
     view = ledger.editions.in_state(EditionState.BUILDING)
     building = None if view is None else ledger.editions.backlog(view)
     return Backlog(sources, _lanes(sources), audit, building, ledger.canaries.latest())
+
+
+def _ahead_of(source: SourceBacklog, sources: Sequence[SourceBacklog]) -> dict[str, Ahead]:
+    """What is sent before the work of this source: what waits for longer, or was found about when it was."""
+    found: dict[str, Ahead] = {}
+    for lane in source.lag.waiting:
+        others = [
+            (other, one)
+            for other in sources
+            if other is not source and other.state.active
+            for one in other.lag.waiting
+            if one.lane == lane.lane and one.oldest <= lane.oldest + LATELY_S
+        ]
+        if others:
+            found[lane.lane] = _together(others)
+    return found
+
+
+def _together(others: Sequence[tuple[SourceBacklog, Waiting]]) -> Ahead:
+    return Ahead(
+        sum(finished_lately(other.pace, one.lane) for other, one in others),
+        max(
+            (one.claimed_at for _, one in others if one.claimed and one.claimed_at is not None), default=None
+        ),
+    )
 
 
 def _lanes(sources: Sequence[SourceBacklog]) -> list[LaneView]:

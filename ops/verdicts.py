@@ -7,8 +7,8 @@ others from being known, then what does not get better by itself.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from ingestion.ledger.values import Waiting
 from ingestion.objectives import LATELY_S, Pace
@@ -33,18 +33,27 @@ GOOD = (Verdict.CURRENT, Verdict.IDLE)
 
 
 @dataclass(frozen=True, slots=True)
+class Ahead:
+    """What waits of other sources in a lane, and no shorter: how many were finished lately of those sources
+    in that lane, and when one of them was last begun."""
+
+    finished: int
+    begun_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
-    """What a verdict rests on. ``seen_at`` is the last proof that the whole source was seen; ``oldest`` the
-    oldest change that waits."""
+    """What a verdict rests on. ``seen_at`` is the last proof that the whole source was seen; ``ahead``, by
+    lane, is what other sources have before it, nothing where they have nothing."""
 
     within_s: float
     seen_at: float | None
     fault: str | None
-    oldest: float | None
     pending: int
     held: int
     waiting: Sequence[Waiting]
     pace: Pace
+    ahead: Mapping[str, Ahead] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +74,7 @@ def judge(facts: Facts, now: float) -> Judged:
         or _held(facts)
         or _lagging(facts, now)
         or _idle(facts)
-        or _current(facts)
+        or _current(facts, now)
     )
 
 
@@ -99,7 +108,9 @@ def _blind(facts: Facts, now: float) -> Judged | None:
 def _stalled(facts: Facts, now: float) -> Judged | None:
     for lane in facts.waiting:
         age_s = 0.0 if lane.changed_at is None else now - lane.changed_at
-        if lane.changed_at is None or age_s <= facts.within_s or _moves(facts.pace, lane):
+        if lane.changed_at is None or age_s <= facts.within_s or finished_lately(facts.pace, lane.lane):
+            continue
+        if _waits_its_turn(facts, lane, now):
             continue
         what = f"{counted(lane.pending, 'document')} in the {lane.lane} lane"
         tried_at = lane.claimed_at or 0.0
@@ -113,9 +124,20 @@ def _stalled(facts: Facts, now: float) -> Judged | None:
     return None
 
 
-def _moves(pace: Pace, lane: Waiting) -> bool:
-    """Neither lane says anything about the other; nor do edits without consequences about those with."""
-    return bool(pace.changes if lane.lane == Lane.FRESH else pace.bulk)
+def finished_lately(pace: Pace, lane: str) -> int:
+    """What says that work goes on: neither lane says anything about the other, nor do edits without
+    consequences about those with."""
+    return pace.changes if lane == Lane.FRESH else pace.bulk
+
+
+def _waits_its_turn(facts: Facts, lane: Waiting, now: float) -> bool:
+    """Whether workers have been at other sources' documents, which wait no shorter, and not at these yet."""
+    ahead, lately = facts.ahead.get(lane.lane), now - STUCK_AFTER_S
+    if ahead is None or not (ahead.finished or (ahead.begun_at or 0.0) >= lately):
+        return False
+    if lane.claimed:  # its turn has come
+        return (lane.claimed_at or 0.0) >= lately
+    return (lane.claimed_at or 0.0) < (lane.changed_at or lane.oldest)
 
 
 def _held(facts: Facts) -> Judged | None:
@@ -127,12 +149,11 @@ def _held(facts: Facts) -> Judged | None:
 
 
 def _lagging(facts: Facts, now: float) -> Judged | None:
-    if facts.oldest is None or now - facts.oldest <= facts.within_s:
+    oldest = min((one.promised_at for one in facts.waiting if one.promised_at is not None), default=now)
+    if now - oldest <= facts.within_s:
         return None
     wait = "waits" if facts.pending == 1 else "wait"
-    reason = (
-        f"{counted(facts.pending, 'document')} {wait}, the oldest change for {duration(now - facts.oldest)}"
-    )
+    reason = f"{counted(facts.pending, 'document')} {wait}, the oldest change for {duration(now - oldest)}"
     left_s = caught_up_in_s(facts, now)
     end = "." if left_s is None else f"; at this pace for {duration(left_s)} more."
     return Judged(Verdict.LAGGING, reason + end)
@@ -144,8 +165,15 @@ def _idle(facts: Facts) -> Judged | None:
     return Judged(Verdict.IDLE, "Nothing changed in the last hour.")
 
 
-def _current(facts: Facts) -> Judged:
+def _current(facts: Facts, now: float) -> Judged:
+    """Of a first index nothing is promised, so it is never late."""
     if not facts.pending:
         return Judged(Verdict.CURRENT, "Every change is searchable.")
-    reason = f"{counted(facts.pending, 'document')} on the way, no change late."
-    return Judged(Verdict.CURRENT, reason)
+    what, first = counted(facts.pending, "document"), sum(lane.first for lane in facts.waiting)
+    if not first:
+        return Judged(Verdict.CURRENT, f"{what} on the way, no change late.")
+    if first < facts.pending:
+        return Judged(Verdict.CURRENT, f"{what} on the way, {first:,} of a first index; no change late.")
+    waits = any(_waits_its_turn(facts, lane, now) for lane in facts.waiting)
+    turn = ", after those of other sources" if waits else ""
+    return Judged(Verdict.CURRENT, f"{what} of a first index on the way{turn}.")

@@ -96,6 +96,8 @@ _WAITING = (
         _number_of(_leased),
         _number_of(_due),
         sa.func.max(publications.c.claimed_at),
+        _number_of(_first_index),
+        sa.func.min(sa.case((sa.not_(_first_index), documents.c.pending_since))),
     )
     .group_by(documents.c.source, publications.c.lane)
 )

@@ -315,7 +315,8 @@ class Waiting:
     ``oldest`` is the longest waiting look, ``changed_at`` the oldest change; None where documents are only
     read again. ``overdue`` are changes older than the source's objective allows, first indexes left out.
     ``claimed`` are being worked on; ``due`` could be, and are not. ``claimed_at`` is when one of them was
-    last begun.
+    last begun. ``first`` are those of a first index, for which nothing is promised; ``promised_at`` is the
+    oldest change of the others.
     """
 
     lane: str
@@ -326,6 +327,8 @@ class Waiting:
     claimed: int
     due: int
     claimed_at: float | None
+    first: int = 0
+    promised_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import pytest
 
 from ingestion.ledger.sources import SourceRow
 from ingestion.objectives import Objective
+from ingestion.records import Lane
 from ops.settings import load
 from ops.status import status_report
 from tests.unit.ops.books import Books, SetClock
@@ -56,6 +57,35 @@ def test_a_source_that_is_not_current_fails_the_check_with_its_reason(seen: Book
     assert second.startswith("policies  idle")
     assert run("check --source policies").output.splitlines() == [second]
     run("check --source policies --source handbook", code=1)
+
+
+def test_a_first_index_passes_while_it_goes_on_and_one_that_waits_its_turn(seen: Books, run: Run) -> None:
+    first, *_ = seen.want("handbook", "a.md", "b.md", "c.md", lane=Lane.BULK)
+    seen.want("policies", "d.md", lane=Lane.BULK)
+    seen.clock.at += 300.0
+    for name in ("handbook", "policies"):
+        seen.listed(name)
+    seen.publish(first)
+    assert run("check").output.splitlines() == [
+        "handbook  current   2 documents of a first index on the way.",
+        "policies  current   1 document of a first index on the way, after those of other sources.",
+    ]
+    seen.clock.at += 200.0  # and nothing goes on
+    for name in ("handbook", "policies"):
+        seen.listed(name)
+    lines = run("check", code=1).output.splitlines()
+    assert [line.split()[1] for line in lines] == ["starved", "starved"]
+
+
+def test_a_source_that_workers_pass_over_is_starved(seen: Books, run: Run) -> None:
+    """One that their settings do not name: what they take changed later."""
+    seen.want("policies", "d.md")
+    seen.clock.at += 300.0
+    for name in ("handbook", "policies"):
+        seen.listed(name)
+    seen.publish(seen.want("handbook", "a.md", "b.md")[0])
+    lines = run("check", code=1).output.splitlines()
+    assert [line.split()[1] for line in lines] == ["current", "starved"]
 
 
 def test_a_lag_of_one_s_own_takes_the_place_of_the_objective(seen: Books, run: Run) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from ingestion.ledger.values import Waiting
 from ingestion.objectives import Pace
-from ops.verdicts import BLIND_AFTER_S, STUCK_AFTER_S, Facts, Judged, Verdict, caught_up_in_s, judge
+from ops.verdicts import BLIND_AFTER_S, STUCK_AFTER_S, Ahead, Facts, Judged, Verdict, caught_up_in_s, judge
 
 NOW = 1_000_000.0
 BUSY = Pace(last_hour=500, changes=20, fresh=20, over_s=200.0)
@@ -16,7 +16,6 @@ QUIET = Facts(
     within_s=60.0,
     seen_at=NOW - 2,
     fault=None,
-    oldest=None,
     pending=0,
     held=0,
     waiting=(),
@@ -33,14 +32,12 @@ def waiting(
     due: int = 4,
     claimed_at: float | None = None,
 ) -> Waiting:
-    return Waiting(lane, pending, NOW - age_s, NOW - age_s, pending, claimed, due, claimed_at)
+    at = NOW - age_s
+    return Waiting(lane, pending, at, at, pending, claimed, due, claimed_at, 0, at)
 
 
 def behind(*lanes: Waiting, pace: Pace = QUIET.pace) -> Facts:
-    oldest = min(lane.oldest for lane in lanes)
-    return replace(
-        QUIET, oldest=oldest, pending=sum(lane.pending for lane in lanes), waiting=lanes, pace=pace
-    )
+    return replace(QUIET, pending=sum(lane.pending for lane in lanes), waiting=lanes, pace=pace)
 
 
 @pytest.mark.parametrize(
@@ -88,6 +85,52 @@ def test_edits_that_go_on_do_not_hide_a_bulk_worker_that_hangs() -> None:
     assert found.verdict is Verdict.STUCK
     assert found.reason.startswith("Of 9 documents in the bulk lane none was finished lately")
     assert caught_up_in_s(facts, NOW) is None
+
+
+def first_index(age_s: float, *, claimed: int = 0, claimed_at: float | None = None) -> Facts:
+    lane = waiting(age_s, lane="bulk", pending=900, claimed=claimed, due=900 - claimed, claimed_at=claimed_at)
+    return behind(replace(lane, overdue=0, first=900, promised_at=None))
+
+
+def test_of_a_first_index_nothing_is_late() -> None:
+    going_on = replace(first_index(5000, claimed=128, claimed_at=NOW - 9), pace=Pace(bulk=70))
+    found = judge(going_on, NOW)
+    assert (found.verdict, found.reason) == (
+        Verdict.CURRENT,
+        "900 documents of a first index on the way.",
+    )
+    edits = replace(going_on, waiting=(*going_on.waiting, waiting(59)), pending=904)
+    found = judge(edits, NOW)
+    assert (found.verdict, found.reason) == (
+        Verdict.CURRENT,
+        "904 documents on the way, 900 of a first index; no change late.",
+    )
+    late = replace(edits, waiting=(*going_on.waiting, waiting(61)), pace=Pace(bulk=70, changes=1))
+    assert judge(late, NOW).verdict is Verdict.LAGGING
+    assert judge(first_index(61), NOW).verdict is Verdict.STARVED
+    assert judge(first_index(400, claimed=9, claimed_at=NOW - 390), NOW).verdict is Verdict.STUCK
+
+
+@pytest.mark.parametrize("ahead", [Ahead(70, None), Ahead(0, NOW - 170)])
+def test_a_source_whose_turn_comes_after_another_s_is_neither_starved_nor_stuck(ahead: Ahead) -> None:
+    queue = {"bulk": ahead}
+    for facts in (first_index(5000), first_index(5000, claimed=9, claimed_at=NOW - 9)):
+        found = judge(replace(facts, ahead=queue), NOW)
+        assert found.verdict is Verdict.CURRENT
+        assert found.reason == "900 documents of a first index on the way, after those of other sources."
+    edit = waiting(400)
+    assert judge(replace(behind(edit), ahead=queue), NOW).verdict is Verdict.STARVED  # another lane
+    assert judge(replace(behind(edit), ahead={"fresh": ahead}), NOW).verdict is Verdict.LAGGING
+
+
+def test_another_source_that_goes_on_does_not_hide_one_s_own_fault() -> None:
+    queue = {"bulk": Ahead(70, None)}
+    hangs = replace(first_index(5000, claimed=9, claimed_at=NOW - 400), ahead=queue)
+    assert judge(hangs, NOW).verdict is Verdict.STUCK
+    given_back = replace(first_index(5000, claimed_at=NOW - 9), ahead=queue)
+    assert judge(given_back, NOW).verdict is Verdict.STUCK
+    stands_still = replace(first_index(5000), ahead={"bulk": Ahead(0, NOW - 190)})
+    assert judge(stands_still, NOW).verdict is Verdict.STARVED
 
 
 def test_what_is_only_read_again_is_not_late() -> None:
