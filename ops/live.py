@@ -35,6 +35,7 @@ _COLOURS = {
     "idle": "green",
     "lagging": "yellow",
     "held": "yellow",
+    "partial": "yellow",
     "starved": "red",
     "stuck": "red",
     "blind": "red",

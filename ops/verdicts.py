@@ -1,4 +1,4 @@
-"""Whether a source is kept current, and why not: one word of seven, and a sentence.
+"""Whether a source is kept current, and why not: one word of eight, and a sentence.
 
 Pure: the time arrives as an argument. Of several things that are wrong the first counts: what keeps all
 others from being known, then what does not get better by itself.
@@ -26,6 +26,7 @@ class Verdict(enum.StrEnum):
     STUCK = "stuck"  # somebody does, and nothing comes of it
     BLIND = "blind"  # nobody sees whether anything changed
     HELD = "held"  # documents are not there, and a person is to say whether they are gone
+    PARTIAL = "partial"  # a part of it is not looked after, or a document; of the rest all is well
     IDLE = "idle"  # current, and nothing changed for an hour
 
 
@@ -72,6 +73,7 @@ def judge(facts: Facts, now: float) -> Judged:
         _blind(facts, now)
         or _stalled(facts, now)
         or _held(facts)
+        or _partial(facts)
         or _lagging(facts, now)
         or _idle(facts)
         or _current(facts, now)
@@ -146,6 +148,14 @@ def _held(facts: Facts) -> Judged | None:
     are_not = "document is not there" if facts.held == 1 else "documents are not there"
     reason = f"{facts.held:,} {are_not}, and a person is to say whether they are gone: headwater approve."
     return Judged(Verdict.HELD, reason)
+
+
+def _partial(facts: Facts) -> Judged | None:
+    """It is seen, so this is a folder that may not be read, or a document that the ledger refuses."""
+    if facts.fault is None:
+        return None
+    reason = f"Not all of it is looked after: {facts.fault.rstrip('.')}. Once that is mended: headwater sync."
+    return Judged(Verdict.PARTIAL, reason)
 
 
 def _lagging(facts: Facts, now: float) -> Judged | None:

@@ -28,6 +28,7 @@ COLOURS = {
     Verdict.IDLE: BLUE,
     Verdict.CURRENT: GREEN,
     Verdict.LAGGING: YELLOW,
+    Verdict.PARTIAL: ORANGE,
     Verdict.HELD: ORANGE,
     Verdict.STARVED: RED,
     Verdict.STUCK: RED,
@@ -113,7 +114,12 @@ def _in_time() -> list[Panel]:
             'max by (source, verdict) (headwater_verdict{source=~"$source"} == 1)',
             words,
             _columns(),
-            alerts=["HeadwaterChangesLate", "HeadwaterPipelineStuck", "HeadwaterWatcherBlind"],
+            alerts=[
+                "HeadwaterChangesLate",
+                "HeadwaterPipelineStuck",
+                "HeadwaterWatcherBlind",
+                "HeadwaterSourceFault",
+            ],
         ),
         curves(
             "How long has the oldest change waited?",
@@ -130,7 +136,7 @@ def _in_time() -> list[Panel]:
             "What was the verdict, and when?",
             "lagging: late, and work goes on. starved: nobody takes what waits. stuck: it is tried, and "
             "nothing comes of it. blind: nobody sees whether anything changed. held: deletions wait for a "
-            "person.",
+            "person. partial: a part of it is not looked after.",
             Query(f"max by (source) (\n{code_of})", "{{source}}"),
             coded,
             alerts=["HeadwaterPipelineStuck", "HeadwaterWatcherBlind", "HeadwaterDeletionsHeld"],
@@ -161,6 +167,7 @@ def _columns() -> list[Column]:
             steps=((None, GREEN), (1, ORANGE)),
         ),
         Column("Held", _documents("held"), steps=((None, GREEN), (1, ORANGE))),
+        Column("Faults", f"max by (source) (headwater_source_fault{_S})", steps=((None, GREEN), (1, ORANGE))),
         Column("Pending", _documents("pending")),
         Column("Live", _documents("live")),
     ]

@@ -59,6 +59,13 @@ def test_a_source_that_is_not_current_fails_the_check_with_its_reason(seen: Book
     run("check --source policies --source handbook", code=1)
 
 
+def test_a_part_that_cannot_be_looked_at_fails_the_check(seen: Books, run: Run) -> None:
+    seen.listed("handbook", fault="sub/ could not be looked at: Permission denied")
+    first, second = run("check", code=1).output.splitlines()
+    assert first.startswith("handbook  partial   Not all of it is looked after: sub/ could not")
+    assert second.startswith("policies  idle")
+
+
 def test_a_first_index_passes_while_it_goes_on_and_one_that_waits_its_turn(seen: Books, run: Run) -> None:
     first, *_ = seen.want("handbook", "a.md", "b.md", "c.md", lane=Lane.BULK)
     seen.want("policies", "d.md", lane=Lane.BULK)

@@ -61,6 +61,8 @@ def behind(*lanes: Waiting, pace: Pace = QUIET.pace) -> Facts:
         (replace(QUIET, seen_at=NOW - BLIND_AFTER_S), Verdict.CURRENT, ""),
         (replace(QUIET, seen_at=NOW - 90), Verdict.BLIND, "for 1 min 30 s: No watcher"),
         (replace(QUIET, seen_at=NOW - 90, fault="Gone."), Verdict.BLIND, "for 1 min 30 s: Gone."),
+        (replace(QUIET, fault="sub/ could not be looked at: Permission denied"), Verdict.PARTIAL,
+         "Not all of it is looked after: sub/ could not be looked at: Permission denied. Once"),
         (replace(QUIET, held=1), Verdict.HELD, "1 document is not there"),
         (replace(QUIET, held=2), Verdict.HELD, "2 documents are not there"),
     ],
@@ -145,6 +147,9 @@ def test_the_first_of_several_faults_counts() -> None:
     assert judge(facts, NOW).verdict is Verdict.BLIND
     assert judge(replace(facts, seen_at=NOW), NOW).verdict is Verdict.STARVED
     assert judge(replace(facts, seen_at=NOW, waiting=()), NOW).verdict is Verdict.HELD
+    part = replace(behind(waiting(61), pace=BUSY), fault="sub/ could not be looked at")
+    assert judge(part, NOW).verdict is Verdict.PARTIAL
+    assert judge(replace(part, pace=Pace()), NOW).verdict is Verdict.STARVED
 
 
 def test_only_current_and_idle_are_good() -> None:
