@@ -50,7 +50,7 @@ class SourceBacklog:
         """What a verdict rests on; ``within_s`` in the place of the objective's."""
         return Facts(
             within_s=self.state.objective.within_s if within_s is None else within_s,
-            seen_at=self.seen_at,
+            looks=[at for at in (self.state.listed_at, self.state.heartbeat_at) if at is not None],
             fault=self.state.fault,
             pending=self.lag.pending,
             held=self.lag.held,

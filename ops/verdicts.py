@@ -17,6 +17,10 @@ from ops.showing import counted, duration
 
 STUCK_AFTER_S = 180.0  # late, and nothing finished: a large document may take that long
 BLIND_AFTER_S = 60.0  # without a proof of sight: a watcher gives one every two seconds, a poll every ten
+UNSEEN = (
+    "No watcher says that it sees it. If one runs and does not hang, its clock is behind: headwater doctor "
+    "on its machine tells."
+)
 
 
 class Verdict(enum.StrEnum):
@@ -44,11 +48,11 @@ class Ahead:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a verdict rests on. ``seen_at`` is the last proof that the whole source was seen; ``ahead``, by
-    lane, is what other sources have before it, nothing where they have nothing."""
+    """What a verdict rests on. ``looks`` are the last proofs, of each kind, that the whole source was seen;
+    ``ahead``, by lane, is what other sources have before it, nothing where they have nothing."""
 
     within_s: float
-    seen_at: float | None
+    looks: Sequence[float]
     fault: str | None
     pending: int
     held: int
@@ -98,12 +102,18 @@ def caught_up_in_s(facts: Facts, now: float) -> float | None:
 
 
 def _blind(facts: Facts, now: float) -> Judged | None:
-    if facts.seen_at is None:
+    if not facts.looks:
         return Judged(Verdict.BLIND, facts.fault or "It was never listed completely yet.")
-    unseen_s = now - facts.seen_at
+    # A look from the future says nothing about now: whoever took it may have hung ever since.
+    plausible = [at for at in facts.looks if at <= now + BLIND_AFTER_S]
+    if not plausible:
+        ahead = duration(min(facts.looks) - now)
+        reason = f"Its last look lies {ahead} in the future: set the clocks of the watcher and of the ledger."
+        return Judged(Verdict.BLIND, reason)
+    unseen_s = now - max(plausible)
     if unseen_s <= BLIND_AFTER_S:
         return None
-    why = facts.fault or "No watcher says that it sees it."
+    why = facts.fault or UNSEEN
     return Judged(Verdict.BLIND, f"Nothing was seen of it for {duration(unseen_s)}: {why}")
 
 

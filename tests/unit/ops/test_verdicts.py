@@ -14,7 +14,7 @@ NOW = 1_000_000.0
 BUSY = Pace(last_hour=500, changes=20, fresh=20, over_s=200.0)
 QUIET = Facts(
     within_s=60.0,
-    seen_at=NOW - 2,
+    looks=(NOW - 2,),
     fault=None,
     pending=0,
     held=0,
@@ -56,11 +56,16 @@ def behind(*lanes: Waiting, pace: Pace = QUIET.pace) -> Facts:
         (behind(waiting(400, claimed_at=NOW - 300)), Verdict.STARVED, "No worker takes"),
         # Tried lately, but before it changed.
         (behind(waiting(61, claimed_at=NOW - 70)), Verdict.STARVED, "No worker takes"),
-        (replace(QUIET, seen_at=None), Verdict.BLIND, "never listed completely"),
-        (replace(QUIET, seen_at=None, fault="No such folder."), Verdict.BLIND, "No such folder."),
-        (replace(QUIET, seen_at=NOW - BLIND_AFTER_S), Verdict.CURRENT, ""),
-        (replace(QUIET, seen_at=NOW - 90), Verdict.BLIND, "for 1 min 30 s: No watcher"),
-        (replace(QUIET, seen_at=NOW - 90, fault="Gone."), Verdict.BLIND, "for 1 min 30 s: Gone."),
+        (replace(QUIET, looks=()), Verdict.BLIND, "never listed completely"),
+        (replace(QUIET, looks=(), fault="No such folder."), Verdict.BLIND, "No such folder."),
+        (replace(QUIET, looks=(NOW - BLIND_AFTER_S,)), Verdict.CURRENT, ""),
+        (replace(QUIET, looks=(NOW - 90,)), Verdict.BLIND, "for 1 min 30 s: No watcher"),
+        (replace(QUIET, looks=(NOW - 90,)), Verdict.BLIND, "its clock is behind: headwater doctor"),
+        (replace(QUIET, looks=(NOW + BLIND_AFTER_S,)), Verdict.CURRENT, ""),
+        (replace(QUIET, looks=(NOW + 3600, NOW + 3602)), Verdict.BLIND, "in the future: set the clocks"),
+        (replace(QUIET, looks=(NOW + 3600, NOW - 90)), Verdict.BLIND, "for 1 min 30 s: No watcher"),
+        (replace(QUIET, looks=(NOW + 3600, NOW - 2)), Verdict.CURRENT, ""),  # set back since its listing
+        (replace(QUIET, looks=(NOW - 90,), fault="Gone."), Verdict.BLIND, "for 1 min 30 s: Gone."),
         (replace(QUIET, fault="sub/ could not be looked at: Permission denied"), Verdict.PARTIAL,
          "Not all of it is looked after: sub/ could not be looked at: Permission denied. Once"),
         (replace(QUIET, held=1), Verdict.HELD, "1 document is not there"),
@@ -143,10 +148,10 @@ def test_what_is_only_read_again_is_not_late() -> None:
 
 
 def test_the_first_of_several_faults_counts() -> None:
-    facts = replace(behind(waiting(61)), held=3, seen_at=NOW - 90)
+    facts = replace(behind(waiting(61)), held=3, looks=(NOW - 90,))
     assert judge(facts, NOW).verdict is Verdict.BLIND
-    assert judge(replace(facts, seen_at=NOW), NOW).verdict is Verdict.STARVED
-    assert judge(replace(facts, seen_at=NOW, waiting=()), NOW).verdict is Verdict.HELD
+    assert judge(replace(facts, looks=(NOW,)), NOW).verdict is Verdict.STARVED
+    assert judge(replace(facts, looks=(NOW,), waiting=()), NOW).verdict is Verdict.HELD
     part = replace(behind(waiting(61), pace=BUSY), fault="sub/ could not be looked at")
     assert judge(part, NOW).verdict is Verdict.PARTIAL
     assert judge(replace(part, pace=Pace()), NOW).verdict is Verdict.STARVED
