@@ -1,4 +1,5 @@
-"""What is wrong here, and what to do. Looks at everything, changes nothing, and starts nothing."""
+"""What is wrong here, and what to do. Looks at everything, starts nothing, and changes nothing: the one thing
+that it writes, to find out whether it can, it takes back."""
 
 from __future__ import annotations
 

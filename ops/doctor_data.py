@@ -9,6 +9,7 @@ from pathlib import Path
 from ingestion.errors import HeadwaterError
 from ingestion.ledger.canaries import CanaryState
 from ingestion.ledger.ledger import Ledger
+from ingestion.ledger.trying import try_to_write
 from ops import backlog
 from ops.backlog import Backlog, SourceBacklog
 from ops.findings import Finding, note, ok, wrong
@@ -42,6 +43,7 @@ def data(settings: Settings, now: float) -> Iterator[Finding]:
         return
     try:
         yield ok("schema", "is this version's")
+        yield _writing(ledger)
         yield from _contents(settings, ledger, now)
     except HeadwaterError as error:
         yield wrong("ledger", error.message, error.hint)
@@ -65,6 +67,15 @@ def _integrity(path: Path) -> Finding:
     if answer != "ok":
         return wrong("data file", f"{plain(str(path))} is damaged: {plain(str(answer))}.", remedy)
     return ok("data file", f"{plain(str(path))}, {size(size_bytes(path))}, sound")
+
+
+def _writing(ledger: Ledger) -> Finding:
+    """What cannot be written may still be read: then no watcher can say that it sees."""
+    try:
+        try_to_write(ledger.database)
+    except HeadwaterError as error:
+        return wrong("writing", plain(error.message), plain(error.hint))
+    return ok("writing", "the ledger takes what is written")
 
 
 def _contents(settings: Settings, ledger: Ledger, now: float) -> Iterator[Finding]:

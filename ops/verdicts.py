@@ -18,8 +18,8 @@ from ops.showing import counted, duration
 STUCK_AFTER_S = 180.0  # late, and nothing finished: a large document may take that long
 BLIND_AFTER_S = 60.0  # without a proof of sight: a watcher gives one every two seconds, a poll every ten
 UNSEEN = (
-    "No watcher says that it sees it. If one runs and does not hang, its clock is behind: headwater doctor "
-    "on its machine tells."
+    "No watcher says that it sees it. If one runs and does not hang, the ledger takes no writes (a full "
+    "disk) or its clock is behind: headwater doctor on its machine tells."
 )
 
 

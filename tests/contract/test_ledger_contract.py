@@ -18,7 +18,8 @@ from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.publishing import HISTORY
 from ingestion.ledger.reopening import MAX_ATTEMPTS
 from ingestion.ledger.sources import MACHINES_KEPT, SourceRow
-from ingestion.ledger.tables import attempts, chunks, documents, editions, publications
+from ingestion.ledger.tables import attempts, audits, chunks, documents, editions, publications
+from ingestion.ledger.trying import try_to_write
 from ingestion.ledger.values import Pipelines, Placed, Staging
 from ingestion.ledger.words import storable
 from ingestion.own import canary_of
@@ -1142,6 +1143,12 @@ def test_a_ledger_that_was_replaced_by_an_empty_one_answers_nothing(desk: Desk) 
     for answer in (desk.fence.horizon, desk.fence.outset):
         with pytest.raises(LedgerUnavailable, match="empty one"):
             answer()
+
+
+def test_what_is_written_to_find_out_whether_it_can_be_is_taken_back(desk: Desk) -> None:
+    try_to_write(desk.ledger.database)
+    with desk.ledger.database.read() as connection:
+        assert connection.execute(sa.select(sa.func.count()).select_from(audits)).scalar_one() == 0
 
 
 def test_a_source_that_lies_elsewhere_has_not_been_seen_there(desk: Desk) -> None:

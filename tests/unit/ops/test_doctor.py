@@ -156,6 +156,22 @@ def test_the_size_of_the_data_counts_what_is_in_its_log(settings: Settings, file
     assert size(size_bytes(data / "headwater.sqlite")) in found(settings, "data file")[0].what
 
 
+def test_a_ledger_that_takes_no_writes(
+    settings: Settings, filed: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert verdict(settings, "writing") is Verdict.OK
+
+    def on_a_full_disk(connection: sqlite3.Connection, _record: object) -> None:
+        connection.execute("PRAGMA busy_timeout=0").close()
+        connection.execute("PRAGMA max_page_count=1").close()  # as many as there are
+
+    monkeypatch.setattr("ingestion.database._fail_if_busy", on_a_full_disk)
+    (finding,) = found(settings, "writing")
+    assert finding.verdict is Verdict.WRONG
+    assert "is full; nothing was written" in finding.what
+    assert verdict(settings, "dead letters") is Verdict.OK  # the rest is looked at as before
+
+
 def test_data_of_a_newer_version(settings: Settings, filed: Books, data: Path) -> None:
     with filed.ledger.database.write() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")

@@ -60,7 +60,7 @@ def behind(*lanes: Waiting, pace: Pace = QUIET.pace) -> Facts:
         (replace(QUIET, looks=(), fault="No such folder."), Verdict.BLIND, "No such folder."),
         (replace(QUIET, looks=(NOW - BLIND_AFTER_S,)), Verdict.CURRENT, ""),
         (replace(QUIET, looks=(NOW - 90,)), Verdict.BLIND, "for 1 min 30 s: No watcher"),
-        (replace(QUIET, looks=(NOW - 90,)), Verdict.BLIND, "its clock is behind: headwater doctor"),
+        (replace(QUIET, looks=(NOW - 90,)), Verdict.BLIND, "takes no writes (a full disk) or its clock"),
         (replace(QUIET, looks=(NOW + BLIND_AFTER_S,)), Verdict.CURRENT, ""),
         (replace(QUIET, looks=(NOW + 3600, NOW + 3602)), Verdict.BLIND, "in the future: set the clocks"),
         (replace(QUIET, looks=(NOW + 3600, NOW - 90)), Verdict.BLIND, "for 1 min 30 s: No watcher"),
