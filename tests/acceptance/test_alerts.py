@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Mapping
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -68,18 +67,6 @@ class Watched:
             assert alert["alertname"] == name, alert
             assert labels.items() <= alert.items(), alert
 
-    def deletes(self, *names: str) -> None:
-        """Write and delete each: the next once Prometheus has seen this one, as a rate needs two."""
-        for number, name in enumerate(names, 1):
-            self.deployment.write(name, f"words of {name}")
-            self.deployment.shows(f"words of {name}")
-            (self.deployment.notes / name).unlink()
-            until(partial(self._counted, number), f"{name} is gone, and counted")
-
-    def _counted(self, deletions: int) -> bool:
-        counted = self.monitor.query('sum(headwater_deletion_seconds_count{stage="total"})')
-        return [one.value for one in counted] == [deletions]
-
     def is_quiet(self) -> None:
         """Wait until no alert fires any more."""
         until(lambda: not self.monitor.alerts(), "no alert fires")
@@ -129,7 +116,9 @@ def test_a_stopped_worker_and_late_changes_are_told_and_nothing_else(
             (run.strict / "rules.md").write_text(f"# Rules\n\nAs of revision {number}.\n")
             run.deployment.shows(f"revision {number}")
         run.tells("HeadwaterChangesLate", source="strict", severity="page")
-        run.deletes("first.md", "second.md")
+        run.deployment.write("gone.md", "words for an hour")
+        run.deployment.shows("words for an hour")
+        (notes / "gone.md").unlink()
         assert run.deployment.run("ops.cli", "audit").returncode == 0
         all_show_something(run.monitor, but=OF_POSTGRES | OF_CANARY)
 
