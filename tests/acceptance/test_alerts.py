@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
+from tests.acceptance.anybody import like_anybody
 from tests.acceptance.roles import API, BULK, FRESH, SCHEDULE, WATCH, Deployment, RoleProcess, until
 from tests.dashboards import all_show_something
 from tests.servers import prometheus
@@ -67,20 +68,23 @@ class Watched:
             assert alert["alertname"] == name, alert
             assert labels.items() <= alert.items(), alert
 
+    def firing(self) -> set[str]:
+        return {alert["alertname"] for alert in self.monitor.alerts()}
+
     def is_quiet(self) -> None:
         """Wait until no alert fires any more."""
         until(lambda: not self.monitor.alerts(), "no alert fires")
 
 
 @contextlib.contextmanager
-def watched(tmp_path: Path, notes: Path, broker: Redis) -> Iterator[Watched]:
+def watched(tmp_path: Path, notes: Path, broker: Redis, *, prefix: Sequence[str] = ()) -> Iterator[Watched]:
     """All of it, once every role was scraped and every rule evaluated without an error."""
     place, strict = tmp_path / "place", tmp_path / "strict"
     for folder in (place, strict):
         folder.mkdir()
     sources = [{"root": str(notes)}, {"root": str(strict), "objective": {"within_s": NEVER_MET_S}}]
     rules = [prometheus.shortened(RULES / name, place, FACTOR) for name in ("recording.yml", "alerts.yml")]
-    with Deployment(place, notes, broker.url, SOURCES=json.dumps(sources)) as deployment:
+    with Deployment(place, notes, broker.url, prefix=prefix, SOURCES=json.dumps(sources)) as deployment:
         ports = {role: deployment.port if role == "api" else free_port() for role in COMMANDS}
         made = Watched(deployment, ports, strict)
         deployment.write("leave.md", "twenty-seven days of holiday")
@@ -131,7 +135,7 @@ def test_whatever_is_broken_is_named_and_nothing_else(own_redis: Redis, tmp_path
     assert server is not None
     for number in range(MANY):
         (notes / f"{number}.md").write_text(f"# Note {number}\n\nWords of note {number}.\n")
-    with watched(tmp_path, notes, own_redis) as run:
+    with watched(tmp_path, notes, own_redis, prefix=like_anybody()) as run:
         for role in ("watcher", "worker-bulk", "scheduler", "api"):
             run.stop(role)
             run.tells("HeadwaterWorkerMissing", role=role)
@@ -156,3 +160,30 @@ def test_whatever_is_broken_is_named_and_nothing_else(own_redis: Redis, tmp_path
         for number in range(MANY):
             (away / f"{number}.md").rename(notes / f"{number}.md")
         run.is_quiet()
+
+        run.strict.rename(tmp_path / "strict and away")
+        run.tells("HeadwaterSourceFault", source="strict")
+        # The minute after which a source counts as blind is no shorter here.
+        until(lambda: run.firing() == {"HeadwaterWatcherBlind"}, "it is blind, and that alone is told")
+        (tmp_path / "strict and away").rename(run.strict)
+        run.is_quiet()
+
+        secret = tmp_path / "secret.md"
+        secret.write_text("# Secret\n\nWhat nobody may read.\n")
+        secret.chmod(0)
+        secret = secret.rename(notes / "secret.md")
+        run.tells("HeadwaterDeadLetters", source=notes.name)
+        secret.chmod(0o600)
+        assert run.deployment.run("ops.cli", "dead", "replay", "--all").returncode == 0
+        run.deployment.shows("What nobody may read")
+        run.is_quiet()
+
+        assert run.monitor.ever_fired() == {
+            "HeadwaterWorkerMissing",
+            "HeadwaterExporterFailing",
+            "HeadwaterBrokerDown",
+            "HeadwaterDeletionsHeld",
+            "HeadwaterSourceFault",
+            "HeadwaterWatcherBlind",
+            "HeadwaterDeadLetters",
+        }
