@@ -125,6 +125,7 @@ def test_a_stopped_worker_and_late_changes_are_told_and_nothing_else(
         (notes / "gone.md").unlink()
         assert run.deployment.run("ops.cli", "audit").returncode == 0
         all_show_something(run.monitor, but=OF_POSTGRES | OF_CANARY)
+        assert run.monitor.ever_fired() == {"HeadwaterWorkerMissing", "HeadwaterChangesLate"}
 
 
 @pytest.mark.soak
