@@ -27,7 +27,7 @@ def examine(settings: Settings, clock: Clock) -> Iterator[Finding]:
         ("model", lambda: doctor_data.model(settings)),
         ("sources", lambda: _roots(settings)),
         ("servers", lambda: doctor_stores.servers(settings, clock)),
-        ("data", lambda: doctor_data.data(settings, clock.now())),
+        ("data", lambda: doctor_data.data(settings)),
         ("daemon", lambda: _daemon(settings)),
         ("traces", lambda: _traces(os.environ)),
     ]

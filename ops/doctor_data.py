@@ -24,7 +24,7 @@ OLD_S = {"fresh": 300.0, "bulk": 24 * 3600.0}  # an edit takes seconds, a first 
 AHEAD_S = 60.0  # a time in the ledger this far in the future is not rounding
 
 
-def data(settings: Settings, now: float) -> Iterator[Finding]:
+def data(settings: Settings) -> Iterator[Finding]:
     """The data file and what it holds."""
     path = data_file(settings)
     if settings.ledger.url is None:
@@ -44,7 +44,7 @@ def data(settings: Settings, now: float) -> Iterator[Finding]:
     try:
         yield ok("schema", "is this version's")
         yield _writing(ledger)
-        yield from _contents(settings, ledger, now)
+        yield from _contents(settings, ledger)
     except HeadwaterError as error:
         yield wrong("ledger", error.message, error.hint)
     finally:
@@ -78,14 +78,15 @@ def _writing(ledger: Ledger) -> Finding:
     return ok("writing", "the ledger takes what is written")
 
 
-def _contents(settings: Settings, ledger: Ledger, now: float) -> Iterator[Finding]:
+def _contents(settings: Settings, ledger: Ledger) -> Iterator[Finding]:
     yield from _edition(settings, ledger)
     found = backlog.look(ledger)
+    now = ledger.now()  # the time that all of this goes by
     for source in found.active:
         yield from _source(source, ledger, now)
     yield _dead(found.active)
-    yield from _waiting(found, ledger.now())
-    yield from (_canary(canary, ledger.now()) for canary in found.canaries)
+    yield from _waiting(found, now)
+    yield from (_canary(canary, now) for canary in found.canaries)
 
 
 def model(settings: Settings) -> Iterator[Finding]:

@@ -43,6 +43,7 @@ EMBEDDING_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 
 CANARY_BUCKETS_S = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 20.0, 60.0)
 
 CHUNK_RESULTS = ("embedded", "reused", "retired")
+TROUBLES = (Result.FAILED, Result.DEAD, Result.FAULT)
 ANSWERS = ("hybrid", "text", "none")
 JUDGED = (Kind.CHANGE, Kind.DELETION)
 _NONE: Mapping[str, Objective] = MappingProxyType({})
@@ -64,9 +65,10 @@ class Metrics:
         states: bool = True,
         broker: BrokerPort | None = None,
     ) -> None:
-        """``sources``, with what is promised of them, get their counters at zero at once, so that the first
-        increment is seen as one. ``states``: whether this process shows those of the ledger, and of the
-        ``broker`` where there is one; of several processes, one does.
+        """``sources``, with what is promised of them, get their counters at zero at once, and histograms of
+        the whole time that edits and deletions take, so that the first increment is seen as one. ``states``:
+        whether this process shows those of the ledger, and of the ``broker`` where there is one; of several
+        processes, one does.
         """
         self.registry = CollectorRegistry()
         self._objectives = sources
@@ -96,6 +98,10 @@ class Metrics:
             self._overflows.labels(source)
             for result in CHUNK_RESULTS:
                 self._chunks(source, result)
+            for trouble in TROUBLES:
+                self._outcomes(source, trouble)
+            self._freshness(source, "total", Lane.FRESH)
+            self._deletion(source, "total")
             for kind in JUDGED:
                 for met in ("true", "false"):
                     self._objective(source, kind, met)

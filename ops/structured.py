@@ -35,10 +35,12 @@ def json_line(at: float, level: int, logger: str, message: str, fields: Mapping[
         "at": _rfc3339(at),
         "level": _LEVELS[level] if level in _LEVELS else logging.getLevelName(level).lower(),
         "logger": logger,
-        "message": without_secrets(message),
+        "message": message,
         **fields,
     }
-    return _ENCODER.encode(entry)
+    return _ENCODER.encode(
+        {name: without_secrets(told) if isinstance(told, str) else told for name, told in entry.items()}
+    )
 
 
 class JsonFormatter(logging.Formatter):
@@ -51,7 +53,7 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         fields: dict[str, Any] = {"role": self._role}
         if record.exc_info:
-            fields["traceback"] = without_secrets(self.formatException(record.exc_info))
+            fields["traceback"] = self.formatException(record.exc_info)
         return json_line(record.created, record.levelno, record.name, record.getMessage(), fields)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,7 +40,7 @@ def command(as_json: bool, watched: bool, config: Path | None, data: Path | None
     if as_json:
         click.echo(json.dumps(report, indent=2))
         return
-    for line in shown(report, time.time()):
+    for line in shown(report, seconds_of(report["at"])):
         click.echo(line)
 
 

@@ -210,8 +210,8 @@ def _how_long() -> list[Panel]:
         ),
         curves(
             "How fast is the error budget spent?",
-            "Over the last hour. 1 spends exactly what the objective allows; from 14.4 on a page is sent, "
-            "if at least three were late. Nothing is drawn where nothing changed.",
+            "Over the last hour. 1 spends exactly what the objective allows; from 14.4 on at the latest a "
+            "page is sent, if at least three were late. Nothing is drawn where nothing changed.",
             Query('source_kind:headwater_burn:rate1h{source=~"$source"}', "{{source}}, {{kind}}s"),
             steps=((None, GREEN), (1, ORANGE), (14.4, RED)),
             alerts=["HeadwaterChangesLate", "HeadwaterDeletionsLate"],

@@ -38,7 +38,12 @@ def _verdict() -> list[Panel]:
             "day and there is none now.",
             'count(up{job=~"headwater|weaviate"} == 0\n'
             'or (role:headwater_missing unless on (role) up{job="headwater"})) or vector(0)',
-            alerts=["HeadwaterWorkerMissing", "HeadwaterExporterFailing", "HeadwaterIndexDown"],
+            alerts=[
+                "HeadwaterWorkerMissing",
+                "HeadwaterRestarting",
+                "HeadwaterExporterFailing",
+                "HeadwaterIndexDown",
+            ],
         ),
         number(
             "How much is late now?",

@@ -87,7 +87,7 @@ def _quickly() -> list[Panel]:
             Query(f"sum by (answer) (rate(headwater_searches_total{_RATE}))", "{{answer}}"),
             unit="reqps",
             span=12,
-            alerts=["HeadwaterSearchesFailing", "HeadwaterIndexDown"],
+            alerts=["HeadwaterSearchesFailing", "HeadwaterSearchesByWordsAlone", "HeadwaterIndexDown"],
         ),
     ]
 

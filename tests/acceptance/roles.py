@@ -75,10 +75,14 @@ class RoleProcess:
 class Deployment:
     """Roles on one source, one ledger and one broker. As a context manager, it leaves none behind."""
 
-    def __init__(self, place: Path, notes: Path, broker: str, **settings: str) -> None:
-        """``settings`` are variables without HEADWATER_; ``place`` is for data and logs."""
+    def __init__(
+        self, place: Path, notes: Path, broker: str, *, prefix: Sequence[str] = (), **settings: str
+    ) -> None:
+        """``settings`` are variables without HEADWATER_; ``place`` is for data and logs; ``prefix`` is put
+        before the command of each role."""
         self.place = place
         self.notes = notes
+        self._prefix = prefix
         self.port = free_port()
         self.roles: list[RoleProcess] = []
         self.environment = {
@@ -174,7 +178,7 @@ class Deployment:
 
     def _started(self, command: Sequence[str]) -> RoleProcess:
         log = self.place / f"role-{len(self.roles)}.log"
-        role = RoleProcess(command, log, self.environment, self.place)
+        role = RoleProcess([*self._prefix, *command], log, self.environment, self.place)
         self.roles.append(role)
         return role
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
+from tests.acceptance.anybody import like_anybody
 from tests.acceptance.roles import API, BULK, FRESH, SCHEDULE, WATCH, Deployment, RoleProcess, until
 from tests.dashboards import all_show_something
 from tests.servers import prometheus
@@ -68,17 +68,8 @@ class Watched:
             assert alert["alertname"] == name, alert
             assert labels.items() <= alert.items(), alert
 
-    def deletes(self, *names: str) -> None:
-        """Write and delete each: the next once Prometheus has seen this one, as a rate needs two."""
-        for number, name in enumerate(names, 1):
-            self.deployment.write(name, f"words of {name}")
-            self.deployment.shows(f"words of {name}")
-            (self.deployment.notes / name).unlink()
-            until(partial(self._counted, number), f"{name} is gone, and counted")
-
-    def _counted(self, deletions: int) -> bool:
-        counted = self.monitor.query('sum(headwater_deletion_seconds_count{stage="total"})')
-        return [one.value for one in counted] == [deletions]
+    def firing(self) -> set[str]:
+        return {alert["alertname"] for alert in self.monitor.alerts()}
 
     def is_quiet(self) -> None:
         """Wait until no alert fires any more."""
@@ -86,14 +77,14 @@ class Watched:
 
 
 @contextlib.contextmanager
-def watched(tmp_path: Path, notes: Path, broker: Redis) -> Iterator[Watched]:
+def watched(tmp_path: Path, notes: Path, broker: Redis, *, prefix: Sequence[str] = ()) -> Iterator[Watched]:
     """All of it, once every role was scraped and every rule evaluated without an error."""
     place, strict = tmp_path / "place", tmp_path / "strict"
     for folder in (place, strict):
         folder.mkdir()
     sources = [{"root": str(notes)}, {"root": str(strict), "objective": {"within_s": NEVER_MET_S}}]
     rules = [prometheus.shortened(RULES / name, place, FACTOR) for name in ("recording.yml", "alerts.yml")]
-    with Deployment(place, notes, broker.url, SOURCES=json.dumps(sources)) as deployment:
+    with Deployment(place, notes, broker.url, prefix=prefix, SOURCES=json.dumps(sources)) as deployment:
         ports = {role: deployment.port if role == "api" else free_port() for role in COMMANDS}
         made = Watched(deployment, ports, strict)
         deployment.write("leave.md", "twenty-seven days of holiday")
@@ -129,9 +120,12 @@ def test_a_stopped_worker_and_late_changes_are_told_and_nothing_else(
             (run.strict / "rules.md").write_text(f"# Rules\n\nAs of revision {number}.\n")
             run.deployment.shows(f"revision {number}")
         run.tells("HeadwaterChangesLate", source="strict", severity="page")
-        run.deletes("first.md", "second.md")
+        run.deployment.write("gone.md", "words for an hour")
+        run.deployment.shows("words for an hour")
+        (notes / "gone.md").unlink()
         assert run.deployment.run("ops.cli", "audit").returncode == 0
         all_show_something(run.monitor, but=OF_POSTGRES | OF_CANARY)
+        assert run.monitor.ever_fired() == {"HeadwaterWorkerMissing", "HeadwaterChangesLate"}
 
 
 @pytest.mark.soak
@@ -142,7 +136,7 @@ def test_whatever_is_broken_is_named_and_nothing_else(own_redis: Redis, tmp_path
     assert server is not None
     for number in range(MANY):
         (notes / f"{number}.md").write_text(f"# Note {number}\n\nWords of note {number}.\n")
-    with watched(tmp_path, notes, own_redis) as run:
+    with watched(tmp_path, notes, own_redis, prefix=like_anybody()) as run:
         for role in ("watcher", "worker-bulk", "scheduler", "api"):
             run.stop(role)
             run.tells("HeadwaterWorkerMissing", role=role)
@@ -167,3 +161,30 @@ def test_whatever_is_broken_is_named_and_nothing_else(own_redis: Redis, tmp_path
         for number in range(MANY):
             (away / f"{number}.md").rename(notes / f"{number}.md")
         run.is_quiet()
+
+        run.strict.rename(tmp_path / "strict and away")
+        run.tells("HeadwaterSourceFault", source="strict")
+        # The minute after which a source counts as blind is no shorter here.
+        until(lambda: run.firing() == {"HeadwaterWatcherBlind"}, "it is blind, and that alone is told")
+        (tmp_path / "strict and away").rename(run.strict)
+        run.is_quiet()
+
+        secret = tmp_path / "secret.md"
+        secret.write_text("# Secret\n\nWhat nobody may read.\n")
+        secret.chmod(0)
+        secret = secret.rename(notes / "secret.md")
+        run.tells("HeadwaterDeadLetters", source=notes.name)
+        secret.chmod(0o600)
+        assert run.deployment.run("ops.cli", "dead", "replay", "--all").returncode == 0
+        run.deployment.shows("What nobody may read")
+        run.is_quiet()
+
+        assert run.monitor.ever_fired() == {
+            "HeadwaterWorkerMissing",
+            "HeadwaterExporterFailing",
+            "HeadwaterBrokerDown",
+            "HeadwaterDeletionsHeld",
+            "HeadwaterSourceFault",
+            "HeadwaterWatcherBlind",
+            "HeadwaterDeadLetters",
+        }

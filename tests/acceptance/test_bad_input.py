@@ -7,36 +7,16 @@ import os
 import shutil
 import sqlite3
 import subprocess
-import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.acceptance.anybody import like_anybody
 from tests.acceptance.program import Program, expected, running
 
 MIB = 2**20
-
-# Root reads everything. Without these two capabilities it is asked for permission like anybody.
-_LIKE_ANYBODY = (
-    "import ctypes, os, sys\n"
-    "for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH (linux/capability.h)\n"
-    "    if ctypes.CDLL(None, use_errno=True).prctl(24, capability, 0, 0, 0):  # PR_CAPBSET_DROP\n"
-    "        sys.exit(f'prctl: {os.strerror(ctypes.get_errno())}')\n"
-    "os.execv(sys.argv[1], sys.argv[1:])\n"
-)
-
-
-def like_anybody() -> Sequence[str]:
-    """What runs a command without root's right to read everything."""
-    if os.geteuid() != 0:
-        return []
-    prefix = [sys.executable, "-c", _LIKE_ANYBODY]
-    done = subprocess.run([*prefix, sys.executable, "-c", ""], capture_output=True, text=True, timeout=20)
-    if done.returncode:
-        pytest.skip(f"root cannot give up its capabilities here: {done.stderr.strip()}")
-    return prefix
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ import pytest
 from ingestion.clock import SystemClock
 from ingestion.errors import IndexUnavailable
 from ingestion.ledger.audits import Audit
+from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.sources import SourceRow
 from ingestion.own import canary_of
 from ingestion.records import Drift, Lane, Seen
@@ -54,6 +55,18 @@ def test_status_shows_what_each_source_owes(filed: Books, run: Run, handbook: Pa
     assert "6 chunks" in output
     assert 'embedding.model = "hashing"  (HEADWATER_EMBEDDING__MODEL)' in output
     assert "\x1b" not in output
+
+
+def test_status_tells_ages_by_the_clock_of_the_ledger(
+    filed: Books, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a server that is its own: this machine's may be an hour behind."""
+    filed.clock.at = SystemClock().now() + 3600
+    filed.listed("handbook")
+    monkeypatch.setattr(Ledger, "now", lambda _: filed.clock.at + 30)
+    lines = run("status").stdout.splitlines()
+    (listed,) = (line for line in lines if "last listing" in line)
+    assert listed.endswith("(30 seconds ago)")
 
 
 def test_status_json_is_the_report(filed: Books, run: Run, data: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ingestion.clock import SystemClock
+from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.sources import SourceRow
 from ingestion.own import canary_of
 from ops import doctor_machine
@@ -235,6 +236,18 @@ def test_sources_and_what_waits_for_somebody(settings: Settings, filed: Books, h
     filed.ledger.documents.approve("handbook", 10**9)
     filed.listed("handbook")
     assert "in the future" in found(settings, "source handbook")[0].what
+
+
+def test_ages_go_by_the_clock_of_the_ledger(
+    settings: Settings, filed: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a server that is its own: this machine's may be an hour behind."""
+    filed.clock.at = SystemClock().now() + 3600
+    filed.listed("handbook")
+    monkeypatch.setattr(Ledger, "now", lambda _: filed.clock.at + 30)
+    (one,) = found(settings, "source handbook")
+    assert one.verdict is Verdict.OK
+    assert "listed 30.0 s ago" in one.what
 
 
 def test_a_canary_that_fails_is_wrong(settings: Settings, filed: Books) -> None:

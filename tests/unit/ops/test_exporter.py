@@ -238,8 +238,22 @@ def test_freshness_is_split_by_stage_and_lane(metrics: Metrics) -> None:
 def test_what_made_nothing_searchable_is_no_freshness(metrics: Metrics, result: Result) -> None:
     metrics.outcome(outcome(result))
     assert value(metrics, "headwater_outcomes_total", source="handbook", result=result.value) == 1
-    labels = {"source": "handbook", "stage": "total", "lane": "fresh"}
-    assert value(metrics, "headwater_freshness_seconds_count", **labels) is None
+    assert took(metrics) == {"change": 0, "deletion": 0}
+
+
+@pytest.mark.parametrize("result", [Result.FAILED, Result.DEAD, Result.FAULT])
+def test_the_first_trouble_is_seen_as_one(metrics: Metrics, result: Result) -> None:
+    """A rate needs a number from before."""
+    assert value(metrics, "headwater_outcomes_total", source="handbook", result=result.value) == 0
+
+
+def took(metrics: Metrics) -> dict[str, float | None]:
+    """How many changes and deletions their histograms hold."""
+    labels = {"source": "handbook", "stage": "total"}
+    return {
+        "change": value(metrics, "headwater_freshness_seconds_count", lane="fresh", **labels),
+        "deletion": value(metrics, "headwater_deletion_seconds_count", **labels),
+    }
 
 
 def test_chunks_are_counted_by_what_became_of_them(metrics: Metrics) -> None:
@@ -307,8 +321,7 @@ def test_deletions_are_a_series_of_their_own(metrics: Metrics) -> None:
     for stage, seconds in {"detect": 0.1, "total": 0.7}.items():
         labels = {"source": "handbook", "stage": stage}
         assert value(metrics, "headwater_deletion_seconds_sum", **labels) == pytest.approx(seconds, rel=1e-4)
-    labels = {"source": "handbook", "stage": "total", "lane": "fresh"}
-    assert value(metrics, "headwater_freshness_seconds_count", **labels) is None
+    assert took(metrics) == {"change": 0, "deletion": 1}
     assert (promised(metrics, "deletion", "true"), promised(metrics, "change", "true")) == (1, 0)
 
 
@@ -385,7 +398,9 @@ def test_a_thousand_sources_have_a_bounded_number_of_series_whatever_their_docum
     clock.at += looked.CACHE_S
     of_states = samples(none)
     assert of_states <= 30 * 1000 + 200
+    per_stage = len(FRESHNESS_BUCKETS_S) + 4  # beside the buckets: +Inf, count, sum, created
     at_first = samples(metrics)
+    assert at_first - of_states == 1000 * (2 * per_stage + 12 * 2)
     published, retired = outcome(), replace(outcome(Result.RETIRED), claimed_at=None, staged_at=None)
     for name in names[:3]:
         for number in range(50):
@@ -394,8 +409,7 @@ def test_a_thousand_sources_have_a_bounded_number_of_series_whatever_their_docum
         books.want(name, *(f"{number}.md" for number in range(50)))
     clock.at += looked.CACHE_S
     assert samples(none) == of_states
-    per_stage = len(FRESHNESS_BUCKETS_S) + 4  # beside the buckets: +Inf, count, sum, created
-    of_stages, of_outcomes = (5 + 2) * per_stage, 2 * 2
+    of_stages, of_outcomes = (4 + 1) * per_stage, 2 * 2  # all but the totals, which were there
     assert samples(metrics) - at_first == 3 * (of_stages + of_outcomes)
 
 

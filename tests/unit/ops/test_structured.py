@@ -159,6 +159,15 @@ def test_other_lines_and_records_of_the_log_are_entries_too(log: Log) -> None:
     assert "hunter2" not in "".join(log.written)
 
 
+def test_no_field_of_a_transition_tells_a_secret(log: Log) -> None:
+    entry = log.transition(
+        Result.FAULT, uri="a http://ann:hunter2@h", detail="http://bob:hunter2@emb.example does not answer."
+    )
+    assert entry is not None
+    assert entry["detail"] == "http://***@emb.example does not answer."
+    assert "hunter2" not in log.written[-1]
+
+
 @pytest.mark.parametrize(
     ("said", "shown"),
     [
