@@ -45,6 +45,7 @@ CANARY_BUCKETS_S = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 20.0, 60.0)
 CHUNK_RESULTS = ("embedded", "reused", "retired")
 TROUBLES = (Result.FAILED, Result.DEAD, Result.FAULT)
 ANSWERS = ("hybrid", "text", "none")
+HISTOGRAMS_BEGUN = 100  # sources; with 1,000, a scrape of each idle process would take most of a second
 JUDGED = (Kind.CHANGE, Kind.DELETION)
 _NONE: Mapping[str, Objective] = MappingProxyType({})
 
@@ -100,8 +101,9 @@ class Metrics:
                 self._chunks(source, result)
             for trouble in TROUBLES:
                 self._outcomes(source, trouble)
-            self._freshness(source, "total", Lane.FRESH)
-            self._deletion(source, "total")
+            if len(self._objectives) <= HISTOGRAMS_BEGUN:
+                self._freshness(source, "total", Lane.FRESH)
+                self._deletion(source, "total")
             for kind in JUDGED:
                 for met in ("true", "false"):
                     self._objective(source, kind, met)

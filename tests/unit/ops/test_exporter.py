@@ -20,7 +20,7 @@ from ingestion.own import canary_of
 from ingestion.records import Drift, Lane
 from ops import backlog, looked
 from ops.clock_skew import ClockSkew
-from ops.exporter import ANSWERS, FRESHNESS_BUCKETS_S, Metrics
+from ops.exporter import ANSWERS, FRESHNESS_BUCKETS_S, HISTOGRAMS_BEGUN, Metrics
 from ops.ledger_gauges import LedgerGauges
 from ops.verdicts import Verdict
 from tests.unit.ops.books import START, Books, SetClock
@@ -400,7 +400,10 @@ def test_a_thousand_sources_have_a_bounded_number_of_series_whatever_their_docum
     assert of_states <= 30 * 1000 + 200
     per_stage = len(FRESHNESS_BUCKETS_S) + 4  # beside the buckets: +Inf, count, sum, created
     at_first = samples(metrics)
-    assert at_first - of_states == 1000 * (2 * per_stage + 12 * 2)
+    assert at_first - of_states == 1000 * 12 * 2
+    few = dict.fromkeys(names[:HISTOGRAMS_BEGUN], Objective())
+    of_few = samples(Metrics(books.ledger, clock, version="1", sources=few)) - of_states
+    assert of_few == HISTOGRAMS_BEGUN * (2 * per_stage + 12 * 2), "not so many that their histograms cost"
     published, retired = outcome(), replace(outcome(Result.RETIRED), claimed_at=None, staged_at=None)
     for name in names[:3]:
         for number in range(50):
@@ -409,7 +412,7 @@ def test_a_thousand_sources_have_a_bounded_number_of_series_whatever_their_docum
         books.want(name, *(f"{number}.md" for number in range(50)))
     clock.at += looked.CACHE_S
     assert samples(none) == of_states
-    of_stages, of_outcomes = (4 + 1) * per_stage, 2 * 2  # all but the totals, which were there
+    of_stages, of_outcomes = (5 + 2) * per_stage, 2 * 2
     assert samples(metrics) - at_first == 3 * (of_stages + of_outcomes)
 
 
