@@ -46,7 +46,7 @@ def make_work_side(
     settings: Settings, parts: Parts, work: PipelineWork, clock: Clock, *, tracing: Tracing = UNTRACED
 ) -> WorkSide:
     """Raises Misconfigured for a broker whose password cannot be read."""
-    scans = {source.name: source.scan_every_s for source in watched_sources(settings)}
+    scans = {source.name: source.look_every_s for source in watched_sources(settings)}
     threads = bulk_threads(parts.embedder)
     url = broker_url(settings)
     if url is None:
