@@ -273,6 +273,30 @@ canaries = sa.Table(
     sa.Column("succeeded_at", sa.Float),  # when one last did
 )
 
+# Bodies that their source may not hand out again, compressed, each once.
+bodies = sa.Table(
+    "bodies",
+    metadata,
+    sa.Column("digest", sa.String, primary_key=True),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),  # as it was handed out
+    sa.Column("packed", sa.LargeBinary, nullable=False),
+    sa.Column("kept_at", sa.Float, nullable=False),  # when somebody last gave it
+)
+
+# What the documents of such a source last were.
+kept = sa.Table(
+    "kept",
+    metadata,
+    sa.Column("source", Name, primary_key=True),
+    sa.Column("uri", Name, primary_key=True),
+    sa.Column("digest", sa.String, sa.ForeignKey("bodies.digest")),  # empty: it was deleted
+    sa.Column("media_type", sa.String),
+    sa.Column("title", Words),
+    sa.Column("changed_at", sa.Float, nullable=False),  # judged plausible
+    sa.Column("received_at", sa.Float, nullable=False),
+)
+sa.Index("ix_kept_digest", kept.c.digest)
+
 # One row.
 installation = sa.Table(
     "installation",
