@@ -50,6 +50,7 @@ from retrieval.embedding.port import Embedder
 from retrieval.embedding.remote.embedder import RemoteEmbedder
 from retrieval.search import Searcher
 from workers.outcomes import Listener, Outcome
+from workers.pushing import PushDesk
 from workers.tracing import UNTRACED, Tracing
 from workers.watcher import Watcher
 
@@ -230,6 +231,7 @@ class Daemon:
             status=self._status,
             ready=self._readiness,
             metrics=self._metrics,
+            pushing=PushDesk(parts.ledger, self._pipeline.reconciler, parts.sources, self._clock),
         )
         return Server(make_api(service), self._settings.daemon.host, self._settings.daemon.port)
 

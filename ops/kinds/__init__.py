@@ -10,8 +10,9 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from ops.kinds.base import SourceSettings, word_of
 from ops.kinds.files import FilesSettings
+from ops.kinds.push import PushSettings
 
-KINDS: dict[str, type[SourceSettings]] = {word_of(kind): kind for kind in (FilesSettings,)}
+KINDS: dict[str, type[SourceSettings]] = {word_of(kind): kind for kind in (FilesSettings, PushSettings)}
 USUAL = word_of(FilesSettings)
 
 

@@ -28,6 +28,9 @@ from retrieval.api.app import Readiness, Service, make_api
 from retrieval.search import Searcher
 from workers.dispatch import Dispatcher
 from workers.no_work import NoWork
+from workers.outcomes import of_users
+from workers.pushing import PushDesk
+from workers.reconcile import Reconciler
 
 
 class ApiRole:
@@ -108,7 +111,18 @@ class ApiRole:
             status=lambda: self._status(parts),
             ready=lambda: readiness(parts, messenger, missing, first),
             metrics=metrics.rendered,
+            pushing=self._pushing(parts, dispatcher, metrics),
         )
+
+    def _pushing(self, parts: Parts, dispatcher: Dispatcher, metrics: Metrics) -> PushDesk:
+        reconciler = Reconciler(
+            parts.ledger,
+            self._clock,
+            listener=of_users(metrics.outcome),
+            send=dispatcher.send,
+            missed=metrics.scan_missed,
+        )
+        return PushDesk(parts.ledger, reconciler, parts.sources, self._clock)
 
     def _status(self, parts: Parts) -> dict[str, Any]:
         return status_report(self._settings, parts.ledger, self._clock)

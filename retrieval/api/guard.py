@@ -23,10 +23,11 @@ from retrieval.api.problems import problem
 
 OPEN_PATHS = ("/healthz", "/readyz")
 MAX_BODY_BYTES = 1_000_000
-MAX_DRAINED_BYTES = 16_000_000
+MAX_DRAINED_BYTES = 16_000_000  # beyond what may be
 AUTHENTICATED = "headwater.authenticated"  # in the scope: whether whoever asks may see details
 
-_TOO_LARGE = problem(413, f"The body is larger than {MAX_BODY_BYTES} bytes.", headers={"Connection": "close"})
+PUSHED_PATHS = "/v1/sources/"
+MAX_PUSHED_BYTES = 64 * 1024 * 1024
 
 
 class Guard:
@@ -47,11 +48,12 @@ class Guard:
             await refusal(scope, receive, send)
             return
         try:
-            messages = await _body(receive)
+            most_bytes = MAX_PUSHED_BYTES if scope["path"].startswith(PUSHED_PATHS) else MAX_BODY_BYTES
+            messages = await _body(receive, most_bytes)
         except ClientDisconnect:
             return  # nobody waits for an answer
         if messages is None:
-            await _TOO_LARGE(scope, receive, send)
+            await _too_large(most_bytes)(scope, receive, send)
             return
         await self._app(scope, _again(messages, receive), send)
 
@@ -90,7 +92,12 @@ class Guard:
         return None
 
 
-async def _body(receive: Receive) -> list[Message] | None:
+def _too_large(most_bytes: int) -> Response:
+    detail = f"The body is larger than {most_bytes} bytes."
+    return problem(413, detail, headers={"Connection": "close"})
+
+
+async def _body(receive: Receive, most_bytes: int) -> list[Message] | None:
     """The messages of the body; None if it is larger than the cap.
 
     A body beyond the cap is read on for a while and thrown away: a client that is cut off while it sends
@@ -103,10 +110,12 @@ async def _body(receive: Receive) -> list[Message] | None:
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         size_bytes += len(message.get("body", b""))
-        if size_bytes <= MAX_BODY_BYTES:
+        if size_bytes <= most_bytes:
             messages.append(message)
-        if not message.get("more_body", False) or size_bytes > MAX_DRAINED_BYTES:
-            return messages if size_bytes <= MAX_BODY_BYTES else None
+        if size_bytes > most_bytes:
+            messages.clear()
+        if not message.get("more_body", False) or size_bytes > most_bytes + MAX_DRAINED_BYTES:
+            return messages if size_bytes <= most_bytes else None
 
 
 def _again(messages: list[Message], receive: Receive) -> Receive:

@@ -204,6 +204,11 @@ include = [
             '[[sources]]\nkind = 5\nroot = "a"',
             ":2 sources[0].kind: 5 is no kind of sources. There are: files",
         ),
+        (
+            '[[sources]]\nkind = "push"\nname = "t"\nroot = "a"',
+            ":4 sources[0].root: is for sources of the kind files; for push there are: name, kind, objective, ",
+        ),
+        ('[[sources]]\nkind = "push"', ":1 sources[0].name: is missing; add it."),
         ('[ledger]\nurl = "sqlite:///x"', ":2 ledger.url: begins with something else than postgresql://"),
         ("daemon = 5", ":1 daemon: should be a table with keys of its own. It is 5."),
         ('[sources]\nroot = "a"', ":1 sources: should be a list"),
