@@ -104,6 +104,13 @@ class Watcher:
             watched.settling.add(Dirty(dict.fromkeys(uris, Touch.GONE)), self._clock.monotonic(), since)
             self._changed.notify()
 
+    def hint(self, name: str, places: Sequence[str]) -> None:
+        """Somebody says that these have changed: look at once."""
+        with self._changed:
+            touched = dict.fromkeys(places, Touch.SETTLED)
+            self._watched[name].settling.add(Dirty(touched), self._clock.monotonic())
+            self._changed.notify()
+
     def _watching(self, source: SourcePort) -> _Watched:
         watched: _Watched
 
@@ -174,6 +181,8 @@ class Watcher:
         self._list_source(watched.source.name)
 
     def _heartbeat(self) -> None:
+        for name, places in self._ledger.hints.take(list(self._watched)).items():
+            self.hint(name, places)
         seen: dict[str, float] = {}
         states = {state.name: state for state in self._ledger.sources.all()}
         for name, watched in self._watched.items():

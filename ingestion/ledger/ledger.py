@@ -11,6 +11,7 @@ from ingestion.ledger.claims import Claims
 from ingestion.ledger.documents import Documents
 from ingestion.ledger.editions import Editions
 from ingestion.ledger.fence import Fence
+from ingestion.ledger.hints import Hints
 from ingestion.ledger.kept import Kept
 from ingestion.ledger.publishing import Publications
 from ingestion.ledger.punctuality import Punctuality
@@ -38,6 +39,7 @@ class Ledger:
         self.audits = Audits(database, clock, lease_s=lease_s)
         self.canaries = Canaries(database, clock)
         self.kept = Kept(database, clock)
+        self.hints = Hints(database)
 
     def now(self) -> float:
         """The time that its entries go by, for whoever compares them: one clock for all processes."""

@@ -297,6 +297,14 @@ kept = sa.Table(
 )
 sa.Index("ix_kept_digest", kept.c.digest)
 
+# Places that somebody says have changed, on their way to whoever watches.
+hints = sa.Table(
+    "hints",
+    metadata,
+    sa.Column("source", Name, primary_key=True),
+    sa.Column("place", Name, primary_key=True),
+)
+
 # One row.
 installation = sa.Table(
     "installation",

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 
 from ingestion.own import is_own
 from ops.findings import Finding
-from ops.settings_types import ObjectiveSettings, Table, a_name
+from ops.settings_types import AbsolutePath, ObjectiveSettings, Table, a_name
 
 if TYPE_CHECKING:
     from ingestion.clock import Clock
@@ -41,6 +41,9 @@ class SourceSettings(Table):
 
     name: Annotated[str, AfterValidator(_a_source), Field(description="what it is called")]
     kind: Annotated[str, Field(description="what sort of place it is")]
+    hint_secret_file: Annotated[
+        AbsolutePath | None, Field(description="a file with the secret that hints are signed with")
+    ] = None
     objective: Annotated[ObjectiveSettings, Field(description="what is promised of it")] = Field(
         default_factory=ObjectiveSettings
     )

@@ -12,6 +12,7 @@ from typing import Any
 from ingestion.clock import Clock
 from ingestion.errors import HeadwaterError
 from ops.exporter import Metrics
+from ops.hint_desk import make_hinting
 from ops.keeping import Keeper
 from ops.looking import looking
 from ops.outdated import schema_watch
@@ -112,6 +113,7 @@ class ApiRole:
             ready=lambda: readiness(parts, messenger, missing, first),
             metrics=metrics.rendered,
             pushing=self._pushing(parts, dispatcher, metrics),
+            hinting=make_hinting(self._settings, parts.ledger.hints.add),
         )
 
     def _pushing(self, parts: Parts, dispatcher: Dispatcher, metrics: Metrics) -> PushDesk:

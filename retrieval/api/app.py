@@ -19,6 +19,7 @@ from ingestion.errors import BadQuery
 from ingestion.ledger.ledger import Ledger
 from retrieval.api import schemas
 from retrieval.api.guard import AUTHENTICATED, Guard
+from retrieval.api.hinting import add_hinting
 from retrieval.api.problems import MEDIA_TYPE, install, problem
 from retrieval.api.pushing import add_pushing
 from retrieval.api.representation import (
@@ -30,6 +31,7 @@ from retrieval.api.representation import (
     server_timing,
     source_json,
 )
+from retrieval.hints import Hinting
 from retrieval.pushes import Pushing
 from retrieval.search import Searcher
 
@@ -55,7 +57,7 @@ class Service:
     ``key_hashes`` as made by ``retrieval.api.keys.hash_key``: with any, every request but ``/healthz``
     and ``/readyz`` needs one of the keys. ``host`` is what the server is bound to. ``status`` gives
     values that JSON knows; ``metrics`` takes an Accept header and gives a body and its content type;
-    ``pushing`` takes documents.
+    ``pushing`` takes documents, ``hinting`` hints of changes.
     """
 
     searcher: Searcher
@@ -67,6 +69,7 @@ class Service:
     ready: Callable[[], Readiness]
     metrics: Callable[[str], tuple[bytes, str]]
     pushing: Pushing
+    hinting: Hinting
 
 
 def make_api(service: Service) -> FastAPI:
@@ -86,6 +89,7 @@ def make_api(service: Service) -> FastAPI:
     _add_search(app, service)
     _add_views(app, service)
     add_pushing(app, service.pushing)
+    add_hinting(app, service.hinting)
     _add_operations(app, service)
     return app
 

@@ -5,13 +5,14 @@ a page may make its own host name resolve to 127.0.0.1 and would then read the k
 origin. So the Host must be one of ours, and an Origin, where the browser sends one, must be the Host.
 With keys neither matters: a page has none, and a proxy may rewrite both.
 
-``/healthz`` and ``/readyz`` are open; everything else needs a key, ``/metrics`` too, because it names the
-sources (Prometheus sends a key with ``authorization: credentials_file``).
+``/healthz`` and ``/readyz`` are open, and hints that are signed; everything else needs a key, ``/metrics``
+too, because it names the sources (Prometheus sends a key with ``authorization: credentials_file``).
 """
 
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Collection, Sequence
 
 from fastapi import Response
@@ -27,6 +28,9 @@ MAX_DRAINED_BYTES = 16_000_000  # beyond what may be
 AUTHENTICATED = "headwater.authenticated"  # in the scope: whether whoever asks may see details
 
 PUSHED_PATHS = "/v1/sources/"
+# Whoever hears of changes there looks at the signature: it speaks of the body.
+SIGNED_PATHS = re.compile(r"/v1/sources/[^/]+/hints")
+SIGNATURE = "x-hub-signature-256"
 MAX_PUSHED_BYTES = 64 * 1024 * 1024
 
 
@@ -60,7 +64,8 @@ class Guard:
     def _refusal(self, scope: Scope, headers: dict[bytes, bytes]) -> Response | None:
         refused = self._without_key(headers) if self._key_hashes else self._from_elsewhere(headers)
         scope[AUTHENTICATED] = refused is None
-        return None if scope["path"] in OPEN_PATHS else refused
+        is_signed = SIGNED_PATHS.fullmatch(scope["path"]) and SIGNATURE.encode() in headers
+        return None if scope["path"] in OPEN_PATHS or is_signed else refused
 
     def _without_key(self, headers: dict[bytes, bytes]) -> Response | None:
         scheme, _, key = headers.get(b"authorization", b"").partition(b" ")

@@ -206,7 +206,7 @@ include = [
         ),
         (
             '[[sources]]\nkind = "push"\nname = "t"\nroot = "a"',
-            ":4 sources[0].root: is for sources of the kind files; for push there are: name, kind, objective, ",
+            ":4 sources[0].root: is for sources of the kind files; for push there are: name, kind, ",
         ),
         ('[[sources]]\nkind = "push"', ":1 sources[0].name: is missing; add it."),
         ('[ledger]\nurl = "sqlite:///x"', ":2 ledger.url: begins with something else than postgresql://"),

@@ -26,6 +26,7 @@ from retrieval.api.app import Readiness, Service, make_api
 from retrieval.api.keys import hash_key
 from retrieval.api.server import Server
 from retrieval.api.trouble import QUIET_S, Trouble
+from retrieval.hints import Hinting
 from retrieval.index.memory import MemoryIndex
 from retrieval.index.port import IndexHit, IndexQuery
 from retrieval.pushes import Condition, Receipt
@@ -81,6 +82,7 @@ class Desk:
             ready=lambda: self.readiness,
             metrics=lambda accept: (f"accepts {accept}\n".encode(), "text/plain; version=0.0.4"),
             pushing=NothingPushed(),
+            hinting=Hinting((), lambda source, places: None, {}),
         )
         self.server = Server(make_api(service), "127.0.0.1", 0)
         self.server.start()
@@ -399,6 +401,7 @@ def test_the_api_describes_itself(desk: Desk) -> None:
         "/v1/documents",
         "/v1/documents/{document_id}",
         "/v1/sources/{source}/documents",
+        "/v1/sources/{source}/hints",
         "/v1/sources/{source}/documents/{key}",
         "/healthz",
         "/readyz",
