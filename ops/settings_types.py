@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from ingestion.objectives import Objective
+from ops.schedules import Cron
 
 _NAME = re.compile(r"[^\W_][\w.-]{0,63}")
 _USUAL = Objective()
@@ -40,8 +41,14 @@ def a_name(value: str) -> str:
     return value
 
 
+def _a_schedule(value: str) -> str:
+    Cron(value)
+    return value
+
+
 AbsolutePath = Annotated[Path, AfterValidator(_a_path)]
 Count = Annotated[int, BeforeValidator(no_bool)]
+CronLine = Annotated[str, AfterValidator(_a_schedule)]
 Seconds = Annotated[float, BeforeValidator(no_bool), Field(allow_inf_nan=False)]
 
 

@@ -22,6 +22,7 @@ from ops.equipping import Fitted, Fitter, close_embedder, embedder_of, embedder_
 from ops.kinds.base import Means
 from ops.lock import writing_to
 from ops.opening import make_ledger
+from ops.schedules import Schedule
 from ops.settings import EmbeddingSettings, Settings
 from ops.stores import make_index, refuse_network_mount
 from retrieval.embedding.batching import MicroBatcher
@@ -166,6 +167,11 @@ def ensure_edition(settings: Settings, ledger: Ledger, clock: Clock) -> None:
 def make_sources(settings: Settings, means: Means) -> dict[str, SourcePort]:
     """Those of the settings, and the canary's."""
     return {source.name: source.source(means) for source in watched_sources(settings)}
+
+
+def schedules(settings: Settings) -> dict[str, Schedule]:
+    """When each of them is listed."""
+    return {source.name: source.schedule for source in watched_sources(settings)}
 
 
 def source_rows(settings: Settings, sources: Mapping[str, SourcePort]) -> list[SourceRow]:

@@ -58,6 +58,7 @@ def as_state(row: Any) -> SourceState:
         row.asked_generation,
         row.event_at,
         Objective(row.share, row.within_s, row.deletions_within_s, row.over_days),
+        row.next_look_at,
     )
 
 
@@ -161,6 +162,9 @@ class Sources:
                 connection.execute(
                     _EVENT, [{"of": name, "event": event_at} for name, event_at in events.items()]
                 )
+
+    def set_next_look(self, name: str, at: float) -> None:
+        self._update(name, next_look_at=at)
 
     def set_fault(self, name: str, fault: str | None) -> None:
         self._update(name, fault=fault)

@@ -48,6 +48,7 @@ sources = sa.Table(
     sa.Column("fault", Words),  # why it cannot be looked at, or what the last listing could not see
     sa.Column("asked_generation", sa.BigInteger),  # a listing begun since is asked for
     sa.Column("event_at", sa.Float),  # when its watcher was last told of a change
+    sa.Column("next_look_at", sa.Float),  # when whoever lists it on schedule does so next
     # Its objective, as the settings name it
     sa.Column("share", sa.Float, nullable=False, server_default="0.99"),
     sa.Column("within_s", sa.Float, nullable=False, server_default="60"),

@@ -296,6 +296,7 @@ class SourceState:
     asked_generation: int | None = None
     event_at: float | None = None
     objective: Objective = field(default_factory=Objective)
+    next_look_at: float | None = None
 
     @property
     def is_own(self) -> bool:

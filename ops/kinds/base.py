@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field
 
 from ingestion.own import is_own
 from ops.findings import Finding
+from ops.schedules import Schedule
 from ops.settings_types import AbsolutePath, ObjectiveSettings, Table, a_name
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ class SourceSettings(Table):
         raise NotImplementedError
 
     @property
-    def look_every_s(self) -> float:
-        """Seconds between complete listings."""
+    def schedule(self) -> Schedule:
+        """When it is listed as a whole, besides at a start and when somebody asks."""
         raise NotImplementedError
 
     def source(self, means: Means) -> SourcePort:

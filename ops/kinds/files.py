@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from ops.findings import Finding, wrong
 from ops.kinds.base import Means, SourceSettings
-from ops.settings_types import AbsolutePath, Count, Seconds, a_folder
+from ops.schedules import Cron, Every, Schedule
+from ops.settings_types import AbsolutePath, Count, CronLine, Seconds, a_folder
 from ops.showing import plain
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ class FilesSettings(SourceSettings):
     include: Annotated[Patterns, Field(description="patterns as in .gitignore of what is taken")] = ()
     exclude: Annotated[Patterns, Field(description="patterns of what is left out")] = ()
     scan_every_s: Annotated[Seconds, Field(ge=1, description="seconds between complete scans")] = 300.0
+    cron: Annotated[
+        CronLine | None, Field(description="when to scan instead, as in a crontab and in UTC: 30 2 * * *")
+    ] = None
     max_file_bytes: Annotated[Count, Field(ge=1, description="larger files are skipped")] = 16 * 1024 * 1024
 
     @property
@@ -48,8 +52,14 @@ class FilesSettings(SourceSettings):
         return str(self.root)
 
     @property
-    def look_every_s(self) -> float:
-        return self.scan_every_s
+    def schedule(self) -> Schedule:
+        return Every(self.scan_every_s) if self.cron is None else Cron(self.cron)
+
+    @model_validator(mode="after")
+    def _one_schedule(self) -> FilesSettings:
+        if self.cron is not None and "scan_every_s" in self.model_fields_set:
+            raise ValueError("has both scan_every_s and cron; leave one of them out.")
+        return self
 
     def source(self, means: Means) -> FilesSource:
         from ingestion.sources.files import FilesSource

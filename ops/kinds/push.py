@@ -9,6 +9,7 @@ from pydantic import Field
 
 from ops.findings import Finding, ok
 from ops.kinds.base import Means, SourceSettings
+from ops.schedules import Every, Schedule
 from ops.settings_types import Count
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ class PushSettings(SourceSettings):
         return f"PUT /v1/sources/{self.name}/documents/KEY"
 
     @property
-    def look_every_s(self) -> float:
-        return LIST_EVERY_S
+    def schedule(self) -> Schedule:
+        return Every(LIST_EVERY_S)
 
     def source(self, means: Means) -> PushSource:
         from ingestion.sources.push import PushSource

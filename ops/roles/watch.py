@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ingestion.clock import Clock
 from ingestion.ledger.ledger import Ledger
 from ingestion.sources.port import SourcePort
-from ops.canary_sources import prepare_perches, watched_sources
+from ops.canary_sources import prepare_perches
 from ops.exporter import Metrics
 from ops.keeping import Keeper
 from ops.kinds.base import Means
@@ -25,7 +25,7 @@ from ops.roles.process import Waiting
 from ops.settings import Settings
 from ops.showing import counted
 from ops.version import version
-from ops.wiring import add_sources, ensure_edition, make_sources, objectives, open_or_make_ledger
+from ops.wiring import add_sources, ensure_edition, make_sources, objectives, open_or_make_ledger, schedules
 from ops.workshop import Messenger, make_shared_app
 from workers.dispatch import Dispatcher
 from workers.no_work import NoWork
@@ -115,7 +115,8 @@ class WatchRole:
         lister = Lister(
             lambda name: _listed(reconciler, seeing.sources[name]),
             self._clock,
-            every_s={one.name: one.look_every_s for one in watched_sources(self._settings)},
+            schedules=schedules(self._settings),
+            note=seeing.ledger.sources.set_next_look,
         )
         prepare_perches(self._settings)
         watcher = Watcher(

@@ -164,6 +164,9 @@ def test_what_is_taken_outlives_the_process(folder: Path, http: httpx.Client, pr
     source = next(one for one in program.get("/v1/sources").json()["sources"] if one["name"] == "tickets")
     listed = datetime.datetime.fromisoformat(source["listed_at"])
     program.until(lambda: _watermark(program) > listed, what="a source that is pushed to counts as seen")
+    next_look = datetime.datetime.fromisoformat(program.source("tickets")["next_look_at"])
+    assert next_look > datetime.datetime.now(datetime.UTC)
+    assert f"next listing   {next_look.astimezone():%Y-%m-%d %H:%M}" in program.command("status").stdout
     told = program.command("sources", "--config", folder / "headwater.toml").stdout
     assert "  tickets  push  PUT /v1/sources/tickets/documents/KEY, looked at" in told
 

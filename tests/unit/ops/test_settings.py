@@ -208,6 +208,13 @@ include = [
             '[[sources]]\nkind = "push"\nname = "t"\nroot = "a"',
             ":4 sources[0].root: is for sources of the kind files; for push there are: name, kind, ",
         ),
+        ('[[sources]]\nroot = "a"\ncron = "2 * *"', ":3 sources[0].cron: '2 * *' should have 5 fields: "),
+        ('[[sources]]\nroot = "a"\ncron = "99 * * * *"', ":3 sources[0].cron: '99 * * * *' is no schedule"),
+        ('[[sources]]\nroot = "a"\ncron = "0 0 31 2 *"', ":3 sources[0].cron: '0 0 31 2 *' is no schedule"),
+        (
+            '[[sources]]\nroot = "a"\ncron = "0 2 * * *"\nscan_every_s = 5',
+            ":1 sources[0]: has both scan_every_s and cron; leave one of them out.",
+        ),
         ('[[sources]]\nkind = "push"', ":1 sources[0].name: is missing; add it."),
         ('[ledger]\nurl = "sqlite:///x"', ":2 ledger.url: begins with something else than postgresql://"),
         ("daemon = 5", ":1 daemon: should be a table with keys of its own. It is 5."),
