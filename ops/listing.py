@@ -20,8 +20,8 @@ JITTER = 0.05  # of a pause, so that what was started together does not look tog
 # A machine that slept, or a clock that was set, is noticed within this.
 LOOK_AT_CLOCK_S = 30.0
 
-Note = Callable[[str, float], None]
-"""When a source is looked at next."""
+Note = Callable[[str, float, float], None]
+"""Of a source, when a look last began, and when the next one is due."""
 
 
 class Lister:
@@ -37,7 +37,7 @@ class Lister:
         clock: Clock,
         *,
         schedules: Mapping[str, Schedule],
-        note: Note = lambda name, at: None,
+        note: Note = lambda name, last, following: None,
     ) -> None:
         self._list_source = list_source
         self._clock = clock
@@ -71,9 +71,10 @@ class Lister:
             thread.join(timeout_s)
 
     def _run(self, name: str, schedule: Schedule) -> None:
-        told, failed = "", 0
-        while self._waited(name, schedule, failed):
+        told, failed, last = "", 0, self._clock.now()  # a start lists everything
+        while self._waited(name, schedule, failed, last):
             self._asked[name].clear()  # before the listing: what is asked during it comes after it
+            last = self._clock.now()
             try:
                 self._list_source(name)
             except Exception as error:
@@ -84,12 +85,12 @@ class Lister:
             else:
                 told, failed = "", 0
 
-    def _waited(self, name: str, schedule: Schedule, failed: int) -> bool:
+    def _waited(self, name: str, schedule: Schedule, failed: int, last: float) -> bool:
         """Waits until it is time, or somebody asks. False once it is to stop."""
         began = self._clock.now()
         due = self._due(schedule, began, failed)
         with contextlib.suppress(HeadwaterError):  # it is for people
-            self._note(name, due)
+            self._note(name, last, due)
         while not self._asked[name].is_set() and (left_s := due - self._clock.now()) > 0:
             if self._clock.now() < began:  # the clock was set back
                 began = self._clock.now()

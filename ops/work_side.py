@@ -45,7 +45,7 @@ def make_work_side(
     settings: Settings, parts: Parts, work: PipelineWork, clock: Clock, *, tracing: Tracing = UNTRACED
 ) -> WorkSide:
     """Raises Misconfigured for a broker whose password cannot be read."""
-    looks, note = schedules(settings), parts.ledger.sources.set_next_look
+    looks, note = schedules(settings), parts.ledger.sources.set_looks
     threads = bulk_threads(parts.embedder)
     url = broker_url(settings)
     if url is None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -30,6 +30,7 @@ _LOOK = (
     kept.c.title,
     kept.c.changed_at,
     kept.c.received_at,
+    kept.c.notes,
     sa.func.coalesce(bodies.c.size_bytes, 0).label("size_bytes"),
 )
 _OF_SOURCE = (
@@ -61,6 +62,7 @@ class KeptLook:
     title: str | None
     changed_at: float
     received_at: float
+    notes: Mapping[str, Any]
     size_bytes: int
 
     @property
@@ -80,6 +82,7 @@ class Keep:
     media_type: str | None = None
     title: str | None = None
     changed_at: float | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
 
 Known = Mapping[str, KeptLook]
@@ -125,6 +128,12 @@ class Kept:
                     _keep_look(connection.dialect.name), [_row(source, look) for look in changed]
                 )
         return looks, {look.uri for look in changed}
+
+    def note(self, source: str, uri: str, notes: Mapping[str, Any]) -> None:
+        """What the source will want to know of a document at its next look."""
+        at = sa.and_(kept.c.source == source, kept.c.uri == uri)
+        with self._database.write() as connection:
+            connection.execute(sa.update(kept).where(at).values(notes=dict(notes)))
 
     def find(self, source: str, uris: Sequence[str]) -> dict[str, KeptLook]:
         """What is known of these, deleted ones included; unknown ones are left out."""
@@ -175,17 +184,17 @@ def _look(given: Keep, before: KeptLook | None, now: float) -> KeptLook | None:
     if given.body is None:
         if before is None or before.digest is None:
             return before
-        return KeptLook(given.uri, None, None, None, now, now, 0)
+        return KeptLook(given.uri, None, None, None, now, now, given.notes, 0)
     digest = digest_of(given.body)
     same = before is not None and (digest, given.media_type, given.title) == (
         before.digest,
         before.media_type,
         before.title,
     )
-    if same:
-        return before
+    if same and before is not None:
+        return before if given.notes == before.notes else replace(before, notes=given.notes)
     at = _plausible(given.changed_at, before, now)
-    return KeptLook(given.uri, digest, given.media_type, given.title, at, now, len(given.body))
+    return KeptLook(given.uri, digest, given.media_type, given.title, at, now, given.notes, len(given.body))
 
 
 def _plausible(says: float | None, before: KeptLook | None, now: float) -> float:
@@ -203,6 +212,7 @@ def _row(source: str, look: KeptLook) -> dict[str, Any]:
         "title": look.title,
         "changed_at": look.changed_at,
         "received_at": look.received_at,
+        "notes": dict(look.notes),
     }
 
 
@@ -214,7 +224,7 @@ def _keep_body(dialect: str) -> sa.Executable:
 def _keep_look(dialect: str) -> sa.Executable:
     insert = inserting(dialect, kept)
     new = insert.excluded
-    names = ("digest", "media_type", "title", "changed_at", "received_at")
+    names = ("digest", "media_type", "title", "changed_at", "received_at", "notes")
     return insert.on_conflict_do_update(
         index_elements=["source", "uri"], set_={name: new[name] for name in names}
     )

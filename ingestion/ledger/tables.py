@@ -48,7 +48,8 @@ sources = sa.Table(
     sa.Column("fault", Words),  # why it cannot be looked at, or what the last listing could not see
     sa.Column("asked_generation", sa.BigInteger),  # a listing begun since is asked for
     sa.Column("event_at", sa.Float),  # when its watcher was last told of a change
-    sa.Column("next_look_at", sa.Float),  # when whoever lists it on schedule does so next
+    sa.Column("looked_at", sa.Float),  # when whoever lists it on schedule last began to
+    sa.Column("next_look_at", sa.Float),  # and when that is due again
     # Its objective, as the settings name it
     sa.Column("share", sa.Float, nullable=False, server_default="0.99"),
     sa.Column("within_s", sa.Float, nullable=False, server_default="60"),
@@ -295,6 +296,7 @@ kept = sa.Table(
     sa.Column("title", Words),
     sa.Column("changed_at", sa.Float, nullable=False),  # judged plausible
     sa.Column("received_at", sa.Float, nullable=False),
+    sa.Column("notes", sa.JSON, nullable=False),  # what its source will want to know at the next look
 )
 sa.Index("ix_kept_digest", kept.c.digest)
 

@@ -11,9 +11,17 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from ops.kinds.base import SourceSettings, word_of
 from ops.kinds.files import FilesSettings
 from ops.kinds.push import PushSettings
+from ops.kinds.web import WebSettings
 
-KINDS: dict[str, type[SourceSettings]] = {word_of(kind): kind for kind in (FilesSettings, PushSettings)}
+KINDS: dict[str, type[SourceSettings]] = {
+    word_of(kind): kind for kind in (FilesSettings, PushSettings, WebSettings)
+}
 USUAL = word_of(FilesSettings)
+
+
+def is_scheduled(word: str) -> bool:
+    """Whether sources of this kind are looked at on schedule alone."""
+    return word in KINDS and KINDS[word].scheduled
 
 
 def kind_of(table: Any) -> str | None:

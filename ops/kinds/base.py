@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import AfterValidator, Field
 
@@ -39,6 +39,9 @@ class SourceSettings(Table):
     """A source. Each kind is a class of its own, whose ``kind`` is a literal of one word with that word as
     its default; the docstring's first paragraph and the descriptions of its fields are what ``headwater
     sources`` shows."""
+
+    scheduled: ClassVar[bool] = False
+    """Whether its place is looked at on schedule alone: then it is not blind between two looks."""
 
     name: Annotated[str, AfterValidator(_a_source), Field(description="what it is called")]
     kind: Annotated[str, Field(description="what sort of place it is")]

@@ -116,7 +116,7 @@ class WatchRole:
             lambda name: _listed(reconciler, seeing.sources[name]),
             self._clock,
             schedules=schedules(self._settings),
-            note=seeing.ledger.sources.set_next_look,
+            note=seeing.ledger.sources.set_looks,
         )
         prepare_perches(self._settings)
         watcher = Watcher(

@@ -105,7 +105,7 @@ def test_after_a_sleep_or_a_clock_that_was_set_it_is_listed_once(
     monkeypatch.setattr(listing, "LOOK_AT_CLOCK_S", 0.01)
     clock, noted = ShiftedClock(), list[float]()
     one = Lister(
-        listings.list, clock, schedules={"a": Every(NEVER_S)}, note=lambda name, at: noted.append(at)
+        listings.list, clock, schedules={"a": Every(NEVER_S)}, note=lambda name, last, at: noted.append(at)
     )
     one.start()
     try:

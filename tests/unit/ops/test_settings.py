@@ -215,6 +215,15 @@ include = [
             '[[sources]]\nroot = "a"\ncron = "0 2 * * *"\nscan_every_s = 5',
             ":1 sources[0]: has both scan_every_s and cron; leave one of them out.",
         ),
+        ('[[sources]]\nkind = "web"\nname = "w"', ":1 sources[0]: names nothing to look at; give urls or"),
+        (
+            '[[sources]]\nkind = "web"\nname = "w"\nurls = ["file:///etc/passwd"]',
+            ":4 sources[0].urls[0]: 'file:///etc/passwd' is no URL of a page; write https://",
+        ),
+        (
+            '[[sources]]\nkind = "web"\nname = "w"\nurls = ["http://u:p@h/"]',
+            ":4 sources[0].urls[0]: 'http://u:p@h/' is no URL of a page",
+        ),
         ('[[sources]]\nkind = "push"', ":1 sources[0].name: is missing; add it."),
         ('[ledger]\nurl = "sqlite:///x"', ":2 ledger.url: begins with something else than postgresql://"),
         ("daemon = 5", ":1 daemon: should be a table with keys of its own. It is 5."),

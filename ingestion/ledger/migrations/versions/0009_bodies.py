@@ -29,6 +29,7 @@ def upgrade() -> None:
         sa.Column("title", Words(), nullable=True),
         sa.Column("changed_at", sa.Float(), nullable=False),
         sa.Column("received_at", sa.Float(), nullable=False),
+        sa.Column("notes", sa.JSON(), nullable=False),
         sa.ForeignKeyConstraint(["digest"], ["bodies.digest"], name=op.f("fk_kept_digest")),
         sa.PrimaryKeyConstraint("source", "uri", name=op.f("pk_kept")),
     )
