@@ -23,6 +23,7 @@
     ├── Superseded           a newer claim won, or there is nothing left to do; not a failure
     ├── DocumentGone         nothing lives at the URI any more: its source must judge
     ├── NotIndexable         there, readable, and not text (binary, too large): skipped with a reason
+    ├── PushRefused          what was handed over cannot be taken; nothing was changed
     ├── BadQuery             a question that cannot be asked like this; nothing was searched
     └── Misconfigured        settings, data folder or model do not fit; nothing was started
         ├── WrongSettings       (every fault of the settings together)
@@ -38,6 +39,8 @@ part. Secrets and document text never appear in one.
 """
 
 from __future__ import annotations
+
+import enum
 
 
 class HeadwaterError(Exception):
@@ -168,6 +171,32 @@ class DocumentGone(HeadwaterError):
 
 class NotIndexable(HeadwaterError):
     """The document is there and is not text. ``message`` is the reason shown to users."""
+
+
+class Refusal(enum.StrEnum):
+    """Why what was handed over is not taken."""
+
+    SOURCE = "source"  # it takes no documents
+    UNKNOWN = "unknown"  # it was never there
+    KEY = "key"  # no document may be called so
+    SIZE = "size"
+    CONDITION = "condition"  # it is not what was expected
+
+
+class PushRefused(HeadwaterError):
+    """What was handed over cannot be taken, for what it is. Nothing was changed."""
+
+    def __init__(
+        self,
+        refusal: Refusal,
+        message: str,
+        *,
+        hint: str = "",
+        source: str | None = None,
+        uri: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, source=source, uri=uri)
+        self.refusal = refusal
 
 
 class BadQuery(HeadwaterError):

@@ -58,7 +58,8 @@ class Seen:
     ctime, inode). ``identity`` stays the same across a rename of an unchanged document (for a
     file: inode, size, mtime) and is None where the source cannot know it. ``changed_at`` is the
     source's own time of the change, as it says, plausible or not. ``racy`` says that the document
-    changed so shortly before the look that a later change might show the same fingerprint.
+    changed so shortly before the look that a later change might show the same fingerprint; ``judged``, that
+    the source itself has found ``changed_at`` plausible: no look before speaks against it.
     """
 
     uri: str
@@ -68,6 +69,7 @@ class Seen:
     changed_at: float | None
     observed_at: float
     racy: bool = False
+    judged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +84,16 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """The source says, by its own evidence, that nothing to index lives at this URI."""
+    """The source says, by its own evidence, that nothing to index lives at this URI.
+
+    ``definite``: somebody said that this document is to go. That is no absence that may have another
+    reason, and needs no approval.
+    """
 
     uri: str
     evidence: str
     observed_at: float
+    definite: bool = False
 
 
 Observation = Seen | Skipped | Gone

@@ -13,9 +13,10 @@ from ingestion.clock import SystemClock
 from ingestion.errors import HeadwaterError
 from ingestion.records import Gone, Observation, Skipped
 from ingestion.sources.paths import path_of
+from ops.kinds.base import Means, SourceSettings
+from ops.kinds.files import FilesSettings
 from ops.naming import readings
-from ops.settings import Settings, SourceSettings
-from ops.source_making import make_source
+from ops.settings import Settings
 
 if TYPE_CHECKING:
     from ingestion.ledger.ledger import Ledger
@@ -28,7 +29,7 @@ def source_now(settings: Settings, ledger: Ledger, view: DocumentView) -> str:
     if source is None:
         return "its source is not in the settings: it is kept, and not served"
     try:
-        seen = make_source(source, SystemClock()).look(view.uri)
+        seen = source.source(Means(SystemClock(), ledger)).look(view.uri)
     except HeadwaterError as error:
         return f"it cannot be looked at: {error}"
     if isinstance(seen, Gone):
@@ -48,7 +49,7 @@ def why_unknown(settings: Settings, ledger: Ledger, path: str) -> str:
     for name, uri in readings(ledger.sources.all(), path):
         source = _configured(settings, name)
         if source is not None:
-            return _unknown(source, uri, path)
+            return _unknown(source, ledger, uri, path)
     for state in ledger.sources.all():
         if os.path.realpath(path) == os.path.realpath(state.location):
             return f"{path} is the folder of the source {state.name}; name a file in it."
@@ -57,10 +58,10 @@ def why_unknown(settings: Settings, ledger: Ledger, path: str) -> str:
     return f"{path} lies in none of the sources: {known or 'there are none'}."
 
 
-def _unknown(source: SourceSettings, uri: str, path: str) -> str:
+def _unknown(source: SourceSettings, ledger: Ledger, uri: str, path: str) -> str:
     name = source.name
     try:
-        seen: Observation = make_source(source, SystemClock()).look(uri)
+        seen: Observation = source.source(Means(SystemClock(), ledger)).look(uri)
     except HeadwaterError as error:
         return f"Nothing is known of {path}: {error}"
     if isinstance(seen, Gone):
@@ -72,6 +73,8 @@ def _unknown(source: SourceSettings, uri: str, path: str) -> str:
 
 def _gone(source: SourceSettings, uri: str, seen: Gone) -> str:
     """The source's evidence, and of what is no regular file, what it is."""
+    if not isinstance(source, FilesSettings):
+        return seen.evidence
     try:
         place = source.root / path_of(uri)
     except ValueError:

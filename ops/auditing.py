@@ -19,10 +19,10 @@ from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.values import Edition
 from ingestion.records import Drift
 from ops.equipping import close_embedder, embedder_of, embedder_of_live
+from ops.kinds.base import Means
 from ops.lock import running_daemon
 from ops.opening import open_ledger
 from ops.settings import Settings
-from ops.source_making import make_source
 from ops.stores import make_index
 from ops.syncing import require_kept
 from retrieval.embedding.port import Embedder, Vectors
@@ -112,7 +112,7 @@ def _auditor(settings: Settings, ledger: Ledger, names: Sequence[str], *, settle
     reconciler = Reconciler(
         ledger, clock, listener=ignore, send=lambda ids: None, missed=lambda source, number: None
     )
-    sources = {one.name: make_source(one, clock) for one in settings.sources if one.name in names}
+    sources = {one.name: one.source(Means(clock, ledger)) for one in settings.sources if one.name in names}
     index = make_index(settings, ledger.database)
     return Auditor(ledger, index, reconciler, sources, look=lambda name: None, settle_s=settle_s)
 

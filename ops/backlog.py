@@ -13,6 +13,7 @@ from ingestion.ledger.values import Building, EditionState, SourceLag, SourceSta
 from ingestion.ledger.views import STATES, LaneView
 from ingestion.objectives import LATELY_S, Kept, Pace, budget_left
 from ingestion.records import Lane
+from ops.kinds import is_scheduled
 from ops.verdicts import Ahead, Facts, finished_lately
 
 
@@ -51,6 +52,7 @@ class SourceBacklog:
         return Facts(
             within_s=self.state.objective.within_s if within_s is None else within_s,
             looks=[at for at in (self.state.listed_at, self.state.heartbeat_at) if at is not None],
+            schedule=self.state.by_schedule if is_scheduled(self.state.kind) else None,
             fault=self.state.fault,
             pending=self.lag.pending,
             held=self.lag.held,

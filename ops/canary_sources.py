@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 
 from ingestion.own import canary_of
-from ops.settings import Settings, SourceSettings
+from ops.kinds.base import SourceSettings
+from ops.kinds.files import FilesSettings
+from ops.settings import Settings
 from workers.perches import FilesPerch
 
 FOLDER = "canary"  # in the data folder
@@ -17,11 +19,11 @@ def has_canary(settings: Settings) -> bool:
     return canary.every_s > 0 and (canary.folder is not None or settings.broker.url is None)
 
 
-def canary_sources(settings: Settings) -> tuple[SourceSettings, ...]:
+def canary_sources(settings: Settings) -> tuple[FilesSettings, ...]:
     if not has_canary(settings):
         return ()
     root = (settings.canary.folder or settings.daemon.data / FOLDER) / "files"
-    return (SourceSettings.model_construct(name=canary_of("files"), root=root),)
+    return (FilesSettings.model_construct(name=canary_of("files"), root=root),)
 
 
 def prepare_perches(settings: Settings) -> None:

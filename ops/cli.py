@@ -20,6 +20,7 @@ COMMANDS = (
     "search",
     "status",
     "check",
+    "sources",
     "sync",
     "rebuild",
     "explain",

@@ -22,6 +22,7 @@ from ops.broker_gauges import BrokerPort
 from ops.canary_sources import prepare_perches
 from ops.equipping import Embedded
 from ops.exporter import Metrics
+from ops.hint_desk import make_hinting
 from ops.keeping import Keeper, decide_alone
 from ops.lock import DaemonNote, held, write_note
 from ops.measured import AllMeasured
@@ -48,8 +49,10 @@ from retrieval.api.app import Readiness, Service, make_api
 from retrieval.api.server import Server
 from retrieval.embedding.port import Embedder
 from retrieval.embedding.remote.embedder import RemoteEmbedder
+from retrieval.hints import Hint
 from retrieval.search import Searcher
 from workers.outcomes import Listener, Outcome
+from workers.pushing import PushDesk
 from workers.tracing import UNTRACED, Tracing
 from workers.watcher import Watcher
 
@@ -58,6 +61,8 @@ log = logging.getLogger("headwater.daemon")
 
 class Daemon:
     """One data folder's daemon. ``start`` raises Misconfigured and its kind, having started nothing."""
+
+    _hint: Hint  # the best way there is so far
 
     def __init__(
         self,
@@ -205,6 +210,7 @@ class Daemon:
         self._work_side.start()
         undo.callback(self._work_side.stop)
         self._watcher.start()
+        self._hint = self._watcher.hint  # the sooner way
         undo.callback(self._watcher.stop)
         undo.enter_context(singing(self._settings, parts.ledger, parts.index, self._clock, self.metrics))
         # Callers that wait for a vector or a parser must be let go before the workers are waited for.
@@ -213,6 +219,7 @@ class Daemon:
 
     def _make_server(self) -> Server:
         parts = self.parts
+        self._hint = parts.ledger.hints.add
         self._searcher = Searcher(
             parts.ledger,
             parts.index,
@@ -230,6 +237,8 @@ class Daemon:
             status=self._status,
             ready=self._readiness,
             metrics=self._metrics,
+            pushing=PushDesk(parts.ledger, self._pipeline.reconciler, parts.sources, self._clock),
+            hinting=make_hinting(self._settings, lambda name, places: self._hint(name, places)),
         )
         return Server(make_api(service), self._settings.daemon.host, self._settings.daemon.port)
 

@@ -12,6 +12,7 @@ from ingestion.errors import HeadwaterError
 from ops import doctor_data, doctor_inotify, doctor_machine, doctor_permissions, doctor_stores
 from ops.asking import ask
 from ops.findings import Finding, Verdict, note, ok, wrong
+from ops.kinds.files import FilesSettings
 from ops.lock import running_daemon
 from ops.serving import api_url
 from ops.settings import Settings
@@ -43,23 +44,16 @@ def is_wrong(findings: Iterable[Finding]) -> bool:
 
 
 def _roots(settings: Settings) -> Iterator[Finding]:
-    """The folders as the settings name them now; what the ledger knows of them is another check's."""
+    """The places as the settings name them now; what the ledger knows of them is another check's."""
     if not settings.sources:
         yield note("sources", "the settings name none.", "Start with: headwater up FOLDER")
         return
     roots: list[Path] = []
     for source in settings.sources:
-        try:
-            next(source.root.iterdir(), None)
-        except OSError as error:
-            yield wrong(
-                f"source {source.name}",
-                f"{plain(str(source.root))} cannot be listed ({error.strerror}).",
-                "Create or mount it, or give read permission.",
-            )
-        else:
+        found = list(source.examined())
+        yield from found
+        if isinstance(source, FilesSettings) and not is_wrong(found):
             roots.append(source.root)
-            yield from doctor_permissions.documents(source)
     running = running_daemon(settings.daemon.data) is not None
     yield from doctor_machine.watches(roots, running=running)
     yield from doctor_inotify.limits(0 if running else len(roots))

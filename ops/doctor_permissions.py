@@ -10,7 +10,8 @@ from pathlib import Path
 from ingestion.sources.paths import uri_of
 from ingestion.sources.patterns import Patterns
 from ops.findings import Finding, note, ok
-from ops.settings import Settings, SourceSettings
+from ops.kinds.files import FilesSettings
+from ops.settings import Settings
 from ops.settings_stores import SECRET_FILES, SECRETS, has_password
 from ops.showing import counted, plain
 
@@ -19,7 +20,7 @@ SHOWN = 3
 BY_EFFECTIVE_USER = os.access in os.supports_effective_ids
 
 
-def documents(source: SourceSettings) -> Iterator[Finding]:
+def documents(source: FilesSettings) -> Iterator[Finding]:
     """Files and folders of a source that this user may not read. Opens none."""
     refused, looked_at, whole = _refused(source)
     about = f"permissions of {source.name}"
@@ -72,7 +73,7 @@ def _mode(file: Path) -> int:
         return 0
 
 
-def _refused(source: SourceSettings) -> tuple[Sequence[str], int, bool]:
+def _refused(source: FilesSettings) -> tuple[Sequence[str], int, bool]:
     """Paths that may not be read, how many files were looked at, and whether those were all."""
     patterns = Patterns(source.include, source.exclude)
     root = os.fspath(source.root)

@@ -11,7 +11,7 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,14 +138,13 @@ class InProcess:
         self,
         work: Work,
         *,
-        scans: Mapping[str, float],
         bulk_threads: int,
         broker: str = IN_PROCESS,
         prefix: str = "headwater",
         tracing: Tracing = UNTRACED,
     ) -> None:
         def app() -> Celery:
-            return make_app(work, scans=scans, broker=broker, prefix=prefix, tracing=tracing)
+            return make_app(work, broker=broker, prefix=prefix, tracing=tracing)
 
         self._tracing = tracing
         self._sender = app()

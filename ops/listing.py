@@ -1,36 +1,52 @@
-"""Complete listings from threads of this process: asked for, periodic, and again where one failed."""
+"""Complete listings from threads of this process: asked for, on schedule, and again where one failed."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import random
 import threading
 from collections.abc import Callable, Mapping
 
 from ingestion.clock import Clock
 from ingestion.errors import HeadwaterError
+from ops.schedules import Schedule
 
 log = logging.getLogger("headwater.listing")
 
-AGAIN_S = 2.0  # after a listing that failed
+AGAIN_S = 2.0  # after a listing that failed; twice as long after each further one
+LONGEST_AGAIN_S = 300.0
+JITTER = 0.05  # of a pause, so that what was started together does not look together for ever
+# A machine that slept, or a clock that was set, is noticed within this.
+LOOK_AT_CLOCK_S = 30.0
+
+Note = Callable[[str, float, float], None]
+"""Of a source, when a look last began, and when the next one is due."""
 
 
 class Lister:
-    """A thread for each source, so that a slow mount stands before nobody.
+    """A thread for each source: a slow mount stands before nobody, and none is looked at twice at once.
 
-    ``every_s``: seconds between complete listings, by source. ``list_source`` may raise: then it is called
-    again soon. Whoever asks while a source is being listed has it listed once more after that.
+    ``list_source`` may raise: then it is called again soon. Whoever asks while a source is being listed has
+    it listed once more after that.
     """
 
     def __init__(
-        self, list_source: Callable[[str], None], clock: Clock, *, every_s: Mapping[str, float]
+        self,
+        list_source: Callable[[str], None],
+        clock: Clock,
+        *,
+        schedules: Mapping[str, Schedule],
+        note: Note = lambda name, last, following: None,
     ) -> None:
         self._list_source = list_source
         self._clock = clock
-        self._asked = {name: threading.Event() for name in every_s}
+        self._note = note
+        self._asked = {name: threading.Event() for name in schedules}
         self._stopping = threading.Event()
         self._threads = [
-            threading.Thread(target=self._run, args=(name, pause_s), name=f"list-{name}", daemon=True)
-            for name, pause_s in every_s.items()
+            threading.Thread(target=self._run, args=(name, schedule), name=f"list-{name}", daemon=True)
+            for name, schedule in schedules.items()
         ]
 
     @property
@@ -54,20 +70,36 @@ class Lister:
         for thread in self._threads:
             thread.join(timeout_s)
 
-    def _run(self, name: str, every_s: float) -> None:
-        asked, pause_s, told = self._asked[name], every_s, ""
-        while True:
-            asked.wait(pause_s)
-            if self._stopping.is_set():
-                return
-            asked.clear()  # before the listing: what is asked during it comes after it
-            pause_s = every_s
+    def _run(self, name: str, schedule: Schedule) -> None:
+        told, failed, last = "", 0, self._clock.now()  # a start lists everything
+        while self._waited(name, schedule, failed, last):
+            self._asked[name].clear()  # before the listing: what is asked during it comes after it
+            last = self._clock.now()
             try:
                 self._list_source(name)
             except Exception as error:
                 if str(error) != told:
                     unexpected = None if isinstance(error, HeadwaterError) else error
                     log.warning("%s could not be listed and will be: %s", name, error, exc_info=unexpected)
-                told, pause_s = str(error), min(AGAIN_S, every_s)
+                told, failed = str(error), failed + 1
             else:
-                told = ""
+                told, failed = "", 0
+
+    def _waited(self, name: str, schedule: Schedule, failed: int, last: float) -> bool:
+        """Waits until it is time, or somebody asks. False once it is to stop."""
+        began = self._clock.now()
+        due = self._due(schedule, began, failed)
+        with contextlib.suppress(HeadwaterError):  # it is for people
+            self._note(name, last, due)
+        while not self._asked[name].is_set() and (left_s := due - self._clock.now()) > 0:
+            if self._clock.now() < began:  # the clock was set back
+                began = self._clock.now()
+                due = self._due(schedule, began, failed)
+            self._asked[name].wait(min(left_s, LOOK_AT_CLOCK_S))
+        return not self._stopping.is_set()
+
+    def _due(self, schedule: Schedule, now: float, failed: int) -> float:
+        pause_s = schedule.after(now) - now
+        if failed:
+            pause_s = min(pause_s, LONGEST_AGAIN_S, AGAIN_S * 2 ** min(failed - 1, 16))
+        return now + pause_s * (1 + JITTER * random.random())

@@ -6,10 +6,15 @@ import json
 import os
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
+from ops.kinds import AnySource
+from ops.kinds.base import SourceSettings
 from ops.lock import writing_to
-from ops.settings import Settings, SourceSettings
+from ops.settings import Settings
 
 NAME = "sources.json"
+_SOURCES: TypeAdapter[tuple[SourceSettings, ...]] = TypeAdapter(tuple[AnySource, ...])
 
 
 def remember_sources(settings: Settings) -> None:
@@ -34,6 +39,6 @@ def with_remembered_sources(settings: Settings) -> Settings:
 def _kept(path: Path) -> tuple[SourceSettings, ...]:
     """A note that is missing, damaged or of another version counts as none."""
     try:
-        return tuple(SourceSettings.model_validate(source) for source in json.loads(path.read_text()))
+        return _SOURCES.validate_python(json.loads(path.read_text()))
     except (OSError, ValueError, TypeError):
         return ()

@@ -120,7 +120,7 @@ def _greet(settings: Settings, daemon: Daemon, printing: Printing) -> None:
     printing.line(f"  data     {plain(where)}")
     printing.line(f"  model    {plain(daemon.parts.embedder.description)}")
     for source in settings.sources:
-        printing.line(f"  source   {source.name}: {plain(str(source.root))}")
+        printing.line(f"  source   {source.name}: {plain(source.place)}")
 
 
 def _tell(daemon: Daemon, printing: Printing, stop: Stop) -> None:

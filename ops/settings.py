@@ -19,7 +19,6 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PrivateAttr,
     SecretStr,
@@ -27,8 +26,8 @@ from pydantic import (
 )
 
 from ingestion.errors import WrongSettings
-from ingestion.objectives import Objective
-from ingestion.own import is_own
+from ops.kinds import AnySource, kind_of
+from ops.kinds.files import FilesSettings
 from ops.settings_embedding import MAX_CHARACTERS, an_address, faults_within, is_file, key_fault
 from ops.settings_faults import described
 from ops.settings_keys import HASHED, KEY_HINT, with_keys_hashed
@@ -50,12 +49,12 @@ from ops.settings_stores import (
     masked,
     store_fault,
 )
+from ops.settings_types import AbsolutePath, Count, Seconds, Table, a_folder, a_name, no_bool
 from ops.toml_places import Place, dotted
 
 Fault = tuple[Place, str]
 
 _HOST = re.compile(r"[^\s/@]+")
-_NAME = re.compile(r"[^\W_][\w.-]{0,63}")
 _PREFIX = re.compile(r"[A-Z][A-Za-z0-9]{0,31}")
 _HASH_HINT = "Make the hash of a key with: headwater hash-key"
 
@@ -64,55 +63,9 @@ def _default_data() -> Path:
     return platformdirs.user_data_path("headwater", appauthor=False)
 
 
-def _no_bool(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise ValueError("should be a number, not true or false.")
-    return value
-
-
-def _a_path(value: Path) -> Path:
-    if "\0" in str(value):
-        raise ValueError("holds a zero byte, which no path may.")
-    if not value.is_absolute():
-        raise ValueError(f"is no folder that can be found: {str(value)!r}; write the whole path.")
-    return value
-
-
-def _a_folder(value: Path) -> Path:
-    if value.exists() and not value.is_dir():
-        raise ValueError(f"{value} is a file; name the folder that holds it, and the file under include.")
-    return value
-
-
-def _a_name(value: str) -> str:
-    if not _NAME.fullmatch(value):
-        raise ValueError(f"{value[:80]!r} is no name; use up to 64 letters, digits, '-', '_' and '.'.")
-    return value
-
-
-def _a_source(value: str) -> str:
-    if is_own(value):
-        raise ValueError(
-            f"{value[:80]!r} begins as the canary's own sources do; begin with a letter or digit."
-        )
-    return _a_name(value)
-
-
 def _a_host(value: str) -> str:
     if not _HOST.fullmatch(value):
         raise ValueError(f"{value[:80]!r} is no host; write an address such as 127.0.0.1, without a port.")
-    return value
-
-
-def _patterns(value: tuple[str, ...]) -> tuple[str, ...]:
-    if value:
-        from pathspec import GitIgnoreSpec  # only where there are any: 0.02 s
-
-        for pattern in value:
-            try:
-                GitIgnoreSpec.from_lines([pattern])
-            except ValueError as error:
-                raise ValueError(f"{pattern!r} is no pattern as in .gitignore.") from error
     return value
 
 
@@ -150,25 +103,14 @@ def _a_prefix(value: str) -> str:
     return value
 
 
-AbsolutePath = Annotated[Path, AfterValidator(_a_path)]
-Patterns = Annotated[tuple[str, ...], AfterValidator(_patterns)]
-Count = Annotated[int, BeforeValidator(_no_bool)]
-Seconds = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
-Price = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False, ge=0)]
+Price = Annotated[float, BeforeValidator(no_bool), Field(allow_inf_nan=False, ge=0)]
 Address = Annotated[str, AfterValidator(an_address)]
 Key = Annotated[SecretStr, AfterValidator(_a_key)]
 LedgerAddress = Annotated[SecretStr, AfterValidator(_a_ledger)]
 BrokerAddress = Annotated[SecretStr, AfterValidator(_a_broker)]
 
 
-_USUAL = Objective()
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class DaemonSettings(_Table):
+class DaemonSettings(Table):
     """Where the data lies, where the API listens, how is said what happens. Port 0 means any free one."""
 
     data: AbsolutePath = Field(default_factory=_default_data)
@@ -177,30 +119,7 @@ class DaemonSettings(_Table):
     log_format: Literal["auto", "text", "json"] = "auto"
 
 
-class ObjectiveSettings(_Table):
-    """What is promised of a source: this share of its changes searchable, and of its deletions no longer
-    found, within so many seconds, over so many days. A share of 1 would leave no budget to watch."""
-
-    share: Annotated[Seconds, Field(gt=0, lt=1)] = _USUAL.share
-    within_s: Annotated[Seconds, Field(gt=0)] = _USUAL.within_s
-    deletions_within_s: Annotated[Seconds, Field(gt=0)] = _USUAL.deletions_within_s
-    over_days: Annotated[Count, Field(ge=1, le=90)] = _USUAL.over_days
-
-
-class SourceSettings(_Table):
-    """A folder to keep searchable. ``root`` need not be there yet; patterns are as in .gitignore."""
-
-    name: Annotated[str, AfterValidator(_a_source)]
-    kind: Literal["files"] = "files"
-    root: Annotated[AbsolutePath, AfterValidator(_a_folder)]
-    include: Patterns = ()
-    exclude: Patterns = ()
-    scan_every_s: Annotated[Seconds, Field(ge=1)] = 300.0
-    max_file_bytes: Annotated[Count, Field(ge=1)] = 16 * 1024 * 1024
-    objective: ObjectiveSettings = Field(default_factory=ObjectiveSettings)
-
-
-class EmbeddingSettings(_Table):
+class EmbeddingSettings(Table):
     """``model`` is a name, a folder, or ``hashing``; with an endpoint, the name that it knows.
 
     ``precision`` is a class: each needs its own index. From ``url`` on, for endpoints only. What is None
@@ -224,7 +143,7 @@ class EmbeddingSettings(_Table):
     price_per_million_tokens: Price | None = None
 
 
-class LedgerSettings(_Table):
+class LedgerSettings(Table):
     """``url`` None: an SQLite file in the data folder. ``lease_s``: how long a silent worker keeps what it
     has claimed."""
 
@@ -233,15 +152,15 @@ class LedgerSettings(_Table):
     lease_s: Annotated[Seconds, Field(ge=5, le=3600)] = 60.0
 
 
-class BrokerSettings(_Table):
+class BrokerSettings(Table):
     """``url`` None: within the process. ``prefix`` keeps installations on one Redis apart."""
 
     url: BrokerAddress | None = None
     password_file: AbsolutePath | None = None
-    prefix: Annotated[str, AfterValidator(_a_name)] = "headwater"
+    prefix: Annotated[str, AfterValidator(a_name)] = "headwater"
 
 
-class IndexSettings(_Table):
+class IndexSettings(Table):
     """``embedded``: in the data folder, beside the ledger. All but ``kind`` is for Weaviate."""
 
     kind: Literal["embedded", "weaviate"] = "embedded"
@@ -253,16 +172,16 @@ class IndexSettings(_Table):
     timeout_s: Annotated[Seconds, Field(gt=0, le=600)] = 10.0
 
 
-class CanarySettings(_Table):
+class CanarySettings(Table):
     """``every_s`` 0: there is none. ``folder`` None: in the data folder, where one process does everything;
     several may not see one another's."""
 
     every_s: Annotated[Seconds, Field(ge=0)] = 30.0
     within_s: Annotated[Seconds, Field(gt=0, le=600)] = 20.0
-    folder: Annotated[AbsolutePath, AfterValidator(_a_folder)] | None = None
+    folder: Annotated[AbsolutePath, AfterValidator(a_folder)] | None = None
 
 
-class ApiSettings(_Table):
+class ApiSettings(Table):
     """``keys`` are hashes made by ``hash_key``; with any of them, every request needs a key. Those that
     ``keys_file`` holds are among them once the settings are read."""
 
@@ -270,11 +189,11 @@ class ApiSettings(_Table):
     keys_file: AbsolutePath | None = None
 
 
-class Settings(_Table):
+class Settings(Table):
     """Everything that may be set, checked."""
 
     daemon: DaemonSettings = Field(default_factory=DaemonSettings)
-    sources: tuple[SourceSettings, ...] = ()
+    sources: tuple[AnySource, ...] = ()
     embedding: EmbeddingSettings = Field(default_factory=EmbeddingSettings)
     ledger: LedgerSettings = Field(default_factory=LedgerSettings)
     broker: BrokerSettings = Field(default_factory=BrokerSettings)
@@ -326,9 +245,10 @@ def load(
     return settings
 
 
-def sources_from_folders(folders: Sequence[str | Path]) -> list[SourceSettings]:
+def sources_from_folders(folders: Sequence[str | Path]) -> list[FilesSettings]:
     """Sources for folders given on a command line, named after them. Raises WrongSettings."""
-    return list(_settled([arguments_layer({"sources": list(folders)})]).sources)
+    sources = _settled([arguments_layer({"sources": list(folders)})]).sources
+    return [source for source in sources if isinstance(source, FilesSettings)]
 
 
 def is_loopback(host: str) -> bool:
@@ -359,7 +279,7 @@ def _settled(layers: Sequence[Layer]) -> Settings:
     try:
         settings = Settings.model_validate(tables)
     except ValidationError as error:
-        found += described(error, Settings)
+        found += described(error, Settings, _kinds(tables))
     lines = [fault for layer in layers for fault in layer.faults]
     lines += [f"{place(at)} {dotted(at)}: {fault}" for at, fault in found]
     if lines:
@@ -384,6 +304,13 @@ def _of_canary(tables: Tables) -> Iterator[Fault]:
     folder = canary.get("folder") if isinstance(canary, dict) else None
     if isinstance(folder, str):
         yield from faults_of_canary(folder, sources if isinstance(sources, list) else (), _data_of(tables))
+
+
+def _kinds(tables: Tables) -> dict[int, str]:
+    """Which kind each of the sources is of, where it is of one."""
+    sources = tables.get("sources")
+    kinds = map(kind_of, sources if isinstance(sources, list) else ())
+    return {number: kind for number, kind in enumerate(kinds) if kind is not None}
 
 
 def _data_of(tables: Tables) -> str:

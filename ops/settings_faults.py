@@ -26,17 +26,24 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     return found[0] if found else None
 
 
-def described(error: ValidationError, model: type[BaseModel]) -> Iterator[tuple[Place, str]]:
-    """What the model found, one sentence for each place."""
+def described(
+    error: ValidationError, model: type[BaseModel], kinds: Mapping[int, str]
+) -> Iterator[tuple[Place, str]]:
+    """What the model found, one sentence for each place. ``kinds``: that of each source."""
     for detail in error.errors(include_url=False):
         at = detail["loc"]
-        yield at, _sentence(detail["type"], at, detail["msg"], detail["input"], model)
+        if detail["type"] == "extra_forbidden" and at[0] == "sources" and at[1] in kinds:
+            yield at, _unknown_of_kind(at[2:], kinds[int(at[1])])
+        else:
+            yield at, _sentence(detail["type"], at, detail["msg"], detail["input"], model)
 
 
 def _sentence(kind: str, at: Place, message: str, value: Any, model: type[BaseModel]) -> str:
     keys = tuple(part for part in at if isinstance(part, str))
     if kind == "extra_forbidden":
         return _unknown(keys, model)
+    if kind == "unknown_kind":
+        return f"{_shown(value)} {message}"
     if kind == "missing":
         return "is missing; " + _REMEDIES.get(keys, "add it.")
     if kind == "literal_error":
@@ -67,6 +74,21 @@ def _unknown(keys: tuple[str, ...], model: type[BaseModel]) -> str:
     if guess:
         return f"is an unknown key; did you mean {guess}?"
     return f"is an unknown key; known here: {', '.join(beside)}."
+
+
+def _unknown_of_kind(at: Place, kind: str) -> str:
+    """Of a source: the key may be one of another kind's."""
+    from ops.kinds import KINDS  # which is made of tables that say their faults in these words
+
+    key, model = str(at[-1]), KINDS[kind]
+    if len(at) > 1:
+        return _unknown(tuple(str(part) for part in at), model)
+    if guess := nearest(key, model.model_fields):
+        return f"is an unknown key; did you mean {guess}?"
+    if others := [other for other, fields in KINDS.items() if key in fields.model_fields]:
+        known = ", ".join(model.model_fields)
+        return f"is for sources of the kind {' or '.join(others)}; for {kind} there are: {known}."
+    return f"is an unknown key; known here: {', '.join(model.model_fields)}."
 
 
 def _beside(keys: tuple[str, ...], model: type[BaseModel]) -> Iterable[str]:

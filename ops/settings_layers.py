@@ -30,6 +30,8 @@ CONFIG_VARIABLE = "HEADWATER_CONFIG"
 CONFIG_NAME = "headwater.toml"
 MAX_CONFIG_BYTES = 1024 * 1024
 
+_PATHS = ("root", "hint_secret_file")  # keys of sources
+
 Tables = dict[str, Any]
 
 
@@ -212,9 +214,9 @@ def _absolute_root(source: Any, base: Path) -> Any:
         source = source.model_dump(exclude_unset=True)
     if isinstance(source, str | Path):
         source = {"root": source}
-    if not isinstance(source, Mapping) or "root" not in source:
+    if not isinstance(source, Mapping):
         return source
-    return {**source, "root": _absolute_path(source["root"], base)}
+    return {key: _absolute_path(one, base) if key in _PATHS else one for key, one in source.items()}
 
 
 def _absolute_path(value: Any, base: Path) -> Any:

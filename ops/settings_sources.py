@@ -13,17 +13,22 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ops.kinds import USUAL, kind_of
 from ops.toml_places import Place
 
 MAX_NAME_CHARACTERS = 64
 
 
 def with_names(sources: Sequence[Any]) -> list[Any]:
-    """The same sources; those without a name are called after their folder, with a number if need be."""
+    """The same sources; those of a folder that have no name are called after it, with a number if need be."""
     taken = {source["name"] for source in sources if isinstance(source, dict) and _text(source, "name")}
     named: list[Any] = []
     for source in sources:
-        if isinstance(source, dict) and "name" not in source:
+        if (
+            isinstance(source, dict)
+            and "name" not in source
+            and ("root" in source or kind_of(source) == USUAL)
+        ):
             name = _unique(_slug(Path(source["root"]).name) if _text(source, "root") else "unnamed", taken)
             taken.add(name)
             source = {"name": name, **source}

@@ -24,10 +24,10 @@ from ingestion.errors import (
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.views import DocumentView
 from ingestion.records import Lane
+from ops.kinds.base import Means
 from ops.lock import running_daemon
 from ops.opening import open_ledger
 from ops.settings import Settings
-from ops.source_making import make_source
 from ops.wiring import (
     Parts,
     add_sources,
@@ -132,7 +132,7 @@ def _opened_beside(settings: Settings) -> Ledger:
     ledger = open_or_make_ledger(settings, clock)
     ensure_edition(settings, ledger, clock)
     if not any(state.active for state in ledger.sources.all()):
-        add_sources(ledger, settings, make_sources(settings, clock))
+        add_sources(ledger, settings, make_sources(settings, Means(clock, ledger)))
     return ledger
 
 
@@ -152,9 +152,9 @@ def require_kept(ledger: Ledger, settings: Settings, names: Sequence[str]) -> No
     who = "The running daemon" if settings.broker.url is None else "Who watches (headwater watch)"
     kept = {state.name: state.location for state in ledger.sources.all() if state.active}
     for source in settings.sources:
-        if source.name in names and kept.get(source.name) != str(source.root):
+        if source.name in names and kept.get(source.name) != source.place:
             raise WrongSettings(
-                f"{who} does not keep {source.name} ({source.root}); nothing was looked at.",
+                f"{who} does not keep {source.name} ({source.place}); nothing was looked at.",
                 hint="Start it again with these settings, or use its own (--config).",
             )
 
@@ -170,8 +170,9 @@ def _listed_for_daemon(ledger: Ledger, settings: Settings, names: Sequence[str])
         missed=lambda source, number: None,
         unseen=seen if settings.broker.url is None else Sight(ledger).unseen,
     )
+    means = Means(clock, ledger)
     sources = {source.name: source for source in settings.sources}
-    listed = [reconciler.list_source(make_source(sources[name], clock)) for name in names]
+    listed = [reconciler.list_source(sources[name].source(means)) for name in names]
     if any(one.wanted for one in listed):
         # Marked as sent by the listing; the daemon has heard of nothing, so it is to send them.
         ledger.claims.forget_messages()

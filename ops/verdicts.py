@@ -21,6 +21,7 @@ UNSEEN = (
     "No watcher says that it sees it. If one runs and does not hang, the ledger takes no writes (a full "
     "disk) or its clock is behind: headwater doctor on its machine tells."
 )
+LOOK_TAKES_S = 600.0  # by schedule, of a source with many pages and slow servers
 
 
 class Verdict(enum.StrEnum):
@@ -49,6 +50,7 @@ class Ahead:
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What a verdict rests on. ``looks`` are the last proofs, of each kind, that the whole source was seen;
+    ``schedule``, of one that is seen on schedule alone, when the last look began and when the next is due;
     ``ahead``, by lane, is what other sources have before it, nothing where they have nothing."""
 
     within_s: float
@@ -59,6 +61,7 @@ class Facts:
     waiting: Sequence[Waiting]
     pace: Pace
     ahead: Mapping[str, Ahead] = field(default_factory=dict)
+    schedule: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +116,18 @@ def _blind(facts: Facts, now: float) -> Judged | None:
     unseen_s = now - max(plausible)
     if unseen_s <= BLIND_AFTER_S:
         return None
+    if _waits_for_its_look(facts, max(plausible), now):
+        return None
     why = facts.fault or UNSEEN
     return Judged(Verdict.BLIND, f"Nothing was seen of it for {duration(unseen_s)}: {why}")
+
+
+def _waits_for_its_look(facts: Facts, seen_at: float, now: float) -> bool:
+    """Whether its last look is one that saw it, or may still be under way, and the next is not overdue."""
+    if facts.schedule is None:
+        return False
+    last, following = facts.schedule
+    return now <= following + LOOK_TAKES_S and (seen_at >= last or now <= last + LOOK_TAKES_S)
 
 
 def _stalled(facts: Facts, now: float) -> Judged | None:

@@ -16,13 +16,14 @@ from ingestion.ledger.values import Edition
 from ingestion.objectives import Objective
 from ingestion.parsing.sandbox import Sandbox
 from ingestion.records import Lane
-from ingestion.sources.files import FilesSource
+from ingestion.sources.port import SourcePort
 from ops.canary_sources import watched_sources
 from ops.equipping import Fitted, Fitter, close_embedder, embedder_of, embedder_of_live, kept, slice_texts
+from ops.kinds.base import Means
 from ops.lock import writing_to
 from ops.opening import make_ledger
+from ops.schedules import Schedule
 from ops.settings import EmbeddingSettings, Settings
-from ops.source_making import make_source
 from ops.stores import make_index, refuse_network_mount
 from retrieval.embedding.batching import MicroBatcher
 from retrieval.embedding.port import Embedder, Vectors
@@ -57,7 +58,7 @@ class Parts:
     clock: Clock
     ledger: Ledger
     index: Index
-    sources: dict[str, FilesSource]
+    sources: dict[str, SourcePort]
     equipment: Equipment
     fitter: Fitter
     sandbox: Sandbox
@@ -117,7 +118,7 @@ def open_parts(settings: Settings, *, clock: Clock | None = None, loads: bool = 
         clock=clock,
         ledger=ledger,
         index=index,
-        sources=make_sources(settings, clock),
+        sources=make_sources(settings, Means(clock, ledger)),
         equipment=Equipment(ledger, index, fitter.fit(edition, embedder), fitter.equip, clock, loads=loads),
         fitter=fitter,
         sandbox=sandbox,
@@ -163,12 +164,17 @@ def ensure_edition(settings: Settings, ledger: Ledger, clock: Clock) -> None:
         close_embedder(embedder)
 
 
-def make_sources(settings: Settings, clock: Clock) -> dict[str, FilesSource]:
+def make_sources(settings: Settings, means: Means) -> dict[str, SourcePort]:
     """Those of the settings, and the canary's."""
-    return {source.name: make_source(source, clock) for source in watched_sources(settings)}
+    return {source.name: source.source(means) for source in watched_sources(settings)}
 
 
-def source_rows(settings: Settings, sources: Mapping[str, FilesSource]) -> list[SourceRow]:
+def schedules(settings: Settings) -> dict[str, Schedule]:
+    """When each of them is listed."""
+    return {source.name: source.schedule for source in watched_sources(settings)}
+
+
+def source_rows(settings: Settings, sources: Mapping[str, SourcePort]) -> list[SourceRow]:
     promised = objectives(settings)
     return [
         SourceRow(one.name, one.kind, one.location, promised.get(one.name, Objective()))
@@ -181,7 +187,7 @@ def objectives(settings: Settings) -> dict[str, Objective]:
     return {source.name: Objective(**source.objective.model_dump()) for source in settings.sources}
 
 
-def add_sources(ledger: Ledger, settings: Settings, sources: Mapping[str, FilesSource]) -> None:
+def add_sources(ledger: Ledger, settings: Settings, sources: Mapping[str, SourcePort]) -> None:
     """Have these served, too. What others serve is not for this process to end: see ``ops.keeping``."""
     for state in ledger.sources.all():
         own = sources.get(state.name)

@@ -7,12 +7,11 @@ from typing import Protocol
 
 from ingestion.clock import Clock
 from ingestion.records import Lane
-from ops.canary_sources import watched_sources
 from ops.in_process import InProcess
 from ops.listing import Lister
 from ops.settings import Settings
 from ops.stores import broker_url
-from ops.wiring import Parts, bulk_threads
+from ops.wiring import Parts, bulk_threads, schedules
 from ops.workshop import Messenger, make_shared_app
 from workers.no_work import NoWork
 from workers.tracing import UNTRACED, Tracing
@@ -46,26 +45,33 @@ def make_work_side(
     settings: Settings, parts: Parts, work: PipelineWork, clock: Clock, *, tracing: Tracing = UNTRACED
 ) -> WorkSide:
     """Raises Misconfigured for a broker whose password cannot be read."""
-    scans = {source.name: source.scan_every_s for source in watched_sources(settings)}
+    looks, note = schedules(settings), parts.ledger.sources.set_looks
     threads = bulk_threads(parts.embedder)
     url = broker_url(settings)
     if url is None:
-        return _Alone(InProcess(work, scans=scans, bulk_threads=threads, tracing=tracing))
-    tasks = InProcess(
-        work, scans={}, bulk_threads=threads, broker=url, prefix=settings.broker.prefix, tracing=tracing
-    )
+        alone = InProcess(work, bulk_threads=threads, tracing=tracing)
+        return _Alone(alone, Lister(alone.list_source, clock, schedules=looks, note=note))
+    tasks = InProcess(work, bulk_threads=threads, broker=url, prefix=settings.broker.prefix, tracing=tracing)
     app = make_shared_app(settings, NoWork())
     messenger = Messenger(settings, app, parts.ledger, clock, tracing=tracing)
-    return _Shared(tasks, messenger, Lister(work.list_source, clock, every_s=scans))
+    return _Shared(tasks, messenger, Lister(work.list_source, clock, schedules=looks, note=note))
 
 
 class _Alone:
     """Nothing is ever lost or waits long: the queues are in this process."""
 
-    def __init__(self, tasks: InProcess) -> None:
-        self.start, self.stop = tasks.start, tasks.stop
+    def __init__(self, tasks: InProcess, lister: Lister) -> None:
+        self._tasks, self._lister = tasks, lister
         self.send, self.list_source = tasks.send_refresh, tasks.list_source
         self.dispatch = tasks.dispatch
+
+    def start(self) -> None:
+        self._tasks.start()
+        self._lister.start()
+
+    def stop(self) -> None:
+        self._lister.stop()
+        self._tasks.stop()
 
     def waiting(self, lane: Lane) -> int:
         return 0

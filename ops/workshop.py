@@ -45,15 +45,13 @@ TEND_S = 2.0
 SHARED_THREADS = 32
 
 
-def make_shared_app(
-    settings: Settings, work: Work, *, scans: dict[str, float] | None = None, tracing: Tracing = UNTRACED
-) -> Celery:
+def make_shared_app(settings: Settings, work: Work, *, tracing: Tracing = UNTRACED) -> Celery:
     """The Celery application on the broker of the settings. Raises Misconfigured where there is none."""
     make_broker(settings).close()  # says what is missing
     url = broker_url(settings)
     assert url is not None
     prefix = settings.broker.prefix
-    return make_app(work, scans=scans or {}, broker=_Address(url), prefix=prefix, tracing=tracing)
+    return make_app(work, broker=_Address(url), prefix=prefix, tracing=tracing)
 
 
 class _Address(str):

@@ -7,7 +7,7 @@ not kept, nothing is retried by Celery, and a message lost with its broker costs
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from celery import Celery
@@ -66,12 +66,11 @@ class Work(Protocol):
 def make_app(
     work: Work,
     *,
-    scans: Mapping[str, float],
     broker: str = IN_PROCESS,
     prefix: str = "headwater",
     tracing: Tracing = UNTRACED,
 ) -> Celery:
-    """The application around ``work``. ``scans``: seconds between complete listings, by source.
+    """The application around ``work``.
 
     ``broker``: the address of a Redis, with its password, whose keys begin with ``prefix``.
     """
@@ -95,7 +94,7 @@ def make_app(
         broker_transport=IN_PROCESS_TRANSPORT if broker == IN_PROCESS else None,
         broker_transport_options={} if broker == IN_PROCESS else _redis_options(prefix),
         beat_max_loop_interval=5,
-        beat_schedule=_schedule(scans, 5.0 if broker == IN_PROCESS else EXPIRES_S),
+        beat_schedule=_schedule(5.0 if broker == IN_PROCESS else EXPIRES_S),
     )
     _register(app, work, tracing)
     return app
@@ -136,13 +135,13 @@ def send_refresh(
     )
 
 
-def _schedule(scans: Mapping[str, float], expires_s: float) -> dict[str, dict[str, object]]:
+def _schedule(expires_s: float) -> dict[str, dict[str, object]]:
     """``expires_s``: a message that waited longer than its period is pointless, as the next one is there; but
     whether it did is judged by the clocks of two machines, where beat and its worker are apart."""
 
-    def every(task: str, seconds: float, *args: str) -> dict[str, object]:
+    def every(task: str, seconds: float) -> dict[str, object]:
         expires = {"expires": max(expires_s, seconds)}
-        return {"task": task, "schedule": seconds, "args": args, "options": expires}
+        return {"task": task, "schedule": seconds, "options": expires}
 
     return {
         "dispatch": every("headwater.dispatch", DISPATCH_EVERY_S),
@@ -150,7 +149,6 @@ def _schedule(scans: Mapping[str, float], expires_s: float) -> dict[str, dict[st
         "sweep": every("headwater.sweep", SWEEP_EVERY_S),
         "trim": every("headwater.trim", TRIM_EVERY_S),
         "audit": every("headwater.audit", AUDIT_DUE_EVERY_S),
-        **{f"list {name}": every("headwater.list", seconds, name) for name, seconds in scans.items()},
     }
 
 

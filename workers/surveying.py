@@ -45,8 +45,9 @@ class Move:
 class Plan:
     """What follows from one survey of a source.
 
-    ``absences`` are to be held for the reason ``hold``, or retired if there is none; those ``unpublished``
-    are retired in any case: nothing of them is searchable, and if they come back they are new again.
+    ``absences`` are to be held for the reason ``hold``, or retired if there is none; those ``unguarded``
+    are retired in any case: nothing of them is searchable, and if they come back they are new again, or they
+    are ``definite``.
     ``observed_before``: absences observed at or after this generation are left alone. ``doubts`` are the
     URIs of absences that are too fresh to be judged.
     """
@@ -59,20 +60,21 @@ class Plan:
     skips: list[Skipped] = field(default_factory=list)
     touches: dict[int, Seen] = field(default_factory=dict)
     absences: list[tuple[Entry, str]] = field(default_factory=list)
+    definite: set[int] = field(default_factory=set)
     doubts: list[str] = field(default_factory=list)
-    unpublished: set[int] = field(default_factory=set)
+    unguarded: set[int] = field(default_factory=set)
     hold: str | None = None
     unchanged: int = 0
 
     @property
     def held(self) -> list[tuple[Entry, str]]:
         """The absences that must be approved."""
-        return [one for one in self.absences if self.hold and one[0].document_id not in self.unpublished]
+        return [one for one in self.absences if self.hold and one[0].document_id not in self.unguarded]
 
     @property
     def retired(self) -> list[tuple[Entry, str]]:
         """The absences that need no approval."""
-        return [one for one in self.absences if not self.hold or one[0].document_id in self.unpublished]
+        return [one for one in self.absences if not self.hold or one[0].document_id in self.unguarded]
 
     @property
     def empty(self) -> bool:
@@ -183,9 +185,7 @@ class Surveyor:
                 plan.touches[entry.document_id] = sighting
                 plan.unchanged += 1
             else:
-                changed_at = plausible_change(
-                    sighting.changed_at, _last_look(entry, since), sighting.observed_at, plan.noticed_at
-                )
+                changed_at = _changed_at(plan, sighting, _last_look(entry, since))
                 want = Want(Change(sighting, changed_at), entry, decision.reason)
                 if decision.action is Action.COMPARE and entry is not None:
                     compared[entry.document_id] = want
@@ -212,6 +212,8 @@ class Surveyor:
             observation = _looked(source, entry.uri)
             if isinstance(observation, Gone):
                 plan.absences.append((entry, observation.evidence))
+                if observation.definite:
+                    plan.definite.add(entry.document_id)
             elif isinstance(observation, Skipped) and observation.uri != entry.uri:
                 plan.absences.append((entry, observation.reason))
 
@@ -284,8 +286,9 @@ class Surveyor:
     def _guarded(self, plan: Plan) -> int:
         """How many absences would take something out of the answers; notes the others in the plan."""
         ids = [entry.document_id for entry, _ in plan.absences if entry.standing is Standing.PRESENT]
-        plan.unpublished = set(ids) - self._ledger.documents.published(ids)
-        return len(plan.absences) - len(plan.unpublished)
+        absent = {entry.document_id for entry, _ in plan.absences}
+        plan.unguarded = (set(ids) - self._ledger.documents.published(ids)) | (plan.definite & absent)
+        return len(plan.absences) - len(plan.unguarded)
 
     def _guard_part(self, plan: Plan, root: Root) -> str | None:
         held_before = self._ledger.documents.count_served(plan.source)
@@ -306,6 +309,12 @@ class Surveyor:
         return None if state is None else state.devices.get(root.machine)
 
 
+def _changed_at(plan: Plan, seen: Seen, last_look: float | None) -> float:
+    if seen.judged and seen.changed_at is not None:
+        return seen.changed_at
+    return plausible_change(seen.changed_at, last_look, seen.observed_at, plan.noticed_at)
+
+
 def _last_look(entry: Entry | None, since: float | None) -> float | None:
     """Before this moment the document is known to have been as the ledger has it."""
     moments = [entry.observed_at] if entry is not None else []
@@ -317,7 +326,11 @@ def _last_look(entry: Entry | None, since: float | None) -> float | None:
 def _leave_held(plan: Plan) -> None:
     """What is held waits for approval, however few absences a later look adds to it."""
     if plan.hold is None:
-        plan.absences = [one for one in plan.absences if one[0].standing is not Standing.HELD]
+        plan.absences = [
+            one
+            for one in plan.absences
+            if one[0].standing is not Standing.HELD or one[0].document_id in plan.definite
+        ]
 
 
 def _leave_doubts(plan: Plan, batch: Batch, observations: Mapping[str, Seen | Skipped]) -> None:

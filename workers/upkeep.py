@@ -48,6 +48,15 @@ class Upkeep:
                 break
         return swept
 
+    def sweep_bodies(self, enough: Enough = lambda: False) -> int:
+        """Forget bodies that no document has any more, once no attempt can be about to read them."""
+        swept = 0
+        while batch := self._ledger.kept.sweep(self._ledger.now() - self._sweep_after_s):
+            swept += batch
+            if enough():
+                break
+        return swept
+
     def remove_ended(self, enough: Enough = lambda: False) -> int:
         """Remove editions that are given up, once no search can be reading them: from the index first."""
         removed = 0
@@ -81,6 +90,7 @@ class Upkeep:
         objective may still ask for."""
         self._ledger.publications.trim_history()
         self._ledger.punctuality.forget()
+        self._ledger.kept.forget_deleted(self._ledger.now() - TOMBSTONES_S)
         while self._ledger.documents.prune(self._ledger.now() - TOMBSTONES_S):
             pass  # short transactions: edits pass between them
 

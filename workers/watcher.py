@@ -17,9 +17,8 @@ from ingestion.clock import Clock
 from ingestion.errors import HeadwaterError, SourceUnavailable
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.values import SourceState
-from ingestion.sources.files import FilesSource
+from ingestion.sources.port import SourcePort, Watch
 from ingestion.sources.settling import Dirty, Settling, Touch
-from ingestion.sources.watching import FileWatch
 from workers.reconcile import Reconciler
 
 log = logging.getLogger("headwater.watcher")
@@ -36,8 +35,8 @@ Overflowed = Callable[[str], None]
 
 @dataclass(slots=True)
 class _Watched:
-    source: FilesSource
-    watch: FileWatch
+    source: SourcePort
+    watch: Watch
     settling: Settling = field(default_factory=Settling)
     overflows: int = 0
     told: str | None = None  # the last complaint, so that it is not repeated
@@ -49,13 +48,13 @@ class _Watched:
 
 
 class Watcher:
-    """Watches file sources. ``list_source`` is asked for a complete listing, and may do it later."""
+    """Watches sources. ``list_source`` is asked for a complete listing, and may do it later."""
 
     def __init__(
         self,
         ledger: Ledger,
         reconciler: Reconciler,
-        sources: list[FilesSource],
+        sources: list[SourcePort],
         clock: Clock,
         *,
         list_source: ListSource,
@@ -105,7 +104,14 @@ class Watcher:
             watched.settling.add(Dirty(dict.fromkeys(uris, Touch.GONE)), self._clock.monotonic(), since)
             self._changed.notify()
 
-    def _watching(self, source: FilesSource) -> _Watched:
+    def hint(self, name: str, places: Sequence[str]) -> None:
+        """Somebody says that these have changed: look at once."""
+        with self._changed:
+            touched = dict.fromkeys(places, Touch.SETTLED)
+            self._watched[name].settling.add(Dirty(touched), self._clock.monotonic())
+            self._changed.notify()
+
+    def _watching(self, source: SourcePort) -> _Watched:
         watched: _Watched
 
         def on_dirty(dirty: Dirty) -> None:
@@ -114,7 +120,7 @@ class Watcher:
                 watched.event_at = self._clock.now()
                 self._changed.notify()
 
-        watched = _Watched(source, FileWatch(source, on_dirty))
+        watched = _Watched(source, source.watch(on_dirty))
         return watched
 
     def _run(self) -> None:
@@ -175,6 +181,8 @@ class Watcher:
         self._list_source(watched.source.name)
 
     def _heartbeat(self) -> None:
+        for name, places in self._ledger.hints.take(list(self._watched)).items():
+            self.hint(name, places)
         seen: dict[str, float] = {}
         states = {state.name: state for state in self._ledger.sources.all()}
         for name, watched in self._watched.items():
@@ -208,7 +216,7 @@ class Watcher:
     def _sees(self, watched: _Watched, state: SourceState | None) -> bool:
         """Whether nothing can have changed without a hint: watched, and listed since."""
         listed = state is not None and state.listed_at is not None and state.listed_at >= watched.asked_at
-        return listed and watched.watch.blind_reason is None
+        return listed and watched.watch.sees_all and watched.watch.blind_reason is None
 
     def _seen_until(self, watched: _Watched) -> float:
         """Every change before this moment has been told and looked at.

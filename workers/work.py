@@ -167,6 +167,7 @@ class PipelineWork:
         with _alone(self._sweeping) as ours:
             if ours:
                 self._upkeep.sweep(enough)
+                self._upkeep.sweep_bodies(enough)
                 self._upkeep.remove_ended(enough)
 
     def trim(self) -> None:

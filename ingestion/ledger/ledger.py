@@ -11,6 +11,8 @@ from ingestion.ledger.claims import Claims
 from ingestion.ledger.documents import Documents
 from ingestion.ledger.editions import Editions
 from ingestion.ledger.fence import Fence
+from ingestion.ledger.hints import Hints
+from ingestion.ledger.kept import Kept
 from ingestion.ledger.publishing import Publications
 from ingestion.ledger.punctuality import Punctuality
 from ingestion.ledger.sources import Sources
@@ -36,6 +38,8 @@ class Ledger:
         self.punctuality = Punctuality(database, clock)
         self.audits = Audits(database, clock, lease_s=lease_s)
         self.canaries = Canaries(database, clock)
+        self.kept = Kept(database, clock)
+        self.hints = Hints(database)
 
     def now(self) -> float:
         """The time that its entries go by, for whoever compares them: one clock for all processes."""

@@ -58,6 +58,8 @@ def as_state(row: Any) -> SourceState:
         row.asked_generation,
         row.event_at,
         Objective(row.share, row.within_s, row.deletions_within_s, row.over_days),
+        row.looked_at,
+        row.next_look_at,
     )
 
 
@@ -161,6 +163,10 @@ class Sources:
                 connection.execute(
                     _EVENT, [{"of": name, "event": event_at} for name, event_at in events.items()]
                 )
+
+    def set_looks(self, name: str, last: float, following: float) -> None:
+        """When a complete look by its schedule last began, and when the next one is due."""
+        self._update(name, looked_at=last, next_look_at=following)
 
     def set_fault(self, name: str, fault: str | None) -> None:
         self._update(name, fault=fault)

@@ -48,6 +48,8 @@ sources = sa.Table(
     sa.Column("fault", Words),  # why it cannot be looked at, or what the last listing could not see
     sa.Column("asked_generation", sa.BigInteger),  # a listing begun since is asked for
     sa.Column("event_at", sa.Float),  # when its watcher was last told of a change
+    sa.Column("looked_at", sa.Float),  # when whoever lists it on schedule last began to
+    sa.Column("next_look_at", sa.Float),  # and when that is due again
     # Its objective, as the settings name it
     sa.Column("share", sa.Float, nullable=False, server_default="0.99"),
     sa.Column("within_s", sa.Float, nullable=False, server_default="60"),
@@ -271,6 +273,39 @@ canaries = sa.Table(
     sa.Column("failed", sa.String),  # the step that did; empty: it succeeded
     sa.Column("detail", Words, nullable=False),
     sa.Column("succeeded_at", sa.Float),  # when one last did
+)
+
+# Bodies that their source may not hand out again, compressed, each once.
+bodies = sa.Table(
+    "bodies",
+    metadata,
+    sa.Column("digest", sa.String, primary_key=True),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),  # as it was handed out
+    sa.Column("packed", sa.LargeBinary, nullable=False),
+    sa.Column("kept_at", sa.Float, nullable=False),  # when somebody last gave it
+)
+
+# What the documents of such a source last were.
+kept = sa.Table(
+    "kept",
+    metadata,
+    sa.Column("source", Name, primary_key=True),
+    sa.Column("uri", Name, primary_key=True),
+    sa.Column("digest", sa.String, sa.ForeignKey("bodies.digest")),  # empty: it was deleted
+    sa.Column("media_type", sa.String),
+    sa.Column("title", Words),
+    sa.Column("changed_at", sa.Float, nullable=False),  # judged plausible
+    sa.Column("received_at", sa.Float, nullable=False),
+    sa.Column("notes", sa.JSON, nullable=False),  # what its source will want to know at the next look
+)
+sa.Index("ix_kept_digest", kept.c.digest)
+
+# Places that somebody says have changed, on their way to whoever watches.
+hints = sa.Table(
+    "hints",
+    metadata,
+    sa.Column("source", Name, primary_key=True),
+    sa.Column("place", Name, primary_key=True),
 )
 
 # One row.

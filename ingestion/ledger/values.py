@@ -296,6 +296,15 @@ class SourceState:
     asked_generation: int | None = None
     event_at: float | None = None
     objective: Objective = field(default_factory=Objective)
+    looked_at: float | None = None
+    next_look_at: float | None = None
+
+    @property
+    def by_schedule(self) -> tuple[float, float] | None:
+        """When the last complete look by its schedule began, or a start's, and when the next one is due."""
+        if self.looked_at is None or self.next_look_at is None:
+            return None
+        return self.looked_at, self.next_look_at
 
     @property
     def is_own(self) -> bool:

@@ -12,7 +12,7 @@ import errno
 import os
 import stat
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,8 @@ from ingestion.records import Content, Gone, Listing, Observation, Root, Skipped
 from ingestion.sources import beneath
 from ingestion.sources.paths import path_of, uri_of
 from ingestion.sources.patterns import Patterns
+from ingestion.sources.port import Watch
+from ingestion.sources.settling import Dirty
 from ingestion.sources.survey import Survey, seen_of, too_large
 
 MAX_FILE_BYTES = 16 * 2**20
@@ -142,6 +144,11 @@ class FilesSource:
             source=self.name,
             uri=uri,
         )
+
+    def watch(self, on_dirty: Callable[[Dirty], None]) -> Watch:
+        from ingestion.sources.watching import FileWatch  # only who watches waits for it
+
+        return FileWatch(self, on_dirty)
 
     def links_to(self, place: str) -> tuple[str, ...]:
         """Documents that are symbolic links to this file, or into this folder (a prefix ending with '/'),

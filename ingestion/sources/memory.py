@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import builtins
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ingestion.clock import Clock
 from ingestion.errors import DocumentGone, DocumentUnreadable, NotIndexable, SourceUnavailable
 from ingestion.records import Content, Gone, Listing, Observation, Root, Seen, Skipped
+from ingestion.sources.port import Watch
+from ingestion.sources.settling import Dirty
+from ingestion.sources.unwatched import Unwatched
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,9 @@ class MemorySource:
     def make_unreadable(self, *uris: str) -> None:
         """These documents are refused from now on; none restores them."""
         self._unreadable = set(uris)
+
+    def watch(self, on_dirty: Callable[[Dirty], None]) -> Watch:
+        return Unwatched()
 
     def root(self) -> Root:
         if self._unavailable is not None:

@@ -6,9 +6,41 @@ judged from its evidence by ``ingestion.plan``, never here.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from ingestion.records import Content, Listing, Observation, Root
+from ingestion.sources.settling import Dirty
+
+
+class Watch(Protocol):
+    """What tells of changes between two listings. Methods may be called from any thread."""
+
+    @property
+    def blind_reason(self) -> str | None:
+        """Why changes may come without a hint although hints were to be expected, or None. Known after
+        ``start``."""
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether every change gives a hint, as long as it is alive and not blind: then there is proof of
+        sight at any moment. Else listings alone prove it."""
+
+    @property
+    def overflows(self) -> int:
+        """How often hints were lost; each was followed by a hint that everything is dirty."""
+
+    def start(self) -> bool:
+        """Tell from now on. True if it is alive."""
+
+    def alive(self) -> bool:
+        """Whether it tells. One that does not is set again, and what happened meanwhile is listed."""
+
+    def restart(self) -> bool:
+        """A new watch, after the old one was lost. True if it is alive."""
+
+    def stop(self) -> None:
+        """No hint comes after the return. Idempotent."""
 
 
 class SourcePort(Protocol):
@@ -50,3 +82,7 @@ class SourcePort(Protocol):
 
         Raises DocumentGone, DocumentChanging, DocumentUnreadable, NotIndexable or SourceUnavailable.
         """
+
+    def watch(self, on_dirty: Callable[[Dirty], None]) -> Watch:
+        """What tells of changes, not started yet. ``on_dirty`` is called from a thread of its own, one call
+        at a time, and only takes note. A source that nothing tells of gives ``unwatched.Unwatched``."""

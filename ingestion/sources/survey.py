@@ -127,8 +127,8 @@ def seen_of(uri: str, status: os.stat_result, observed_at: float) -> Seen:
     )
 
 
-def too_large(size_bytes: int, limit_bytes: int) -> str:
-    return f"{_shown(size_bytes)}, over the limit of {_shown(limit_bytes)} (max_file_bytes)"
+def too_large(size_bytes: int, limit_bytes: int, setting: str = "max_file_bytes") -> str:
+    return f"{_shown(size_bytes)}, over the limit of {_shown(limit_bytes)} ({setting})"
 
 
 def _shown(size_bytes: int) -> str:

@@ -12,17 +12,19 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
-from ingestion.sources.files import FilesSource
 from ingestion.sources.mounts import unseen_changes
 from ingestion.sources.paths import uri_of
 from ingestion.sources.patterns import Patterns
 from ingestion.sources.settling import Dirty, Touch
+
+if TYPE_CHECKING:
+    from ingestion.sources.files import FilesSource
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +50,8 @@ class FileWatch:
 
     ``on_dirty`` is called from a thread of its own, one call at a time, and should only take note.
     """
+
+    sees_all = True
 
     def __init__(
         self, source: FilesSource, on_dirty: Callable[[Dirty], None], *, by_inotify: bool = BY_INOTIFY

@@ -111,6 +111,8 @@ def _source(source: Json, now: float) -> Iterator[str]:
         yield f"  index lag      {duration(source['index_lag_s'])}"
         yield f"  watermark      {_at(source['watermark'], now)}"
         yield f"  last listing   {_at(source['listed_at'], now)}"
+        if source["next_look_at"] and seconds_of(source["next_look_at"]) > now:
+            yield f"  next listing   {moment(seconds_of(source['next_look_at']))}"
         yield from _promise(source)
     if source["fault"]:
         yield f"  fault          {plain(source['fault'])}"

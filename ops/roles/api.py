@@ -12,6 +12,7 @@ from typing import Any
 from ingestion.clock import Clock
 from ingestion.errors import HeadwaterError
 from ops.exporter import Metrics
+from ops.hint_desk import make_hinting
 from ops.keeping import Keeper
 from ops.looking import looking
 from ops.outdated import schema_watch
@@ -28,6 +29,9 @@ from retrieval.api.app import Readiness, Service, make_api
 from retrieval.search import Searcher
 from workers.dispatch import Dispatcher
 from workers.no_work import NoWork
+from workers.outcomes import of_users
+from workers.pushing import PushDesk
+from workers.reconcile import Reconciler
 
 
 class ApiRole:
@@ -108,7 +112,19 @@ class ApiRole:
             status=lambda: self._status(parts),
             ready=lambda: readiness(parts, messenger, missing, first),
             metrics=metrics.rendered,
+            pushing=self._pushing(parts, dispatcher, metrics),
+            hinting=make_hinting(self._settings, parts.ledger.hints.add),
         )
+
+    def _pushing(self, parts: Parts, dispatcher: Dispatcher, metrics: Metrics) -> PushDesk:
+        reconciler = Reconciler(
+            parts.ledger,
+            self._clock,
+            listener=of_users(metrics.outcome),
+            send=dispatcher.send,
+            missed=metrics.scan_missed,
+        )
+        return PushDesk(parts.ledger, reconciler, parts.sources, self._clock)
 
     def _status(self, parts: Parts) -> dict[str, Any]:
         return status_report(self._settings, parts.ledger, self._clock)

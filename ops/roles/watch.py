@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 from ingestion.clock import Clock
 from ingestion.ledger.ledger import Ledger
-from ingestion.sources.files import FilesSource
-from ops.canary_sources import prepare_perches, watched_sources
+from ingestion.sources.port import SourcePort
+from ops.canary_sources import prepare_perches
 from ops.exporter import Metrics
 from ops.keeping import Keeper
+from ops.kinds.base import Means
 from ops.listing import Lister
 from ops.outdated import schema_watch
 from ops.periodic import Periodic
@@ -24,7 +25,7 @@ from ops.roles.process import Waiting
 from ops.settings import Settings
 from ops.showing import counted
 from ops.version import version
-from ops.wiring import add_sources, ensure_edition, make_sources, objectives, open_or_make_ledger
+from ops.wiring import add_sources, ensure_edition, make_sources, objectives, open_or_make_ledger, schedules
 from ops.workshop import Messenger, make_shared_app
 from workers.dispatch import Dispatcher
 from workers.no_work import NoWork
@@ -37,7 +38,7 @@ from workers.watcher import Watcher
 @dataclass(frozen=True, slots=True)
 class _Seeing:
     ledger: Ledger
-    sources: dict[str, FilesSource]
+    sources: dict[str, SourcePort]
     messenger: Messenger
 
 
@@ -89,7 +90,7 @@ class WatchRole:
         ledger = open_or_make_ledger(self._settings, self._clock)
         try:
             ensure_edition(self._settings, ledger, self._clock)
-            sources = make_sources(self._settings, self._clock)
+            sources = make_sources(self._settings, Means(self._clock, ledger))
             add_sources(ledger, self._settings, sources)
             messenger = Messenger(self._settings, app, ledger, self._clock, tracing=self._tracing)
             return _Seeing(ledger, sources, messenger)
@@ -114,7 +115,8 @@ class WatchRole:
         lister = Lister(
             lambda name: _listed(reconciler, seeing.sources[name]),
             self._clock,
-            every_s={one.name: one.scan_every_s for one in watched_sources(self._settings)},
+            schedules=schedules(self._settings),
+            note=seeing.ledger.sources.set_looks,
         )
         prepare_perches(self._settings)
         watcher = Watcher(
@@ -138,5 +140,5 @@ class WatchRole:
         self._threads = [watcher, lister, seeing.messenger, schema, keeper]
 
 
-def _listed(reconciler: Reconciler, source: FilesSource) -> None:
+def _listed(reconciler: Reconciler, source: SourcePort) -> None:
     reconciler.list_source(source, watched=True)

@@ -19,7 +19,9 @@ from ingestion.errors import BadQuery
 from ingestion.ledger.ledger import Ledger
 from retrieval.api import schemas
 from retrieval.api.guard import AUTHENTICATED, Guard
+from retrieval.api.hinting import add_hinting
 from retrieval.api.problems import MEDIA_TYPE, install, problem
+from retrieval.api.pushing import add_pushing
 from retrieval.api.representation import (
     Json,
     document_json,
@@ -29,6 +31,8 @@ from retrieval.api.representation import (
     server_timing,
     source_json,
 )
+from retrieval.hints import Hinting
+from retrieval.pushes import Pushing
 from retrieval.search import Searcher
 
 _MAX_ID = 2**63 - 1
@@ -52,7 +56,8 @@ class Service:
 
     ``key_hashes`` as made by ``retrieval.api.keys.hash_key``: with any, every request but ``/healthz``
     and ``/readyz`` needs one of the keys. ``host`` is what the server is bound to. ``status`` gives
-    values that JSON knows; ``metrics`` takes an Accept header and gives a body and its content type.
+    values that JSON knows; ``metrics`` takes an Accept header and gives a body and its content type;
+    ``pushing`` takes documents, ``hinting`` hints of changes.
     """
 
     searcher: Searcher
@@ -63,6 +68,8 @@ class Service:
     status: Callable[[], dict[str, Any]]
     ready: Callable[[], Readiness]
     metrics: Callable[[str], tuple[bytes, str]]
+    pushing: Pushing
+    hinting: Hinting
 
 
 def make_api(service: Service) -> FastAPI:
@@ -81,6 +88,8 @@ def make_api(service: Service) -> FastAPI:
     install(app, service.clock.monotonic)
     _add_search(app, service)
     _add_views(app, service)
+    add_pushing(app, service.pushing)
+    add_hinting(app, service.hinting)
     _add_operations(app, service)
     return app
 

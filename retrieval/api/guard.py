@@ -5,13 +5,14 @@ a page may make its own host name resolve to 127.0.0.1 and would then read the k
 origin. So the Host must be one of ours, and an Origin, where the browser sends one, must be the Host.
 With keys neither matters: a page has none, and a proxy may rewrite both.
 
-``/healthz`` and ``/readyz`` are open; everything else needs a key, ``/metrics`` too, because it names the
-sources (Prometheus sends a key with ``authorization: credentials_file``).
+``/healthz`` and ``/readyz`` are open, and hints that are signed; everything else needs a key, ``/metrics``
+too, because it names the sources (Prometheus sends a key with ``authorization: credentials_file``).
 """
 
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Collection, Sequence
 
 from fastapi import Response
@@ -23,10 +24,14 @@ from retrieval.api.problems import problem
 
 OPEN_PATHS = ("/healthz", "/readyz")
 MAX_BODY_BYTES = 1_000_000
-MAX_DRAINED_BYTES = 16_000_000
+MAX_DRAINED_BYTES = 16_000_000  # beyond what may be
 AUTHENTICATED = "headwater.authenticated"  # in the scope: whether whoever asks may see details
 
-_TOO_LARGE = problem(413, f"The body is larger than {MAX_BODY_BYTES} bytes.", headers={"Connection": "close"})
+PUSHED_PATHS = "/v1/sources/"
+# Whoever hears of changes there looks at the signature: it speaks of the body.
+SIGNED_PATHS = re.compile(r"/v1/sources/[^/]+/hints")
+SIGNATURE = "x-hub-signature-256"
+MAX_PUSHED_BYTES = 64 * 1024 * 1024
 
 
 class Guard:
@@ -47,18 +52,20 @@ class Guard:
             await refusal(scope, receive, send)
             return
         try:
-            messages = await _body(receive)
+            most_bytes = MAX_PUSHED_BYTES if scope["path"].startswith(PUSHED_PATHS) else MAX_BODY_BYTES
+            messages = await _body(receive, most_bytes)
         except ClientDisconnect:
             return  # nobody waits for an answer
         if messages is None:
-            await _TOO_LARGE(scope, receive, send)
+            await _too_large(most_bytes)(scope, receive, send)
             return
         await self._app(scope, _again(messages, receive), send)
 
     def _refusal(self, scope: Scope, headers: dict[bytes, bytes]) -> Response | None:
         refused = self._without_key(headers) if self._key_hashes else self._from_elsewhere(headers)
         scope[AUTHENTICATED] = refused is None
-        return None if scope["path"] in OPEN_PATHS else refused
+        is_signed = SIGNED_PATHS.fullmatch(scope["path"]) and SIGNATURE.encode() in headers
+        return None if scope["path"] in OPEN_PATHS or is_signed else refused
 
     def _without_key(self, headers: dict[bytes, bytes]) -> Response | None:
         scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
@@ -90,7 +97,12 @@ class Guard:
         return None
 
 
-async def _body(receive: Receive) -> list[Message] | None:
+def _too_large(most_bytes: int) -> Response:
+    detail = f"The body is larger than {most_bytes} bytes."
+    return problem(413, detail, headers={"Connection": "close"})
+
+
+async def _body(receive: Receive, most_bytes: int) -> list[Message] | None:
     """The messages of the body; None if it is larger than the cap.
 
     A body beyond the cap is read on for a while and thrown away: a client that is cut off while it sends
@@ -103,10 +115,12 @@ async def _body(receive: Receive) -> list[Message] | None:
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         size_bytes += len(message.get("body", b""))
-        if size_bytes <= MAX_BODY_BYTES:
+        if size_bytes <= most_bytes:
             messages.append(message)
-        if not message.get("more_body", False) or size_bytes > MAX_DRAINED_BYTES:
-            return messages if size_bytes <= MAX_BODY_BYTES else None
+        if size_bytes > most_bytes:
+            messages.clear()
+        if not message.get("more_body", False) or size_bytes > most_bytes + MAX_DRAINED_BYTES:
+            return messages if size_bytes <= most_bytes else None
 
 
 def _again(messages: list[Message], receive: Receive) -> Receive:

@@ -16,7 +16,14 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ingestion.errors import BadQuery, HeadwaterError, Misconfigured, Transient
+from ingestion.errors import (
+    BadQuery,
+    HeadwaterError,
+    Misconfigured,
+    PushRefused,
+    Refusal,
+    Transient,
+)
 from retrieval.api.trouble import Trouble
 
 log = logging.getLogger(__name__)
@@ -30,6 +37,14 @@ Fault = tuple[str, str]  # field, what is wrong with it
 _DETAILS = {
     404: "Nothing is served here. The API is described at /openapi.json.",
     405: "This address does not understand that method.",
+}
+
+_REFUSED = {
+    Refusal.SOURCE: 404,
+    Refusal.UNKNOWN: 404,
+    Refusal.KEY: 422,
+    Refusal.SIZE: 413,
+    Refusal.CONDITION: 412,
 }
 
 
@@ -105,6 +120,8 @@ def _ours(error: Exception, trouble: Trouble) -> Response:
     assert isinstance(error, HeadwaterError)
     if isinstance(error, BadQuery):
         return invalid([(error.field, error.message)])
+    if isinstance(error, PushRefused):
+        return problem(_REFUSED[error.refusal], error.message, hint=error.hint)
     if isinstance(error, Transient | Misconfigured):
         headers = {"Retry-After": str(RETRY_AFTER_S)} if isinstance(error, Transient) else {}
         trouble.met(error)

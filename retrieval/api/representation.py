@@ -85,6 +85,7 @@ def source_json(state: SourceState, lag: SourceLag | None, now: float) -> Json:
         "active": state.active,
         "fault": state.fault,
         "listed_at": _time(state.listed_at),
+        "next_look_at": _time(state.next_look_at),
         "heartbeat_at": _time(state.heartbeat_at),
         "event_at": _time(state.event_at),
         "watermark": _time(fresh_as_of([state], {} if oldest is None else {state.name: oldest})),

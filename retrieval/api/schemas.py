@@ -112,6 +112,7 @@ class SourceOut(BaseModel):
     active: bool
     fault: str | None
     listed_at: Time | None
+    next_look_at: Annotated[Time | None, Field(description="the next complete listing, by its schedule")]
     heartbeat_at: Time | None
     event_at: Time | None
     watermark: Time | None

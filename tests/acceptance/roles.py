@@ -165,6 +165,13 @@ class Deployment:
     def get(self, path: str) -> httpx.Response:
         return self._http.get(path)
 
+    def send(self, method: str, path: str, body: str = "") -> Json:
+        """A request that is taken; its answer."""
+        response = self._http.request(method, path, content=body)
+        assert response.status_code == 202, response.text
+        answer: Json = response.json()
+        return answer
+
     def status(self) -> Json:
         report: Json = self.get("/v1/status").json()
         return report

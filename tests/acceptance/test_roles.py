@@ -22,6 +22,7 @@ from tests.acceptance.roles import (
     DEADLINE_S,
     EVERYTHING,
     FRESH,
+    LISTEN_AGAIN_S,
     SCHEDULE,
     WATCH,
     Deployment,
@@ -71,7 +72,11 @@ def summed_up(roles: Iterable[RoleProcess]) -> int:
 
 @pytest.mark.timeout(500)
 def test_an_edit_goes_through_four_processes(redis: Redis, place: Path, notes: Path) -> None:
-    with Deployment(place, notes, redis.url) as deployment:
+    sources = [
+        {"root": str(notes), "scan_every_s": LISTEN_AGAIN_S},
+        {"name": "tickets", "kind": "push"},
+    ]
+    with Deployment(place, notes, redis.url, SOURCES=json.dumps(sources)) as deployment:
         deployment.write("leave.md", "twenty-seven days of holiday")
         deployment.write("pay.md", "paid on the last day of each month")
         (notes / "travel.pdf").write_bytes(pdf([[("Travel", ["By train, in the second class."])]]))
@@ -89,6 +94,11 @@ def test_an_edit_goes_through_four_processes(redis: Redis, place: Path, notes: P
         (notes / "leave.md").unlink()
         until(lambda: not deployment.finds("thirty days"), "what is deleted is not served")
         assert deployment.finds("each month")
+        ticket = "/v1/sources/tickets/documents/2026/first"
+        deployment.send("PUT", ticket, "a ticket about the printer")
+        deployment.shows("about the printer", "2026/first")
+        deployment.send("DELETE", ticket)
+        assert not deployment.finds("about the printer")
         for role in (watch, fresh, schedule, api):
             assert role.end() == 0
             assert "nothing is lost" in role.said()

@@ -18,6 +18,7 @@ from ops.broker_gauges import BrokerGauges
 from ops.cli import headwater
 from ops.clock_skew import ClockSkew
 from ops.exporter import Metrics
+from ops.kinds import KINDS
 from ops.ledger_gauges import LedgerGauges
 from ops.settings import Settings
 from workers.redis_broker import RedisBroker
@@ -98,11 +99,21 @@ def test_no_command_is_documented_that_does_not_exist() -> None:
 
 
 def test_every_setting_is_documented_and_none_that_does_not_exist() -> None:
-    assert sorted(first_cells("Settings")) == sorted(settings_of(Settings))
+    settings = {name for name in settings_of(Settings) if name != "sources"}
+    of_sources = {name for kind in KINDS.values() for name in settings_of(kind, "sources.")}
+    assert sorted(first_cells("Settings")) == sorted(settings | of_sources)
+
+
+@pytest.mark.parametrize("word", KINDS)
+def test_every_setting_of_a_kind_is_described_for_the_command_sources(word: str) -> None:
+    assert KINDS[word].__doc__
+    for name, field in KINDS[word].model_fields.items():
+        assert field.description or name == "kind", f"{name} of sources of the kind {word} has no description"
 
 
 def test_documented_defaults_are_the_defaults() -> None:
-    from ops.settings import ObjectiveSettings, SourceSettings
+    from ops.kinds.files import FilesSettings
+    from ops.settings_types import ObjectiveSettings
 
     settings = Settings()
     defaults: dict[str, object] = {
@@ -118,7 +129,7 @@ def test_documented_defaults_are_the_defaults() -> None:
         "canary.every_s": settings.canary.every_s,
         "canary.within_s": settings.canary.within_s,
         **{
-            f"sources.{name}": SourceSettings.model_fields[name].default
+            f"sources.{name}": FilesSettings.model_fields[name].default
             for name in ("kind", "scan_every_s", "max_file_bytes")
         },
         **{

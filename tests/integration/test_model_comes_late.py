@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from ops.daemon import Daemon
-from ops.settings import CanarySettings, DaemonSettings, Settings, SourceSettings
+from ops.kinds.files import FilesSettings
+from ops.settings import CanarySettings, DaemonSettings, Settings
 from retrieval.embedding.hashing import HashingEmbedder
 from workers.outcomes import Outcome, Result
 
@@ -68,7 +69,7 @@ def test_a_first_index_begins_as_soon_as_the_model_is_there(
     outcomes: list[Outcome] = []
     settings = Settings(
         daemon=DaemonSettings(data=tmp_path / "data", port=0),
-        sources=(SourceSettings(name="notes", root=notes),),
+        sources=(FilesSettings(name="notes", root=notes),),
         canary=CanarySettings(every_s=0),
     )
     daemon = Daemon(settings, listener=outcomes.append)

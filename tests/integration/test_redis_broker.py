@@ -78,7 +78,7 @@ def test_a_redis_that_was_restarted_has_lost_messages(own_redis: Redis) -> None:
 def test_installations_on_one_redis_are_kept_apart(redis: Redis) -> None:
     with contextlib.ExitStack() as stack:
         for prefix, number in (("left", 3), ("right", 1)):
-            app = make_app(NoWork(), scans={}, broker=redis.url, prefix=prefix)
+            app = make_app(NoWork(), broker=redis.url, prefix=prefix)
             stack.callback(app.close)
             for _ in range(number):
                 send_refresh(app, Lane.FRESH, [1])
@@ -112,7 +112,7 @@ def test_the_password_is_not_shown_with_the_application(redis: Redis) -> None:
 def test_nobody_waits_for_a_redis_that_hangs(own_redis: Redis) -> None:
     """Sending returns at once; what was dropped is told to the ledger once, when it answers again."""
     assert own_redis.server is not None
-    app = make_app(NoWork(), scans={}, broker=own_redis.url, prefix="hangs")
+    app = make_app(NoWork(), broker=own_redis.url, prefix="hangs")
     forgotten: list[float] = []
     with broker_of(own_redis.url, "hangs") as broker:
         sender = Sender(
@@ -145,7 +145,7 @@ def test_nobody_waits_for_a_redis_that_hangs(own_redis: Redis) -> None:
 
 def test_a_message_after_a_restart_takes_a_new_connection(own_redis: Redis) -> None:
     assert own_redis.server is not None
-    app = make_app(NoWork(), scans={}, broker=own_redis.url, prefix="restarted")
+    app = make_app(NoWork(), broker=own_redis.url, prefix="restarted")
     send_refresh(app, Lane.FRESH, [1])
     own_redis.server.kill()
     own_redis.server.start()
@@ -156,7 +156,7 @@ def test_a_message_after_a_restart_takes_a_new_connection(own_redis: Redis) -> N
 
 
 def test_a_broker_that_is_not_there_costs_a_sender_a_moment() -> None:
-    app = make_app(NoWork(), scans={}, broker=f"redis://127.0.0.1:{free_port()}/0")
+    app = make_app(NoWork(), broker=f"redis://127.0.0.1:{free_port()}/0")
     began = time.monotonic()
     with pytest.raises(Exception, match=r"(?i)connect|refused"):
         send_refresh(app, Lane.FRESH, [1])
@@ -176,7 +176,7 @@ def test_tls_with_an_authority_of_ones_own(tmp_path: Path) -> None:
 def _is_served(url: str, tls: Tls) -> None:
     checked = f"{url}&ssl_cert_reqs=required"
     unknown = checked.replace(f"ssl_ca_certs={tls.authority}&", "")
-    app: Celery = make_app(NoWork(), scans={}, broker=unknown, prefix="tls")
+    app: Celery = make_app(NoWork(), broker=unknown, prefix="tls")
     with pytest.raises(Exception, match=r"(?i)certificate"):
         send_refresh(app, Lane.FRESH, [1])
     app.close()
@@ -186,7 +186,7 @@ def _is_served(url: str, tls: Tls) -> None:
         broker.check()
     assert "ssl_ca_certs" in told.value.hint
     assert PASSWORD not in str(told.value)
-    app = make_app(NoWork(), scans={}, broker=checked, prefix="tls")
+    app = make_app(NoWork(), broker=checked, prefix="tls")
     send_refresh(app, Lane.FRESH, [1])
     app.close()
     with broker_of(checked, "tls") as broker:
@@ -196,7 +196,7 @@ def _is_served(url: str, tls: Tls) -> None:
 def test_a_redis_that_goes_away_under_a_message_ends_no_worker(own_redis: Redis) -> None:
     """Celery lets go of a lost connection in two steps, with what is worked on still to be acknowledged."""
     assert own_redis.server is not None
-    app = make_app(NoWork(), scans={}, broker=own_redis.url, prefix="under")
+    app = make_app(NoWork(), broker=own_redis.url, prefix="under")
     with contextlib.closing(app), app.connection_for_read() as connection:
         send_refresh(app, Lane.FRESH, [1])
         send_refresh(app, Lane.FRESH, [2])
@@ -212,7 +212,7 @@ def test_a_redis_that_goes_away_under_a_message_ends_no_worker(own_redis: Redis)
 
 
 def test_a_decision_that_is_taken_is_not_advised_at_every_loss(redis: Redis) -> None:
-    app = make_app(NoWork(), scans={}, broker=redis.url, prefix="advised")
+    app = make_app(NoWork(), broker=redis.url, prefix="advised")
     with contextlib.closing(app), warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", CPendingDeprecationWarning)  # as Celery's own set-up does
         with app.connection_for_read() as connection:

@@ -56,7 +56,7 @@ def test_the_upkeep_keeps_the_dispatcher_from_nothing(
     if broker == "Redis":
         redis: Redis = request.getfixturevalue("redis")
         url = redis.url
-    running = InProcess(work, scans={}, bulk_threads=1, broker=url, prefix=f"test-{uuid4().hex}")
+    running = InProcess(work, bulk_threads=1, broker=url, prefix=f"test-{uuid4().hex}")
     running.start()
     try:
         for task in ("sweep", "trim", "audit", "advance") * 2:

@@ -19,8 +19,8 @@ from ingestion.ledger.sources import SourceRow
 from ingestion.own import canary_of
 from ingestion.records import Drift, Lane, Seen
 from ops.exporting import export
+from ops.kinds.base import Means
 from ops.settings import load
-from ops.source_making import make_source
 from ops.status import status_report
 from retrieval.index.embedded import EmbeddedIndex
 from retrieval.index.port import IndexedChunk
@@ -484,7 +484,8 @@ def test_explain_compares_with_what_is_there_now(filed: Books, run: Run, configu
     for name in names:
         filed.publish(filed.want("handbook", name)[0])
     (configured / "same.md").write_text("x")
-    seen = make_source(load(Path("headwater.toml")).sources[0], SystemClock()).look("same.md")
+    means = Means(SystemClock(), filed.ledger)
+    seen = load(Path("headwater.toml")).sources[0].source(means).look("same.md")
     assert isinstance(seen, Seen)
     filed.ledger.documents.touch({1: seen})
     (configured / "edited.md").write_text("x")

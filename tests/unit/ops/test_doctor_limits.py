@@ -17,7 +17,7 @@ from ingestion.ledger.ledger import Ledger
 from ops import doctor, doctor_inotify, doctor_machine, doctor_permissions, doctor_stores, tracing
 from ops.doctor import examine
 from ops.findings import Finding, Verdict
-from ops.settings import Settings, load
+from ops.settings import Settings, load, sources_from_folders
 from tests.unit.ingestion.sources.conftest import unprivileged  # noqa: F401
 from workers.redis_broker import Condition
 
@@ -88,7 +88,7 @@ def test_a_watch_that_is_really_set_is_counted(tmp_path: Path) -> None:
 
 
 def permissions(root: Path) -> Finding:
-    (source,) = load(arguments={"sources": [root]}, environ={}).sources
+    (source,) = sources_from_folders([root])
     (finding,) = doctor_permissions.documents(source)
     return finding
 

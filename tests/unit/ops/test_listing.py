@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -13,7 +14,9 @@ from ingestion.errors import LedgerUnavailable
 from ops import listing
 from ops.absences import Absences
 from ops.listing import Lister
+from ops.schedules import Every
 from tests.acceptance.roles import until
+from tests.rig import ShiftedClock
 
 NEVER_S = 3600.0
 
@@ -44,7 +47,13 @@ def lister(listings: Listings) -> Iterator[Callable[..., Lister]]:
     made: list[Lister] = []
 
     def make(**every_s: float) -> Lister:
-        made.append(Lister(listings.list, SystemClock(), every_s=every_s))
+        made.append(
+            Lister(
+                listings.list,
+                SystemClock(),
+                schedules={name: Every(pause_s) for name, pause_s in every_s.items()},
+            )
+        )
         made[-1].start()
         return made[-1]
 
@@ -87,6 +96,40 @@ def test_asks_during_a_listing_are_one_listing_after_it(
 def test_it_is_repeated_without_being_asked_for(listings: Listings, lister: Callable[..., Lister]) -> None:
     lister(a=0.01)
     until(lambda: len(listings.begun) > 3, "it is listed again and again")
+
+
+def test_after_a_sleep_or_a_clock_that_was_set_it_is_listed_once(
+    listings: Listings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was missed is caught up by one listing, and a clock set back does not stop it for as long."""
+    monkeypatch.setattr(listing, "LOOK_AT_CLOCK_S", 0.01)
+    clock, noted = ShiftedClock(), list[float]()
+    one = Lister(
+        listings.list, clock, schedules={"a": Every(NEVER_S)}, note=lambda name, last, at: noted.append(at)
+    )
+    one.start()
+    try:
+        until(lambda: noted, "it says when it comes next")
+        assert NEVER_S <= noted[0] - clock.now() + 60 <= NEVER_S * (1 + listing.JITTER) + 60
+        assert not listings.begun
+        clock.shift_s += 20 * NEVER_S
+        until(lambda: len(noted) == 2, "it was listed, and waits again")
+        assert listings.begun == ["a"]
+        clock.shift_s -= 15 * NEVER_S
+        time.sleep(0.1)
+        assert listings.begun == ["a"], "it is no time for another"
+        clock.shift_s += 2 * NEVER_S
+        until(lambda: len(listings.begun) == 2, "it is listed again")
+    finally:
+        one.stop()
+
+
+def test_what_fails_again_and_again_is_tried_ever_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = Lister(lambda name: None, SystemClock(), schedules={})
+    pauses = [one._due(Every(NEVER_S), 0.0, failed) for failed in (1, 2, 3, 20, 1000)]
+    for pause_s, expected in zip(pauses, (2.0, 4.0, 8.0, 300.0, 300.0), strict=True):
+        assert expected <= pause_s <= expected * (1 + listing.JITTER)
+    assert one._due(Every(1.0), 0.0, 5) <= 1 + listing.JITTER, "never later than it would be anyway"
 
 
 def test_one_that_failed_is_tried_again_and_told_once(

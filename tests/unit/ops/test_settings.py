@@ -14,7 +14,8 @@ from click.testing import CliRunner
 from ingestion.errors import WrongSettings
 from ops.canary_sources import canary_sources
 from ops.cli import headwater
-from ops.settings import Settings, SourceSettings, is_loopback, load, sources_from_folders
+from ops.kinds.files import FilesSettings
+from ops.settings import Settings, is_loopback, load, sources_from_folders
 from retrieval.api.keys import hash_key
 
 KEY = "a-key-made-by-a-generator"
@@ -140,7 +141,10 @@ def test_relative_paths_start_where_they_are_written(tmp_path: Path, monkeypatch
     settings = load(path, environ={"HEADWATER_SOURCES": '[{"root": "a"}, {"root": "~/b"}]'})
     assert settings.daemon.data == tmp_path / "data"
     assert settings.embedding.model == str(tmp_path / "etc/model")
-    assert [source.root for source in settings.sources] == [tmp_path / "work/a", tmp_path / "home/b"]
+    assert [source.place for source in settings.sources] == [
+        str(tmp_path / "work/a"),
+        str(tmp_path / "home/b"),
+    ]
 
 
 def test_a_model_with_a_slash_is_a_name() -> None:
@@ -192,6 +196,35 @@ include = [
             '[[sources]]\nroot = "a"\nincludes = []',
             ":3 sources[0].includes: is an unknown key; did you mean include?",
         ),
+        (
+            '[[sources]]\nkind = "file"\nroot = "a"',
+            ":2 sources[0].kind: 'file' is no kind of sources. Did you mean files? There are: ",
+        ),
+        (
+            '[[sources]]\nkind = 5\nroot = "a"',
+            ":2 sources[0].kind: 5 is no kind of sources. There are: files",
+        ),
+        (
+            '[[sources]]\nkind = "push"\nname = "t"\nroot = "a"',
+            ":4 sources[0].root: is for sources of the kind files; for push there are: name, kind, ",
+        ),
+        ('[[sources]]\nroot = "a"\ncron = "2 * *"', ":3 sources[0].cron: '2 * *' should have 5 fields: "),
+        ('[[sources]]\nroot = "a"\ncron = "99 * * * *"', ":3 sources[0].cron: '99 * * * *' is no schedule"),
+        ('[[sources]]\nroot = "a"\ncron = "0 0 31 2 *"', ":3 sources[0].cron: '0 0 31 2 *' is no schedule"),
+        (
+            '[[sources]]\nroot = "a"\ncron = "0 2 * * *"\nscan_every_s = 5',
+            ":1 sources[0]: has both scan_every_s and cron; leave one of them out.",
+        ),
+        ('[[sources]]\nkind = "web"\nname = "w"', ":1 sources[0]: names nothing to look at; give urls or"),
+        (
+            '[[sources]]\nkind = "web"\nname = "w"\nurls = ["file:///etc/passwd"]',
+            ":4 sources[0].urls[0]: 'file:///etc/passwd' is no URL of a page; write https://",
+        ),
+        (
+            '[[sources]]\nkind = "web"\nname = "w"\nurls = ["http://u:p@h/"]',
+            ":4 sources[0].urls[0]: 'http://u:p@h/' is no URL of a page",
+        ),
+        ('[[sources]]\nkind = "push"', ":1 sources[0].name: is missing; add it."),
         ('[ledger]\nurl = "sqlite:///x"', ":2 ledger.url: begins with something else than postgresql://"),
         ("daemon = 5", ":1 daemon: should be a table with keys of its own. It is 5."),
         ('[sources]\nroot = "a"', ":1 sources: should be a list"),
@@ -386,8 +419,8 @@ def test_folders_inside_one_another_are_refused(tmp_path: Path) -> None:
         sources_from_folders([tmp_path, tmp_path / "in"])
     with pytest.raises(WrongSettings, match=r"sources\[1\].root: .* holds sources\[0\]"):
         sources_from_folders([tmp_path / "in", tmp_path])
-    inner = SourceSettings(name="in", root=tmp_path / "in")
-    outer = SourceSettings(name="out", root=tmp_path, exclude=("/in/",))
+    inner = FilesSettings(name="in", root=tmp_path / "in")
+    outer = FilesSettings(name="out", root=tmp_path, exclude=("/in/",))
     assert load(environ={}, arguments={"sources": [outer, inner]}).sources == (outer, inner)
 
 
@@ -400,7 +433,9 @@ def test_a_folder_may_be_missing_but_not_a_file(tmp_path: Path) -> None:
 
 def test_the_data_folder_is_left_out_of_a_source_that_holds_it(tmp_path: Path) -> None:
     arguments = {"daemon.data": tmp_path / "of [me]", "sources": [tmp_path]}
-    assert load(environ={}, arguments=arguments).sources[0].exclude == (r"/of\ \[me\]/",)
+    (source,) = load(environ={}, arguments=arguments).sources
+    assert isinstance(source, FilesSettings)
+    assert source.exclude == (r"/of\ \[me\]/",)
     assert "is the data folder" in faults(arguments={"daemon.data": tmp_path, "sources": [tmp_path]})[0]
 
 

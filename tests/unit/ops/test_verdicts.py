@@ -68,6 +68,12 @@ def behind(*lanes: Waiting, pace: Pace = QUIET.pace) -> Facts:
         (replace(QUIET, looks=(NOW - 90,), fault="Gone."), Verdict.BLIND, "for 1 min 30 s: Gone."),
         (replace(QUIET, fault="sub/ could not be looked at: Permission denied"), Verdict.PARTIAL,
          "Not all of it is looked after: sub/ could not be looked at: Permission denied. Once"),
+        # Seen on schedule alone
+        (replace(QUIET, looks=(NOW - 3000,), schedule=(NOW - 3001, NOW + 599)), Verdict.CURRENT, ""),
+        (replace(QUIET, looks=(NOW - 3000,), schedule=(NOW - 3001, NOW + 1), fault="x"), Verdict.PARTIAL, ""),
+        (replace(QUIET, looks=(NOW - 3000,), schedule=(NOW - 60, NOW + 3540)), Verdict.CURRENT, ""),
+        (replace(QUIET, looks=(NOW - 6000,), schedule=(NOW - 3000, NOW + 600)), Verdict.BLIND, "No watcher"),
+        (replace(QUIET, looks=(NOW - 6000,), schedule=(NOW - 6001, NOW - 2401)), Verdict.BLIND, "No watcher"),
         (replace(QUIET, held=1), Verdict.HELD, "1 document is not there"),
         (replace(QUIET, held=2), Verdict.HELD, "2 documents are not there"),
     ],

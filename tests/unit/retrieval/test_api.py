@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, get_args
 
 import httpx
@@ -19,14 +19,17 @@ from pydantic import BaseModel
 
 from ingestion.clock import SystemClock
 from ingestion.errors import IndexUnavailable, LedgerUnavailable, Misconfigured
+from ingestion.ledger.kept import Keep, KeptLook
 from ingestion.ledger.views import STATES
 from retrieval.api import schemas
 from retrieval.api.app import Readiness, Service, make_api
 from retrieval.api.keys import hash_key
 from retrieval.api.server import Server
 from retrieval.api.trouble import QUIET_S, Trouble
+from retrieval.hints import Hinting
 from retrieval.index.memory import MemoryIndex
 from retrieval.index.port import IndexHit, IndexQuery
+from retrieval.pushes import Condition, Receipt
 from retrieval.search import Searcher
 from tests.knowledge import Knowledge
 
@@ -43,6 +46,16 @@ class FaultyIndex(MemoryIndex):
         if self.fault is not None:
             raise self.fault
         return super().search(edition, query)
+
+
+class NothingPushed:
+    """Takes nothing: what it takes is another test's."""
+
+    def push(self, source: str, given: Sequence[Keep], condition: Condition | None = None) -> Receipt:
+        raise AssertionError
+
+    def kept(self, source: str, uri: str) -> KeptLook:
+        raise AssertionError
 
 
 class Desk:
@@ -68,6 +81,8 @@ class Desk:
             status=lambda: {"version": "0", "path": "na\udcefve"},
             ready=lambda: self.readiness,
             metrics=lambda accept: (f"accepts {accept}\n".encode(), "text/plain; version=0.0.4"),
+            pushing=NothingPushed(),
+            hinting=Hinting((), lambda source, places: None, {}),
         )
         self.server = Server(make_api(service), "127.0.0.1", 0)
         self.server.start()
@@ -385,6 +400,9 @@ def test_the_api_describes_itself(desk: Desk) -> None:
         "/v1/sources",
         "/v1/documents",
         "/v1/documents/{document_id}",
+        "/v1/sources/{source}/documents",
+        "/v1/sources/{source}/hints",
+        "/v1/sources/{source}/documents/{key}",
         "/healthz",
         "/readyz",
         "/metrics",

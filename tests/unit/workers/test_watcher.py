@@ -17,6 +17,7 @@ from ingestion.clock import Clock, SystemClock
 from ingestion.database import Database
 from ingestion.errors import LedgerUnavailable
 from ingestion.sources.files import FilesSource
+from ingestion.sources.memory import MemorySource
 from ingestion.sources.port import SourcePort
 from ingestion.sources.settling import PATIENCE_S, Batch
 from tests.knowledge import SetClock, eventually
@@ -30,10 +31,16 @@ from workers.watcher import Watcher
 class Watched:
     """A pipeline under a watcher. What is listed and sent is done here, in the watcher's thread."""
 
-    def __init__(self, root: Path, database: Database, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        database: Database,
+        clock: Clock | None = None,
+        source: SourcePort | None = None,
+    ) -> None:
         self.root = root
         clock = clock or SystemClock()
-        self.source = FilesSource(SOURCE, root, clock=clock)
+        self.source = source or FilesSource(SOURCE, root, clock=clock)
         self.rig = Rig(database, [self.source], clock=clock)
         self.rig.recover()
         self.listings = 0
@@ -91,6 +98,35 @@ def test_changes_are_looked_at_without_another_listing(watched: Watched) -> None
     watched.becomes({"b.md": "live", "d.md": "live"})
     assert watched.listings == 1
     assert watched.rig.missed == []
+
+
+def test_what_somebody_says_has_changed_is_looked_at(
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a source that nothing tells of: by a hint to the watcher, or by one that waits in the ledger."""
+    monkeypatch.setattr(watching, "HEARTBEAT_S", 0.05)
+    source = MemorySource(SOURCE, clock=SystemClock())
+    source.put("a.md", b"words of a")
+    watched = Watched(tmp_path, database, source=source)
+    watched.watcher.start()
+    try:
+        watched.becomes({"a.md": "live"})
+        source.put("b.md", b"words of b")
+        watched.watcher.hint(SOURCE, ["b.md", "absent.md"])
+        watched.becomes({"a.md": "live", "b.md": "live"})
+        source.put("c/d.md", b"words of d")
+        source.delete("b.md")
+        watched.rig.ledger.hints.add(SOURCE, ["c/", "c/"])
+        watched.rig.ledger.hints.add("another", ["x"])
+        watched.becomes({"a.md": "live", "b.md": "live", "c/d.md": "live"})
+        assert watched.listings == 1
+        watched.rig.ledger.hints.add(SOURCE, [""])
+        watched.becomes({"a.md": "live", "c/d.md": "live"})
+        eventually(lambda: watched.listings == 2)
+        assert watched.rig.ledger.hints.take([SOURCE, "another"]) == {"another": ["x"]}
+        assert watched.heartbeat() == 0.0, "only listings prove what nothing tells of"
+    finally:
+        watched.watcher.stop()
 
 
 def test_a_heartbeat_says_that_everything_before_it_was_seen(watched: Watched) -> None:

@@ -1,0 +1,230 @@
+"""The ledger's book of kept documents: bodies that their source may not hand out again.
+
+A body is kept once, compressed, however many documents have it, and goes when none has it any more. What is
+kept is durable before anybody is told of it: the document is wanted only after that, and a listing of the
+source finds what was kept and then not told.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from ingestion.clock import Clock
+from ingestion.database import Database
+from ingestion.ledger.sql import among, inserting, slices
+from ingestion.ledger.tables import bodies, kept
+
+PLAUSIBLE_S = 3600.0  # so long before its receipt a change may have been, to be reckoned from then
+_LEVEL = 6
+
+_LOOK = (
+    kept.c.uri,
+    kept.c.digest,
+    kept.c.media_type,
+    kept.c.title,
+    kept.c.changed_at,
+    kept.c.received_at,
+    kept.c.notes,
+    sa.func.coalesce(bodies.c.size_bytes, 0).label("size_bytes"),
+)
+_OF_SOURCE = (
+    sa.select(*_LOOK)
+    .select_from(kept.outerjoin(bodies, bodies.c.digest == kept.c.digest))
+    .where(kept.c.source == sa.bindparam("in_source"))
+)
+_AT_URIS = _OF_SOURCE.where(kept.c.uri.in_(among("uris")))
+_PACKED = (
+    sa.select(*_LOOK, bodies.c.packed)
+    .select_from(kept.join(bodies, bodies.c.digest == kept.c.digest))
+    .where(kept.c.source == sa.bindparam("in_source"), kept.c.uri == sa.bindparam("at_uri"))
+)
+_unused = ~sa.exists().where(kept.c.digest == bodies.c.digest)
+_SWEEPABLE = (
+    sa.select(bodies.c.digest)
+    .where(_unused, bodies.c.kept_at < sa.bindparam("before"))
+    .limit(sa.bindparam("at_most"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptLook:
+    """What a document last was. ``digest`` is None for one that was deleted."""
+
+    uri: str
+    digest: str | None
+    media_type: str | None
+    title: str | None
+    changed_at: float
+    received_at: float
+    notes: Mapping[str, Any]
+    size_bytes: int
+
+    @property
+    def fingerprint(self) -> str:
+        """Another one for whatever is a reason to read it again."""
+        told = "\0".join((self.digest or "", self.media_type or "", self.title or ""))
+        return hashlib.sha256(told.encode("utf-8", "replace")).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """A document as it is given. ``changed_at``: what its giver says, plausible or not. ``body`` None: it is
+    deleted there."""
+
+    uri: str
+    body: bytes | None
+    media_type: str | None = None
+    title: str | None = None
+    changed_at: float | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+Known = Mapping[str, KeptLook]
+Check = Callable[[Known], None]
+
+
+def digest_of(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
+
+
+class Kept:
+    """Every method is one short transaction."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def keep(
+        self, source: str, given: Sequence[Keep], check: Check = lambda known: None
+    ) -> tuple[list[KeptLook], set[str]]:
+        """Keep what is given, all of it or nothing: each URI at most once.
+
+        Returns what each is now, in order, and which URIs that changed; one that was never known and is to
+        be deleted is left out.
+        What is the same as before stays as it was. ``check`` sees what is known of them, and may raise.
+        """
+        packed = {digest_of(one.body): one.body for one in given if one.body is not None}
+        rows = {
+            digest: {"digest": digest, "size_bytes": len(body), "packed": zlib.compress(body, _LEVEL)}
+            for digest, body in packed.items()
+        }
+        with self._database.write() as connection:
+            now = self._database.now(connection, self._clock)
+            known = _known(connection, source, [one.uri for one in given])
+            check(known)
+            looks = [look for one in given if (look := _look(one, known.get(one.uri), now)) is not None]
+            changed = [look for look in looks if known.get(look.uri) is not look]
+            needed = {look.digest for look in changed} - {None}
+            for digest in sorted(needed, key=str):
+                connection.execute(_keep_body(connection.dialect.name), {**rows[str(digest)], "kept_at": now})
+            if changed:
+                connection.execute(
+                    _keep_look(connection.dialect.name), [_row(source, look) for look in changed]
+                )
+        return looks, {look.uri for look in changed}
+
+    def note(self, source: str, uri: str, notes: Mapping[str, Any]) -> None:
+        """What the source will want to know of a document at its next look."""
+        at = sa.and_(kept.c.source == source, kept.c.uri == uri)
+        with self._database.write() as connection:
+            connection.execute(sa.update(kept).where(at).values(notes=dict(notes)))
+
+    def find(self, source: str, uris: Sequence[str]) -> dict[str, KeptLook]:
+        """What is known of these, deleted ones included; unknown ones are left out."""
+        with self._database.read() as connection:
+            return _known(connection, source, uris)
+
+    def below(self, source: str, prefix: str) -> list[KeptLook]:
+        """Those that are there and whose URI begins with the prefix ('' for all)."""
+        query = _OF_SOURCE.where(kept.c.digest.is_not(None))
+        if prefix:
+            end = prefix[:-1] + chr(ord(prefix[-1]) + 1)
+            query = query.where(kept.c.uri >= prefix, kept.c.uri < end)
+        with self._database.read() as connection:
+            return [KeptLook(*row) for row in connection.execute(query, {"in_source": source})]
+
+    def body(self, source: str, uri: str) -> tuple[KeptLook, bytes] | None:
+        """A document whole, or None if it is not there."""
+        with self._database.read() as connection:
+            row = connection.execute(_PACKED, {"in_source": source, "at_uri": uri}).one_or_none()
+        return None if row is None else (KeptLook(*row[:-1]), zlib.decompress(row[-1]))
+
+    def sweep(self, before: float, *, at_most: int = 500) -> int:
+        """Forget bodies that no document has and that nobody gave since this moment; returns how many."""
+        with self._database.write() as connection:
+            values = {"before": before, "at_most": at_most}
+            old = list(connection.execute(_SWEEPABLE, values).scalars())
+            for some in slices(old):
+                connection.execute(sa.delete(bodies).where(bodies.c.digest.in_(some)))
+        return len(old)
+
+    def forget_deleted(self, before: float) -> int:
+        """Forget that documents were deleted before this moment; returns how many."""
+        with self._database.write() as connection:
+            query = sa.delete(kept).where(kept.c.digest.is_(None), kept.c.received_at < before)
+            return connection.execute(query).rowcount
+
+
+def _known(connection: sa.Connection, source: str, uris: Sequence[str]) -> dict[str, KeptLook]:
+    found: dict[str, KeptLook] = {}
+    for some in slices(uris):
+        rows = connection.execute(_AT_URIS, {"in_source": source, "uris": some})
+        found |= {row.uri: KeptLook(*row) for row in rows}
+    return found
+
+
+def _look(given: Keep, before: KeptLook | None, now: float) -> KeptLook | None:
+    """What a document is now; the very look before where nothing changes. None: it is and was not there."""
+    if given.body is None:
+        if before is None or before.digest is None:
+            return before
+        return KeptLook(given.uri, None, None, None, now, now, given.notes, 0)
+    digest = digest_of(given.body)
+    same = before is not None and (digest, given.media_type, given.title) == (
+        before.digest,
+        before.media_type,
+        before.title,
+    )
+    if same and before is not None:
+        return before if given.notes == before.notes else replace(before, notes=given.notes)
+    at = _plausible(given.changed_at, before, now)
+    return KeptLook(given.uri, digest, given.media_type, given.title, at, now, given.notes, len(given.body))
+
+
+def _plausible(says: float | None, before: KeptLook | None, now: float) -> float:
+    """When it changed: what its giver says, if that is lately, and since it was given the last time."""
+    last = now - PLAUSIBLE_S if before is None else max(before.received_at, now - PLAUSIBLE_S)
+    return says if says is not None and last <= says <= now else now
+
+
+def _row(source: str, look: KeptLook) -> dict[str, Any]:
+    return {
+        "source": source,
+        "uri": look.uri,
+        "digest": look.digest,
+        "media_type": look.media_type,
+        "title": look.title,
+        "changed_at": look.changed_at,
+        "received_at": look.received_at,
+        "notes": dict(look.notes),
+    }
+
+
+def _keep_body(dialect: str) -> sa.Executable:
+    insert = inserting(dialect, bodies)
+    return insert.on_conflict_do_update(index_elements=["digest"], set_={"kept_at": insert.excluded.kept_at})
+
+
+def _keep_look(dialect: str) -> sa.Executable:
+    insert = inserting(dialect, kept)
+    new = insert.excluded
+    names = ("digest", "media_type", "title", "changed_at", "received_at", "notes")
+    return insert.on_conflict_do_update(
+        index_elements=["source", "uri"], set_={name: new[name] for name in names}
+    )

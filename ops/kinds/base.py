@@ -1,0 +1,77 @@
+"""What every kind of sources has in common: its settings say what it is, and make the source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import AfterValidator, Field
+
+from ingestion.own import is_own
+from ops.findings import Finding
+from ops.schedules import Schedule
+from ops.settings_types import AbsolutePath, ObjectiveSettings, Table, a_name
+
+if TYPE_CHECKING:
+    from ingestion.clock import Clock
+    from ingestion.ledger.ledger import Ledger
+    from ingestion.sources.port import SourcePort
+
+
+def _a_source(value: str) -> str:
+    if is_own(value):
+        raise ValueError(
+            f"{value[:80]!r} begins as the canary's own sources do; begin with a letter or digit."
+        )
+    return a_name(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a source may need of its process."""
+
+    clock: Clock
+    ledger: Ledger
+
+
+class SourceSettings(Table):
+    """A source. Each kind is a class of its own, whose ``kind`` is a literal of one word with that word as
+    its default; the docstring's first paragraph and the descriptions of its fields are what ``headwater
+    sources`` shows."""
+
+    scheduled: ClassVar[bool] = False
+    """Whether its place is looked at on schedule alone: then it is not blind between two looks."""
+
+    name: Annotated[str, AfterValidator(_a_source), Field(description="what it is called")]
+    kind: Annotated[str, Field(description="what sort of place it is")]
+    hint_secret_file: Annotated[
+        AbsolutePath | None, Field(description="a file with the secret that hints are signed with")
+    ] = None
+    objective: Annotated[ObjectiveSettings, Field(description="what is promised of it")] = Field(
+        default_factory=ObjectiveSettings
+    )
+
+    @property
+    def place(self) -> str:
+        """As shown to users: what its source gives as its location."""
+        raise NotImplementedError
+
+    @property
+    def schedule(self) -> Schedule:
+        """When it is listed as a whole, besides at a start and when somebody asks."""
+        raise NotImplementedError
+
+    def source(self, means: Means) -> SourcePort:
+        """Opens nothing. What it imports beyond the settings it imports here: every command reads these."""
+        raise NotImplementedError
+
+    def examined(self) -> Iterator[Finding]:
+        """What ``headwater doctor`` says of the place. Changes nothing."""
+        raise NotImplementedError
+
+
+def word_of(kind: type[SourceSettings]) -> str:
+    """What a kind is called in the settings."""
+    word: str = kind.model_fields["kind"].default
+    return word

@@ -1,0 +1,93 @@
+"""Pages of the web."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, model_validator
+
+from ops.findings import Finding, note
+from ops.kinds.base import Means, SourceSettings
+from ops.schedules import Cron, Every, Schedule
+from ops.settings_types import Count, CronLine, Seconds
+from ops.version import version
+
+if TYPE_CHECKING:
+    from ingestion.sources.web.source import WebSource
+
+
+def _an_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.fragment:
+        raise ValueError(
+            f"{value[:80]!r} is no URL of a page; write https://host/path, without a name or '#'."
+        )
+    return value
+
+
+Url = Annotated[str, AfterValidator(_an_url)]
+
+
+class WebSettings(SourceSettings):
+    """Pages of the web: a list of URLs, and those that sitemaps name."""
+
+    scheduled = True
+
+    kind: Literal["web"] = "web"
+    urls: Annotated[tuple[Url, ...], Field(description="pages, each a document")] = ()
+    sitemaps: Annotated[
+        tuple[Url, ...], Field(description="sitemaps or indexes of them, whose pages are documents")
+    ] = ()
+    every_s: Annotated[Seconds, Field(ge=10, description="seconds between looks at all of them")] = 3600.0
+    cron: Annotated[
+        CronLine | None, Field(description="when to look instead, as in a crontab and in UTC: 30 2 * * *")
+    ] = None
+    per_host: Annotated[Count, Field(ge=1, le=16, description="requests to one host at once")] = 2
+    allow_private_hosts: Annotated[
+        tuple[str, ...], Field(description="hosts that may be on this machine or in a private network")
+    ] = ()
+    max_document_bytes: Annotated[
+        Count, Field(ge=1, le=64 * 1024 * 1024, description="larger pages are skipped")
+    ] = 16 * 1024 * 1024
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> WebSettings:
+        if not self.urls and not self.sitemaps:
+            raise ValueError("names nothing to look at; give urls or sitemaps.")
+        if self.cron is not None and "every_s" in self.model_fields_set:
+            raise ValueError("has both every_s and cron; leave one of them out.")
+        return self
+
+    @property
+    def place(self) -> str:
+        return ", ".join([*self.sitemaps, *self.urls])[:500]
+
+    @property
+    def schedule(self) -> Schedule:
+        return Every(self.every_s) if self.cron is None else Cron(self.cron)
+
+    def source(self, means: Means) -> WebSource:
+        from ingestion.sources.web.fetching import Fetcher
+        from ingestion.sources.web.source import WebSource
+
+        user_agent = f"Headwater/{version()}"
+        fetcher = Fetcher(user_agent=user_agent, allowed=self.allow_private_hosts, per_host=self.per_host)
+        return WebSource(
+            self.name,
+            means.ledger.kept,
+            fetcher,
+            urls=self.urls,
+            sitemaps=self.sitemaps,
+            max_document_bytes=self.max_document_bytes,
+            user_agent=user_agent,
+            clock=means.clock,
+        )
+
+    def examined(self) -> Iterator[Finding]:
+        yield note(f"source {self.name}", f"is at {self.place}; its listings say whether it answers.")

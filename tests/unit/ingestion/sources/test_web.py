@@ -1,0 +1,436 @@
+"""Web pages as a source, against a real server on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ingestion.database import Database
+from ingestion.errors import DocumentUnreadable, SourceUnavailable
+from ingestion.ledger.ledger import Ledger
+from ingestion.records import Gone, Listing, Seen, Skipped
+from ingestion.sources.web import fetching
+from ingestion.sources.web.addresses import is_open
+from ingestion.sources.web.fetching import Failed, Fetcher, Missing, Page, TooLarge, Unchanged
+from ingestion.sources.web.source import APART_S, WANTED_FOR_S, WebSource
+from tests.rig import Rig, ShiftedClock
+from tests.servers.web import Answer, WebServer
+
+NAME = "wiki"
+PAGE = """<!doctype html><html><head><title>Leave</title><script nonce="{n}">x({n})</script></head><body>
+<nav>Home | {n}</nav><header>Banner {n}</header><main class="c{n}"><header><h1>Annual leave</h1></header>
+<p data-n="{n}">Thirty days of {what}.</p><aside>Advertisement {n}</aside></main>
+<footer>generated at {n}</footer></body></html>"""
+
+
+def page(n: int = 1, what: str = "holiday") -> Answer:
+    return Answer(PAGE.format(n=n, what=what).encode())
+
+
+@pytest.fixture
+def server() -> Iterator[WebServer]:
+    one = WebServer()
+    yield one
+    one.stop()
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    made = Database.file(tmp_path / "ledger.db")
+    yield made
+    made.close()
+
+
+class Wiki:
+    """A web source of one sitemap, and of these paths beside it."""
+
+    def __init__(self, database: Database, server: WebServer, *paths: str) -> None:
+        self.server, self.clock = server, ShiftedClock()
+        self.ledger = Ledger(database, self.clock)
+        self.fetcher = Fetcher(user_agent="headwater-tests", allowed=["127.0.0.1"], per_host=2)
+        self.source = WebSource(
+            NAME,
+            self.ledger.kept,
+            self.fetcher,
+            urls=[server.url + path for path in paths],
+            sitemaps=[] if paths else [f"{server.url}/sitemap.xml"],
+            max_document_bytes=100_000,
+            user_agent="headwater-tests",
+            clock=self.clock,
+        )
+
+    def later(self, seconds: float = max(APART_S, WANTED_FOR_S) + 1) -> None:
+        self.clock.shift_s += seconds
+
+    def seen(self, listing: Listing | None = None) -> dict[str, str]:
+        """Fingerprints by path."""
+        listing = listing or self.source.list()
+        return {
+            one.uri.removeprefix(self.server.url): one.fingerprint
+            for one in listing.sightings
+            if isinstance(one, Seen)
+        }
+
+    def read(self, path: str) -> str:
+        return self.source.read(self.server.url + path).body.decode()
+
+
+MakeWiki = Callable[..., Wiki]
+
+
+@pytest.fixture
+def make_wiki(database: Database, server: WebServer) -> Iterator[MakeWiki]:
+    with contextlib.ExitStack() as undo:
+
+        def make(*paths: str) -> Wiki:
+            one = Wiki(database, server, *paths)
+            undo.callback(one.fetcher.close)
+            return one
+
+        yield make
+
+
+@pytest.fixture
+def wiki(make_wiki: MakeWiki) -> Wiki:
+    return make_wiki()
+
+
+def test_what_is_unchanged_is_asked_for_and_not_sent(wiki: Wiki, server: WebServer) -> None:
+    server.pages |= {f"/{number}": page(number) for number in range(20)}
+    first = wiki.seen()
+    server.paths()
+    assert wiki.seen() == first
+    assert sorted(server.paths(304)) == sorted(f"/{number}" for number in range(20))
+    assert server.most_at_once <= 2, "to one host"
+    assert server.connections <= 4, "each is used again"
+    assert server.agents == {"headwater-tests"}
+
+
+def test_what_changes_beside_the_main_part_changes_nothing(wiki: Wiki, server: WebServer) -> None:
+    server.pages["/a"] = page(1)
+    first, text = wiki.seen(), wiki.read("/a")
+    server.pages["/a"] = page(2)
+    assert (wiki.seen(), wiki.read("/a")) == (first, text)
+    assert "Annual leave" in text
+    assert "<title>Leave</title>" in text
+    assert not any(word in text for word in ("Banner", "Home", "Advertisement", "generated", "nonce"))
+    server.pages["/a"] = page(2, "rest")
+    assert wiki.seen() != first
+    assert "Thirty days of rest" in wiki.read("/a")
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_what_is_missing_is_gone_at_the_next_look(wiki: Wiki, server: WebServer, status: int) -> None:
+    server.pages |= {"/a": page(1), "/b": page(2)}
+    first = wiki.seen()
+    server.pages["/a"] = Answer(status=status)
+    assert wiki.seen() == first
+    assert wiki.seen() == first, "as soon as this is no next look"
+    wiki.later()
+    assert wiki.seen().keys() == {"/b"}
+    gone = wiki.source.look(f"{server.url}/a")
+    assert isinstance(gone, Gone)
+    assert str(status) in gone.evidence
+    assert not gone.definite, "many at once are to be approved"
+    server.pages["/a"] = page(3)
+    assert wiki.seen().keys() == {"/a", "/b"}
+
+
+def test_a_page_that_comes_back_was_never_gone(wiki: Wiki, server: WebServer) -> None:
+    server.pages["/a"] = page()
+    first = wiki.seen()
+    server.pages["/a"] = Answer(status=404)
+    wiki.seen()
+    server.pages["/a"] = page()
+    wiki.later()
+    assert wiki.seen() == first
+    server.pages["/a"] = Answer(status=404)
+    wiki.later()
+    assert wiki.seen() == first, "it is the first look that misses it"
+
+
+LOGIN = Answer(
+    b'<html><body><form><p>Please sign in</p><input type="password" name="p"></form></body></html>'
+)
+HIDES = {
+    "an error": Answer(b"<p>Sorry</p>", 500),
+    "busy": Answer(b"<p>Later</p>", 503, headers={"Retry-After": "60"}),
+    "too many": Answer(b"", 429),
+    "refused": Answer(b"<p>No</p>", 403),
+    "a key wanted": Answer(b"", 401),
+    "a login page": LOGIN,
+    "a way to one": Answer(status=302, headers={"Location": "/login"}),
+    "empty": Answer(b""),
+    "empty of text": Answer(b"<html><body><nav>Home</nav><main> </main></body></html>"),
+    "round and round": Answer(status=302, headers={"Location": "/a"}),
+    "a redirect to a file": Answer(status=302, headers={"Location": "file:///etc/passwd"}),
+    "a redirect to inside": Answer(status=301, headers={"Location": "http://169.254.169.254/latest/"}),
+}
+
+
+@pytest.mark.parametrize("answer", HIDES.values(), ids=HIDES.keys())
+def test_what_hides_a_page_says_nothing_about_it(wiki: Wiki, server: WebServer, answer: Answer) -> None:
+    server.pages |= {"/a": page(1), "/b": page(2), "/login": LOGIN}
+    first, text = wiki.seen(), wiki.read("/a")
+    assert first.keys() == {"/a", "/b"}
+    server.pages["/a"] = answer
+    for _ in range(3):
+        wiki.later()
+        listing = wiki.source.list()
+        assert wiki.seen(listing).keys() == {"/b"}
+        assert f"{server.url}/a" in listing.blind
+        assert any(fault.startswith(f"{server.url}/a: ") for fault in listing.faults)
+    with pytest.raises((DocumentUnreadable, SourceUnavailable)):
+        wiki.source.look(f"{server.url}/a")
+    assert wiki.read("/a") == text
+
+
+SITEMAPS = {
+    "missing": Answer(status=404),
+    "an error": Answer(status=500),
+    "no XML": Answer(b"<urlset><url>"),
+    "cut off": Answer(gzip.compress(b"<urlset></urlset>" * 1000)[:40]),
+    "a bomb": Answer(gzip.compress(b" " * (60 * 2**20))),
+}
+
+
+@pytest.mark.parametrize("answer", SITEMAPS.values(), ids=SITEMAPS.keys())
+def test_a_sitemap_that_cannot_be_read_whole_is_no_listing(
+    wiki: Wiki, server: WebServer, answer: Answer
+) -> None:
+    server.pages["/a"] = page()
+    wiki.seen()
+    server.pages["/sitemap.xml"] = answer
+    with pytest.raises(SourceUnavailable, match=r"wiki .*sitemap\.xml"):
+        wiki.source.list()
+
+
+def test_an_entity_of_a_sitemap_leads_nowhere(wiki: Wiki, server: WebServer, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text(f"{server.url}/secret")
+    doctype = f'<!DOCTYPE x [<!ENTITY e SYSTEM "{(tmp_path / "secret").as_uri()}">]>'
+    locs = f"<url><loc>&e;</loc></url><url><loc>{server.url}/a</loc></url>"
+    server.pages |= {"/a": page(1), "/secret": page(2)}
+    server.pages["/sitemap.xml"] = Answer(f"{doctype}<urlset>{locs}</urlset>".encode())
+    try:
+        assert wiki.seen().keys() <= {"/a"}
+    except SourceUnavailable:
+        assert "/secret" not in server.paths()
+
+
+def test_sitemaps_may_be_many_and_packed(wiki: Wiki, server: WebServer) -> None:
+    def locs(kind: str, *paths: str) -> str:
+        return "".join(f"<{kind}><loc> {server.url}{path} </loc></{kind}>" for path in paths)
+
+    server.pages |= {f"/{number}": page(number) for number in range(4)}
+    index = f"<sitemapindex>{locs('sitemap', '/one.xml.gz', '/two.xml', '/sitemap.xml')}</sitemapindex>"
+    server.pages["/sitemap.xml"] = Answer(index.encode())
+    server.pages["/one.xml.gz"] = Answer(
+        gzip.compress(f"<urlset>{locs('url', '/0', '/1')}</urlset>".encode())
+    )
+    server.pages["/two.xml"] = Answer(f"{server.url}/2\n{server.url}/1\n".encode(), media_type="text/plain")
+    assert wiki.seen().keys() == {"/0", "/1", "/2"}
+
+
+def test_robots_decide_what_is_looked_at(make_wiki: MakeWiki, server: WebServer) -> None:
+    wiki = make_wiki("/open", "/closed/a")
+    server.pages |= {"/open": page(1), "/closed/a": page(2)}
+    server.pages["/robots.txt"] = Answer(b"User-agent: *\nDisallow: /closed/\n", media_type="text/plain")
+    listing = wiki.source.list()
+    (skipped,) = [one for one in listing.sightings if isinstance(one, Skipped)]
+    assert skipped.uri == f"{server.url}/closed/a"
+    assert "robots.txt" in skipped.reason
+    assert "/closed/a" not in server.paths()
+    server.pages["/robots.txt"] = Answer(status=503)
+    with pytest.raises(SourceUnavailable, match=r"robots\.txt: HTTP 503"):
+        wiki.source.list()
+    assert set(server.paths()) == {"/robots.txt"}
+
+
+def piped(wiki: Wiki, database: Database) -> Rig:
+    rig = Rig(database, [wiki.source], clock=wiki.clock)
+    rig.recover()
+    return rig
+
+
+def test_a_page_that_moved_for_good_is_the_same_document(
+    make_wiki: MakeWiki, database: Database, server: WebServer
+) -> None:
+    wiki = make_wiki("/old", "/other")
+    server.pages |= {"/old": page(1), "/other": page(2, "work")}
+    rig = piped(wiki, database)
+    rig.sync(NAME)
+    document_id = {view.uri: view.document_id for view in rig.ledger.views.documents(limit=10)}
+    embedded = len(rig.embedder.texts)
+    server.pages |= {"/old": Answer(status=301, headers={"Location": "/new"}), "/new": page(3)}
+    for _ in range(2):
+        wiki.later()
+        assert rig.sync(NAME).fault is None
+        now = {view.uri: view.document_id for view in rig.ledger.views.documents(limit=10)}
+        assert now == {
+            f"{server.url}/new": document_id[f"{server.url}/old"],
+            f"{server.url}/other": document_id[f"{server.url}/other"],
+        }
+    assert len(rig.embedder.texts) == embedded
+    seen = wiki.source.look(f"{server.url}/new")
+    assert isinstance(seen, Seen), "though it is in no list"
+
+
+def test_where_several_move_to_one_place_they_are_missing(make_wiki: MakeWiki, server: WebServer) -> None:
+    wiki = make_wiki("/a", "/b", "/c")
+    server.pages |= {"/a": page(1), "/b": page(2, "work"), "/c": page(3, "sleep")}
+    assert wiki.seen().keys() == {"/a", "/b", "/c"}
+    moved = Answer(status=308, headers={"Location": "/home"})
+    server.pages |= {"/a": moved, "/b": moved, "/home": page(4, "home")}
+    assert wiki.seen().keys() == {"/a", "/b", "/c"}
+    wiki.later()
+    assert wiki.seen().keys() == {"/c"}
+    server.pages["/a"] = Answer(status=301, headers={"Location": "/c"})
+    assert "/a" not in wiki.seen(), "it leads to another document's place"
+
+
+def test_a_redirect_for_now_leaves_a_page_where_it_is(wiki: Wiki, server: WebServer) -> None:
+    server.pages |= {"/a": Answer(status=302, headers={"Location": "/today"})}
+    server.pages["/sitemap.xml"] = Answer(f"{server.url}/a".encode())
+    server.pages["/today"] = page(1, "today")
+    assert wiki.seen().keys() == {"/a"}
+    assert "Thirty days of today" in wiki.read("/a")
+
+
+def test_many_missing_pages_wait_for_approval(wiki: Wiki, database: Database, server: WebServer) -> None:
+    server.pages |= {f"/{number}": page(number, f"thing {number}") for number in range(30)}
+    server.pages["/sitemap.xml"] = Answer("\n".join(server.url + path for path in server.pages).encode())
+    rig = piped(wiki, database)
+    rig.sync(NAME)
+    for number in range(20):
+        del server.pages[f"/{number}"]
+    wiki.later()
+    assert rig.scan(NAME).held == 0, "the first look that misses them"
+    wiki.later()
+    assert rig.scan(NAME).held == 20
+
+
+def test_one_that_left_the_sitemap_goes(wiki: Wiki, server: WebServer, database: Database) -> None:
+    server.pages |= {f"/{number}": page(number, f"thing {number}") for number in range(5)}
+    rig = piped(wiki, database)
+    rig.sync(NAME)
+    server.pages["/sitemap.xml"] = Answer("\n".join(f"{server.url}/{n}" for n in range(4)).encode())
+    wiki.later()
+    assert rig.sync(NAME).retired == 1
+    assert len(rig.states()) == 4
+
+
+# Addresses
+
+
+INSIDE = """
+127.0.0.1 127.8.8.8 0.0.0.0 10.0.0.1 172.16.5.4 192.168.1.1 169.254.169.254 100.64.0.1 192.0.2.1 224.0.0.1
+255.255.255.255 198.18.0.1 ::1 :: fe80::1 fe80::1%eth0 fc00::1 fd12::1 fec0::1 ff02::1 ::ffff:127.0.0.1
+::ffff:10.0.0.1 64:ff9b::7f00:1 64:ff9b::a9fe:a9fe 2002:7f00:1:: 2002:a9fe:a9fe:: 2001:db8::1
+"""
+FORMS = """
+127.0.0.1 127.1 2130706433 0x7f000001 0177.0.0.1 localhost [::1] [::ffff:127.0.0.1] 0 127.0.0.1.
+"""
+
+
+@pytest.mark.parametrize("address", INSIDE.split())
+def test_an_address_inside_is_not_open(address: str) -> None:
+    assert not is_open(address)
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "93.184.216.34", "2606:4700::1111", "64:ff9b::808:808"])
+def test_an_address_of_the_internet_is(address: str) -> None:
+    assert is_open(address)
+
+
+@pytest.mark.parametrize("host", FORMS.split())
+def test_no_form_of_an_address_inside_is_reached(server: WebServer, host: str) -> None:
+    fetcher = Fetcher(user_agent="t", allowed=["allowed.test"], per_host=2)
+    server.pages["/a"] = page()
+    found = fetcher.fetch(f"{server.url.replace('127.0.0.1', host)}/a", 10_000)
+    assert isinstance(found, Failed)
+    assert not server.paths()
+    fetcher.close()
+
+
+def test_a_name_that_means_something_else_a_moment_later_is_not_followed(server: WebServer) -> None:
+    """One answer of a resolver is judged, and connected to."""
+    answers = [["8.8.8.8", "127.0.0.1"], ["127.0.0.1"]]
+    asked: list[str] = []
+
+    def resolve(host: str, port: int) -> list[str]:
+        asked.append(host)
+        return answers[min(len(asked), len(answers)) - 1]
+
+    fetcher = Fetcher(user_agent="t", allowed=[], per_host=2, resolve=resolve)
+    for _ in answers:
+        found = fetcher.fetch(server.url.replace("127.0.0.1", "rebinding.test") + "/a", 10_000)
+        assert isinstance(found, Failed)
+        assert "127.0.0.1, which is not on the open internet" in found.reason
+    assert asked == ["rebinding.test"] * 2
+    assert not server.paths()
+    fetcher.close()
+
+
+def test_a_host_that_is_allowed_may_be_inside_but_not_where_it_leads(server: WebServer) -> None:
+    def resolve(host: str, port: int) -> list[str]:
+        return ["127.0.0.1"]
+
+    fetcher = Fetcher(user_agent="t", allowed=["Intranet.test"], per_host=2, resolve=resolve)
+    port = server.url.rpartition(":")[2]
+    server.pages |= {
+        "/a": page(),
+        "/b": Answer(status=302, headers={"Location": f"http://else.test:{port}/a"}),
+    }
+    assert isinstance(fetcher.fetch(f"http://intranet.test:{port}/a", 10_000), Page)
+    assert isinstance(fetcher.fetch(f"http://intranet.test:{port}/b", 10_000), Failed)
+    assert server.paths() == ["/a", "/b"]
+    fetcher.close()
+
+
+@pytest.fixture
+def fetcher() -> Iterator[Fetcher]:
+    one = Fetcher(user_agent="t", allowed=["127.0.0.1"], per_host=2)
+    yield one
+    one.close()
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["file:///etc/passwd", "ftp://127.0.0.1/", "http://", "http:///a", "http://[::1/", "http://u:p@127.0.0.1/",
+     "http://127.0.0.1:99999/", "gopher://127.0.0.1", "", "http://a\0b/", "http://" + "a" * 3000],
+)  # fmt: skip
+def test_what_is_no_address_of_a_page_is_not_fetched(fetcher: Fetcher, url: str) -> None:
+    assert isinstance(fetcher.fetch(url, 10_000), Failed)
+
+
+def test_what_is_large_is_not_read(fetcher: Fetcher, server: WebServer) -> None:
+    server.pages["/large"] = Answer(b"x" * 20_000)
+    assert fetcher.fetch(f"{server.url}/large", 10_000) == TooLarge(20_000)
+    bomb = gzip.compress(b"x" * 20_000_000)
+    server.pages["/bomb"] = Answer(bomb, headers={"Content-Encoding": "gzip"})
+    assert isinstance(fetcher.fetch(f"{server.url}/bomb", 100_000), TooLarge)
+
+
+def test_what_takes_too_long_is_given_up(
+    fetcher: Fetcher, server: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.pages["/slow"] = Answer(b"x", wait_s=3.0)
+    monkeypatch.setattr(fetching, "WHOLE_S", 0.3)
+    assert fetcher.fetch(f"{server.url}/slow", 10_000) == Failed("it did not answer in time", place=True)
+
+
+def test_a_proxy_of_the_environment_is_not_used(server: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    fetcher = Fetcher(user_agent="t", allowed=["127.0.0.1"], per_host=2)
+    server.pages["/a"] = Answer(b"x", headers={"Set-Cookie": "a=b"})
+    found = fetcher.fetch(f"{server.url}/a", 10_000)
+    assert isinstance(found, Page)
+    assert isinstance(fetcher.fetch(f"{server.url}/a", 10_000, lambda url: found.validators), Unchanged)
+    assert isinstance(fetcher.fetch(f"{server.url}/absent", 10_000), Missing)
+    assert not list(fetcher._client.cookies.jar)
+    fetcher.close()
