@@ -52,7 +52,7 @@ class Guard:
             await refusal(scope, receive, send)
             return
         try:
-            most_bytes = MAX_PUSHED_BYTES if scope["path"].startswith(PUSHED_PATHS) else MAX_BODY_BYTES
+            most_bytes = _most_bytes(scope)
             messages = await _body(receive, most_bytes)
         except ClientDisconnect:
             return  # nobody waits for an answer
@@ -95,6 +95,12 @@ class Guard:
                 hint="Ask from a program, or set [api] keys.",
             )
         return None
+
+
+def _most_bytes(scope: Scope) -> int:
+    """Only who has shown a key may send much."""
+    pushes = scope["path"].startswith(PUSHED_PATHS) and scope[AUTHENTICATED]
+    return MAX_PUSHED_BYTES if pushes else MAX_BODY_BYTES
 
 
 def _too_large(most_bytes: int) -> Response:

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from retrieval.api.guard import Guard
+from retrieval.api.guard import MAX_BODY_BYTES, Guard
 from retrieval.api.hinting import add_hinting
 from retrieval.api.keys import hash_key
 from retrieval.api.problems import install
@@ -109,6 +109,16 @@ def test_a_signature_opens_no_other_address() -> None:
             assert ear.http.post(path, headers=signature).status_code == 401
         assert ear.post("wiki", named("a"))[0] == 401
         assert ear.heard == []
+    finally:
+        ear.close()
+
+
+def test_who_has_no_key_cannot_send_much() -> None:
+    """The signature is looked at once all of the body is there."""
+    ear, large = Ear([KEY]), b"x" * (MAX_BODY_BYTES + 1)
+    try:
+        assert ear.post("wiki", large, x_hub_signature_256=signed(large))[0] == 413
+        assert ear.post("wiki", large, authorization=f"Bearer {KEY}")[0] == 202
     finally:
         ear.close()
 
