@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import socket
 import threading
 import time
 from collections.abc import Mapping
@@ -34,6 +36,7 @@ class WebServer:
         self.connections = 0
         self.most_at_once = self._now = 0
         self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
         self._port = 0
         self.start()
 
@@ -51,7 +54,14 @@ class WebServer:
 
             def setup(self) -> None:
                 web.connections += 1
+                with web._lock:
+                    web._open.add(self.request)
                 super().setup()
+
+            def finish(self) -> None:
+                with web._lock:
+                    web._open.discard(self.request)
+                super().finish()
 
             def do_GET(self) -> None:
                 web._answer(self)
@@ -71,9 +81,15 @@ class WebServer:
         self._thread.start()
 
     def stop(self) -> None:
+        """No connection that is kept is answered any more."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+        with self._lock:
+            kept = list(self._open)
+        for connection in kept:
+            with contextlib.suppress(OSError):  # its client has left
+                connection.shutdown(socket.SHUT_RDWR)
 
     def paths(self, status: int | None = None) -> list[str]:
         """What was asked since this was last asked, with that answer."""
