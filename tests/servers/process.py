@@ -112,7 +112,9 @@ class Server:
             self.kill()
 
     def pause(self) -> None:
+        """Returns once all its threads have stopped: one may have answered meanwhile."""
         os.kill(self.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED)
 
     def resume(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
