@@ -41,7 +41,14 @@ class _File:
 
 def main(folder: Path, data: Path) -> None:
     settings = load(
-        None, arguments={"sources": [folder], "daemon.data": data, "embedding.model": HASHING}, environ={}
+        None,
+        arguments={
+            "sources": [folder],
+            "daemon.data": data,
+            "embedding.model": HASHING,
+            "canary.every_s": 0,
+        },
+        environ={},
     )
     parts = open_parts(settings)
     files = read(parts)
