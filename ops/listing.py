@@ -17,6 +17,7 @@ log = logging.getLogger("headwater.listing")
 AGAIN_S = 2.0  # after a listing that failed; twice as long after each further one
 LONGEST_AGAIN_S = 300.0
 JITTER = 0.05  # of a pause, so that what was started together does not look together for ever
+LONGEST_JITTER_S = 60.0  # a line of a crontab is an appointment
 # A machine that slept, or a clock that was set, is noticed within this.
 LOOK_AT_CLOCK_S = 30.0
 
@@ -102,4 +103,4 @@ class Lister:
         pause_s = schedule.after(now) - now
         if failed:
             pause_s = min(pause_s, LONGEST_AGAIN_S, AGAIN_S * 2 ** min(failed - 1, 16))
-        return now + pause_s * (1 + JITTER * random.random())
+        return now + pause_s + min(pause_s * JITTER, LONGEST_JITTER_S) * random.random()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ssl
 import threading
 import time
+import zlib
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -73,6 +74,8 @@ class Failed:
     reason: str
     place: bool = False
 
+
+_GZIP = 31  # zlib's word for gzip with its header
 
 Answer = Page | Unchanged | Missing | TooLarge | Failed
 Validators = Callable[[str], Mapping[str, str]]
@@ -153,17 +156,13 @@ class Fetcher:
             told = response.headers.get("content-length", "")
             if told.isascii() and told.isdigit() and int(told) > most_bytes:
                 return TooLarge(int(told))
-            body = bytearray()
-            for piece in response.iter_bytes():
-                body += piece
-                if len(body) > most_bytes:
-                    return TooLarge(len(body))
-                if time.monotonic() > ends:
-                    return Failed("it did not end in time", place=True)
+            body = _body(response, most_bytes, ends)
+            if not isinstance(body, bytes):
+                return body
             return Page(
                 url,
                 moved,
-                bytes(body),
+                body,
                 response.headers.get("content-type"),
                 _validators(response.headers),
             )
@@ -175,6 +174,28 @@ class Fetcher:
 
     def close(self) -> None:
         self._client.close()
+
+
+def _body(response: httpx.Response, most_bytes: int, ends: float) -> bytes | TooLarge | Failed:
+    """Unpacked here and not by httpx, which unpacks all of a piece, as often as the server says, before
+    anybody can look at its size."""
+    encoding = response.headers.get("content-encoding", "").strip().lower()
+    if encoding not in ("", "identity", "gzip"):
+        return Failed("it is packed in another way than was asked for")
+    unpacking = zlib.decompressobj(_GZIP) if encoding == "gzip" else None
+    body = bytearray()
+    for piece in response.iter_raw():
+        try:
+            body += piece if unpacking is None else unpacking.decompress(piece, most_bytes + 1 - len(body))
+        except zlib.error as error:
+            return Failed(f"it cannot be unpacked ({_first_line(error)})")
+        if len(body) > most_bytes:
+            return TooLarge(len(body))
+        if time.monotonic() > ends:
+            return Failed("it did not end in time", place=True)
+    if unpacking is not None and not unpacking.eof:
+        return Failed("it was cut off")
+    return bytes(body)
 
 
 def _drain(response: httpx.Response) -> None:

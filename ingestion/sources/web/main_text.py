@@ -11,14 +11,13 @@ from lxml import etree, html
 
 _BESIDE = frozenset(
     """
-    script style noscript template iframe object embed svg canvas form button input select textarea nav aside
+    script style noscript template iframe object embed svg canvas button input select textarea nav aside
     header footer dialog link meta base picture img video audio source
     """.split()  # noqa: SIM905 - one name a line would take a screen
 )
 _ROLES = frozenset({"navigation", "banner", "contentinfo", "search", "complementary", "dialog", "alert"})
 _MAIN = ("main", "article")
 _KEPT = frozenset({"lang", "colspan", "rowspan", "start"})
-MAX_DEPTH = 200
 
 
 class NoPage(ValueError):
@@ -57,16 +56,38 @@ def _part(root: html.HtmlElement) -> html.HtmlElement:
 
 
 def _strip(part: html.HtmlElement) -> None:
-    for element in list(part.iterdescendants()):
-        if element.getparent() is None:
-            continue  # within one that was left out
-        if not isinstance(element.tag, str) or element.tag in _BESIDE or element.get("role") in _ROLES:
-            if element.tag == "header" and part.tag in _MAIN:
-                continue  # an article's own heading
-            element.drop_tree()
-    for element in part.iter():
-        for name in set(element.attrib) - _KEPT:
-            del element.attrib[name]
+    """In linear time: taken out one by one, each would move all the text behind it once more."""
+    parents = [part]
+    while parents:
+        parent = parents.pop()
+        for name in set(parent.attrib) - _KEPT:
+            del parent.attrib[name]
+        last, texts = None, []
+        for child in list(parent):
+            if _is_beside(child, part):
+                texts.append(child.tail or "")
+                parent.remove(child)  # with the text behind it
+                continue
+            _add_text(parent, last, texts)
+            last, texts = child, []
+            parents.append(child)
+        _add_text(parent, last, texts)
+
+
+def _is_beside(element: html.HtmlElement, part: html.HtmlElement) -> bool:
+    if element.tag == "header" and part.tag in _MAIN:
+        return False  # an article's own heading
+    return not isinstance(element.tag, str) or element.tag in _BESIDE or element.get("role") in _ROLES
+
+
+def _add_text(parent: html.HtmlElement, last: html.HtmlElement | None, texts: list[str]) -> None:
+    """Behind the last child that stays, or before all."""
+    if not texts:
+        return
+    if last is None:
+        parent.text = (parent.text or "") + "".join(texts)
+    else:
+        last.tail = (last.tail or "") + "".join(texts)
 
 
 def _escaped(text: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import builtins
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -108,7 +108,7 @@ class WebSource:
         return Listing(
             [look for look in looks if isinstance(look, Seen | Skipped)],
             self.root(),
-            blind=[look.uri for look in unseen],
+            blind=[*(look.uri for look in unseen), *_moved_from(unseen, known)],
             faults=_told(unseen),
             started_at=started_at,
             finished_at=self._clock.now(),
@@ -117,16 +117,12 @@ class WebSource:
     def look(self, uri: str) -> Observation:
         known = self._kept.find(self.name, [uri]) if _may_be(uri) else {}
         wanted = self._wanted(age_s=WANTED_FOR_S)
-        before = known.get(uri)
-        lives = before is not None and before.digest is not None
-        if uri not in wanted and not lives:
+        if uri not in wanted and not self._moved_here(uri, wanted):  # nobody is asked about it any more
             return Gone(uri, "it is none of the URLs, nor in a sitemap", self._clock.now())
         looks = self._after_moves([self._look(uri, known, self._robots())], wanted)
         (look,) = [one for one in looks if one.uri == uri]
-        if isinstance(look, Seen) and uri not in wanted and not self._moved_here(uri, wanted):
-            return Gone(uri, "it is no longer in a sitemap", self._clock.now())
-        if isinstance(look, _Unseen):
-            raise self._unavailable(look.reason) if look.place else self._unreadable(uri, look.reason)
+        if isinstance(look, _Unseen):  # of one page: that the place itself is away, a listing tells
+            raise self._unreadable(uri, look.reason)
         assert not isinstance(look, _Moved)
         return look
 
@@ -206,8 +202,12 @@ class WebSource:
             return Skipped(url, refusal, self._clock.now())
 
         def validators(at: str) -> Mapping[str, str]:
+            """Those of this very page: where it leads for a while, others say nothing about it. None while
+            it is missing, so that what comes back is read."""
             look = known.get(at)
-            told = {} if look is None or look.digest is None else look.notes.get(_VALIDATORS, {})
+            if look is None or look.digest is None or _MISSING in look.notes:
+                return {}
+            told = look.notes.get(_VALIDATORS, {}) if at == url or look.notes.get(_FROM) == url else {}
             return {str(name): str(value) for name, value in told.items()}
 
         answer = self._fetcher.fetch(url, self._most_bytes, validators)
@@ -215,7 +215,7 @@ class WebSource:
             return _Moved(url, answer.url, answer if isinstance(answer, Page) else None)
         if isinstance(answer, Page):
             return self._taken(url, answer)
-        if isinstance(answer, Unchanged) and before is not None:
+        if isinstance(answer, Unchanged) and before is not None and answer.url == url:
             return self._seen(before)
         if isinstance(answer, Missing):
             return self._missing(url, answer.evidence, before)
@@ -238,7 +238,7 @@ class WebSource:
             body, media_type = (body, "text/html; charset=utf-8") if text else (b"", media_type)
         if not body.strip():
             return _Unseen(url, "it is empty now")
-        notes: dict[str, object] = {_VALIDATORS: dict(page.validators)}
+        notes: dict[str, object] = {_VALIDATORS: dict(page.validators) if page.url == url else {}}
         if came_from is not None:
             notes[_FROM] = came_from
         (look,), _ = self._kept.keep(self.name, [Keep(url, body, media_type, notes=notes)])
@@ -251,7 +251,7 @@ class WebSource:
             return Gone(url, evidence, now)
         first = before.notes.get(_MISSING)
         if first is None:
-            self._kept.note(self.name, url, {_MISSING: now})
+            self._kept.note(self.name, url, {**before.notes, _MISSING: now})
         if first is None or now - float(first) < APART_S:
             return self._seen(before)
         self._kept.keep(self.name, [Keep(url, None)])
@@ -306,6 +306,12 @@ class WebSource:
             source=self.name,
             uri=uri,
         )
+
+
+def _moved_from(unseen: Iterable[_Unseen], known: Mapping[str, KeptLook]) -> Iterator[str]:
+    """The pages that those have moved to for good: they cannot be seen either."""
+    names = {look.uri for look in unseen}
+    return (uri for uri, look in known.items() if look.notes.get(_FROM) in names)
 
 
 def _told(unseen: Iterable[_Unseen]) -> builtins.list[str]:

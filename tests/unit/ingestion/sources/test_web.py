@@ -16,6 +16,7 @@ from ingestion.records import Gone, Listing, Seen, Skipped
 from ingestion.sources.web import fetching
 from ingestion.sources.web.addresses import is_open
 from ingestion.sources.web.fetching import Failed, Fetcher, Missing, Page, TooLarge, Unchanged
+from ingestion.sources.web.main_text import main_part
 from ingestion.sources.web.source import APART_S, WANTED_FOR_S, WebSource
 from tests.rig import Rig, ShiftedClock
 from tests.servers.web import Answer, WebServer
@@ -434,3 +435,95 @@ def test_a_proxy_of_the_environment_is_not_used(server: WebServer, monkeypatch: 
     assert isinstance(fetcher.fetch(f"{server.url}/absent", 10_000), Missing)
     assert not list(fetcher._client.cookies.jar)
     fetcher.close()
+
+
+@pytest.mark.parametrize("encoding", ["gzip, gzip", "deflate", "br", "x-nonsense"])
+def test_what_is_packed_as_nobody_asked_for_is_not_unpacked(
+    fetcher: Fetcher, server: WebServer, encoding: str
+) -> None:
+    server.pages["/a"] = Answer(gzip.compress(gzip.compress(b"x")), headers={"Content-Encoding": encoding})
+    found = fetcher.fetch(f"{server.url}/a", 1000)
+    assert isinstance(found, Failed)
+    assert "packed" in found.reason
+
+
+def test_no_more_is_unpacked_than_may_be_read(fetcher: Fetcher, server: WebServer) -> None:
+    packed = {"Content-Encoding": "gzip"}
+    server.pages["/bomb"] = Answer(gzip.compress(bytes(2_000_000)), headers=packed)
+    assert fetcher.fetch(f"{server.url}/bomb", 5000) == TooLarge(5001), "as much as was unpacked"
+    server.pages["/cut"] = Answer(gzip.compress(b"words" * 100)[:-4], headers=packed)
+    assert fetcher.fetch(f"{server.url}/cut", 5000) == Failed("it was cut off")
+    server.pages["/broken"] = Answer(b"no gzip at all", headers=packed)
+    assert isinstance(fetcher.fetch(f"{server.url}/broken", 5000), Failed)
+
+
+def test_where_a_page_led_for_a_while_says_nothing_about_it(make_wiki: MakeWiki, server: WebServer) -> None:
+    """It answers 304 to whatever is asked with its own old date."""
+    wiki = make_wiki("/a")
+    server.pages |= {"/a": page(1, "policy"), "/maintenance": page(1, "maintenance")}
+    wiki.seen()
+    server.pages["/a"] = Answer(status=302, headers={"Location": "/maintenance"})
+    wiki.seen()
+    assert "maintenance" in wiki.read("/a")
+    etag = '"of the maintenance"'
+    server.pages["/maintenance"] = Answer(page(1, "maintenance").body, etag=etag)
+    wiki.seen()
+    server.pages["/a"] = Answer(page(1, "policy").body, etag=etag)  # as a date in January would
+    wiki.seen()
+    assert "policy" in wiki.read("/a")
+
+
+def test_a_page_that_moved_is_gone_at_the_second_look_that_misses_it(
+    make_wiki: MakeWiki, server: WebServer
+) -> None:
+    wiki = make_wiki("/a")
+    server.pages |= {"/a": Answer(status=301, headers={"Location": "/b"}), "/b": page(1)}
+    assert wiki.seen().keys() == {"/b"}
+    server.pages["/b"] = Answer(status=404)
+    assert not isinstance(wiki.source.look(f"{server.url}/b"), Gone)
+    wiki.later()
+    assert isinstance(wiki.source.look(f"{server.url}/b"), Gone)
+
+
+def test_where_a_page_has_moved_is_not_seen_while_its_server_is_in_trouble(
+    make_wiki: MakeWiki, server: WebServer
+) -> None:
+    wiki = make_wiki("/a", "/other")
+    server.pages |= {
+        "/a": Answer(status=301, headers={"Location": "/b"}),
+        "/b": page(1),
+        "/other": page(2),
+    }
+    assert wiki.seen().keys() == {"/b", "/other"}
+    server.pages["/b"] = Answer(status=503)
+    listing = wiki.source.list()
+    assert wiki.seen(listing).keys() == {"/other"}
+    assert f"{server.url}/b" in listing.blind
+    with pytest.raises(DocumentUnreadable):
+        wiki.source.look(f"{server.url}/b")
+
+
+def test_nobody_is_asked_about_what_left_the_settings(make_wiki: MakeWiki, server: WebServer) -> None:
+    make_wiki("/a", "/b").source.list()
+    server.pages |= {"/a": page(1), "/b": page(2)}
+    wiki = make_wiki("/a", "/b")
+    assert wiki.seen().keys() == {"/a", "/b"}
+    fewer = make_wiki("/a")
+    server.pages["/b"] = Answer(status=503)
+    server.paths()
+    assert isinstance(fewer.source.look(f"{server.url}/b"), Gone)
+    assert server.paths() == []
+
+
+def test_much_beside_the_main_part_takes_no_longer_the_more_it_is() -> None:
+    body = b"<body><p>first" + b"<script></script>words " * 60_000 + b"<p>last</body>"
+    _, text = main_part(body, None)
+    assert text.startswith("first")
+    assert text.endswith("last")
+    assert text.count("words") == 60_000
+
+
+def test_a_page_that_is_one_form_is_a_page() -> None:
+    made, text = main_part(b"<body><form><h1>Leave</h1><input value=x>Thirty days</form></body>", None)
+    assert "Thirty days" in text
+    assert b"<input" not in made
