@@ -18,6 +18,8 @@ import httpcore
 
 Resolve = Callable[[str, int], list[str]]
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: an IPv4 address in the last 32 bits
+# Where a translator may put an address inside: local NAT64 (RFC 8215), SIIT, IPv4-compatible, and RFC 6890's.
+_TRANSLATED = tuple(map(ipaddress.ip_network, ("64:ff9b:1::/48", "::ffff:0:0:0/96", "::/96", "192.0.0.0/24")))
 
 
 class AddressRefused(Exception):
@@ -33,6 +35,8 @@ def resolved(host: str, port: int) -> list[str]:
 def is_open(address: str) -> bool:
     """Whether it is on the open internet, whatever it is wrapped in."""
     found = ipaddress.ip_address(address.partition("%")[0])
+    if any(found in network for network in _TRANSLATED if network.version == found.version):
+        return False
     if isinstance(found, ipaddress.IPv6Address):
         inner = found.ipv4_mapped or found.sixtofour or (found.teredo or (None, None))[1]
         if inner is None and found in _NAT64:

@@ -119,8 +119,10 @@ class WebSource:
         wanted = self._wanted(age_s=WANTED_FOR_S)
         if uri not in wanted and not self._moved_here(uri, wanted):  # nobody is asked about it any more
             return Gone(uri, "it is none of the URLs, nor in a sitemap", self._clock.now())
-        looks = self._after_moves([self._look(uri, known, self._robots())], wanted)
-        (look,) = [one for one in looks if one.uri == uri]
+        found, before = self._look(uri, known, self._robots()), known.get(uri)
+        if isinstance(found, _Moved) and before is not None and before.digest is not None:
+            return self._seen(before)  # a listing sees where to, and what else has moved there
+        (look,) = [one for one in self._after_moves([found], wanted) if one.uri == uri]
         if isinstance(look, _Unseen):  # of one page: that the place itself is away, a listing tells
             raise self._unreadable(uri, look.reason)
         assert not isinstance(look, _Moved)

@@ -331,6 +331,7 @@ INSIDE = """
 127.0.0.1 127.8.8.8 0.0.0.0 10.0.0.1 172.16.5.4 192.168.1.1 169.254.169.254 100.64.0.1 192.0.2.1 224.0.0.1
 255.255.255.255 198.18.0.1 ::1 :: fe80::1 fe80::1%eth0 fc00::1 fd12::1 fec0::1 ff02::1 ::ffff:127.0.0.1
 ::ffff:10.0.0.1 64:ff9b::7f00:1 64:ff9b::a9fe:a9fe 2002:7f00:1:: 2002:a9fe:a9fe:: 2001:db8::1
+::127.0.0.1 ::ffff:0:7f00:1 64:ff9b:1::7f00:1 192.0.0.8
 """
 FORMS = """
 127.0.0.1 127.1 2130706433 0x7f000001 0177.0.0.1 localhost [::1] [::ffff:127.0.0.1] 0 127.0.0.1.
@@ -527,3 +528,13 @@ def test_a_page_that_is_one_form_is_a_page() -> None:
     made, text = main_part(b"<body><form><h1>Leave</h1><input value=x>Thirty days</form></body>", None)
     assert "Thirty days" in text
     assert b"<input" not in made
+
+
+def test_a_hint_leaves_a_move_to_the_next_listing(make_wiki: MakeWiki, server: WebServer) -> None:
+    """Alone it would be a deletion: where the page went to is in no hint."""
+    wiki = make_wiki("/a")
+    server.pages["/a"] = page(1)
+    wiki.seen()
+    server.pages |= {"/a": Answer(status=301, headers={"Location": "/b"}), "/b": page(1)}
+    assert isinstance(wiki.source.look(f"{server.url}/a"), Seen)
+    assert wiki.seen().keys() == {"/b"}
