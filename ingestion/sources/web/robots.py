@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from protego import Protego
 
-from ingestion.sources.web.fetching import Answer, Failed, Page
+from ingestion.sources.web.fetching import Answer, Failed, Page, TooLarge
 
 MAX_BYTES = 512 * 1024  # more than the 500 KiB that must be read
 
@@ -43,6 +43,8 @@ class Robots:
         answer = self._fetch(f"{place}/robots.txt", MAX_BYTES)
         if isinstance(answer, Page):
             return Protego.parse(answer.body.decode("utf-8", "replace"))
+        if isinstance(answer, TooLarge):  # what it forbids may stand in the rest
+            return Failed("robots.txt is too large to be read")
         if isinstance(answer, Failed) and (answer.place or "HTTP 4" not in answer.reason):
             return Failed(f"robots.txt: {answer.reason}", answer.place)
         return Protego.parse("")

@@ -249,6 +249,9 @@ def test_robots_decide_what_is_looked_at(make_wiki: MakeWiki, server: WebServer)
     with pytest.raises(SourceUnavailable, match=r"robots\.txt: HTTP 503"):
         wiki.source.list()
     assert set(server.paths()) == {"/robots.txt"}
+    server.pages["/robots.txt"] = Answer(b"# a comment\n" * 100_000, media_type="text/plain")
+    assert wiki.source.list().blind, "what it forbids may stand in the rest"
+    assert set(server.paths()) == {"/robots.txt"}
 
 
 def piped(wiki: Wiki, database: Database) -> Rig:
