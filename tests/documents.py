@@ -20,6 +20,9 @@ from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Flowable, PageBreak, Paragraph, SimpleDocTemplate, Table
 
+from ingestion.places import place_of
+from ingestion.records import Parsed
+
 Section = tuple[str, Sequence[str]]
 Rows = Sequence[Sequence[str]]
 
@@ -206,3 +209,16 @@ def epub(title: str, chapters: Sequence[Section]) -> bytes:
     }
     entries = {"META-INF/container.xml": container, "OEBPS/book.opf": package, **pages}
     return zipped(entries, first="application/epub+zip")
+
+
+def shown(one: Parsed) -> list[tuple[str, str, str]]:
+    """Path, text and place of each block."""
+    starts = [mark.start for mark in one.marks]
+    return [
+        (
+            "/".join(block.heading_path),
+            one.text[block.start : block.end],
+            place_of(one.marks, starts, block.start, block.end),
+        )
+        for block in one.blocks
+    ]

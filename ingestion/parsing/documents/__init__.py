@@ -34,9 +34,6 @@ class Document:
 _OFFICE_SUFFIXES = tuple(
     ".docx .docm .dotx .pptx .pptm .ppsx .xlsx .xlsm .xlsb .odt .ott .odp .ods .epub".split()  # noqa: SIM905
 )
-_OFFICE_SUFFIXES = tuple(
-    ".docx .docm .dotx .pptx .pptm .ppsx .xlsx .xlsm .xlsb .odt .ott .odp .ods .epub".split()  # noqa: SIM905
-)
 MAIL = "e-mail"
 _OLD_OFFICE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 DOCUMENTS = (

@@ -256,7 +256,7 @@ class WebSource:
             self._kept.note(self.name, url, {**before.notes, _MISSING: now})
         if first is None or now - float(first) < APART_S:
             return self._seen(before)
-        self._kept.keep(self.name, [Keep(url, None)])
+        # What is kept of it stays: where the absence is held, it is served, and read for another edition.
         return Gone(url, f"{evidence}, as at the look before", now)
 
     def _after_moves(self, looks: Sequence[_Look], wanted: Collection[str]) -> builtins.list[_Look]:

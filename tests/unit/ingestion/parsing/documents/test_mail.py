@@ -6,26 +6,12 @@ import pytest
 
 from ingestion.parsing import at_hand, parse
 from ingestion.parsing.sandbox import Sandbox
-from ingestion.places import place_of
 from ingestion.records import Parsed
-from tests.documents import docx, pdf
+from tests.documents import docx, pdf, shown
 
 
 def parsed(body: bytes, name: str = "a.eml") -> Parsed:
     return parse(body, name, apart=at_hand)
-
-
-def shown(one: Parsed) -> list[tuple[str, str, str]]:
-    """Path, text and place of each block."""
-    starts = [mark.start for mark in one.marks]
-    return [
-        (
-            "/".join(block.heading_path),
-            one.text[block.start : block.end],
-            place_of(one.marks, starts, block.start, block.end),
-        )
-        for block in one.blocks
-    ]
 
 
 def message(subject: str = "Terms", text: str = "See the terms.\n\nRegards") -> EmailMessage:

@@ -6,9 +6,8 @@ import pytest
 
 from ingestion.errors import DocumentUnparsable, NotIndexable
 from ingestion.parsing import at_hand, parse
-from ingestion.places import place_of
 from ingestion.records import Parsed
-from tests.documents import Section, docx, epub, odp, odt, pptx, xlsx, zipped
+from tests.documents import Section, docx, epub, odp, odt, pptx, shown, xlsx, zipped
 
 SECTIONS: list[Section] = [
     ("Returns", ["Within ten days.", "Not later."]),
@@ -19,19 +18,6 @@ TABLE = [["Item", "Price"], ["Blue chair", "12.50"]]
 
 def parsed(body: bytes, name: str = "a.unknown") -> Parsed:
     return parse(body, name, apart=at_hand)
-
-
-def shown(one: Parsed) -> list[tuple[str, str, str]]:
-    """Path, text and place of each block."""
-    starts = [mark.start for mark in one.marks]
-    return [
-        (
-            "/".join(block.heading_path),
-            one.text[block.start : block.end],
-            place_of(one.marks, starts, block.start, block.end),
-        )
-        for block in one.blocks
-    ]
 
 
 def test_a_text_document_keeps_its_headings_lists_and_tables() -> None:
