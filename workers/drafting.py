@@ -16,7 +16,7 @@ from ingestion.parsing import PARSER_VERSION, READABLE_VERSION, outgrown, parse,
 from ingestion.parsing.documents import looks_like_one
 from ingestion.parsing.sandbox import Sandbox
 from ingestion.records import Chunk, Content, Lane, Parsed
-from ingestion.sources.port import SourcePort
+from ingestion.sources.port import Read
 
 CountTokens = Callable[[Sequence[str]], list[int]]
 
@@ -57,14 +57,14 @@ class Drafter:
             outgrown=outgrown(),
         )
 
-    def draft(self, claim: Claim, source: SourcePort) -> Draft:
+    def draft(self, claim: Claim, read: Read) -> Draft:
         """Read, and unless the content is unchanged, parse and chunk.
 
         Raises DocumentGone, DocumentChanging, DocumentUnreadable, DocumentUnparsable, SourceUnavailable,
         ParserUnavailable, and TakesLong for an edit that is to be parsed without somebody waiting for it.
         """
         try:
-            content = source.read(claim.uri)
+            content = read(claim.uri)
         except NotIndexable as refusal:
             return self._skipped(claim, refusal.message)
         digest = hashlib.sha256(content.body).hexdigest()

@@ -27,7 +27,7 @@ from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.values import Claim, Edition, ManifestChunk, Published
 from ingestion.parsing.sandbox import TakesLong
 from ingestion.records import Lane
-from ingestion.sources.port import SourcePort
+from ingestion.sources.port import Read, SourcePort
 from retrieval.index.port import Index
 from workers.diffing import Diff, diff
 from workers.drafting import Draft, Drafter
@@ -182,12 +182,13 @@ class Refresher:
         Those that take too long for an edit are added to ``bulk``.
         """
         manifests = self._ledger.publications.manifests(claims)
+        reading = self._reading(claims)
         gone: dict[str, list[str]] = {}
         for claim in claims:
             held.keep()
             try:
                 with drafting(self._tracing, claim, among=len(claims)):
-                    draft = self._draft(claim)
+                    draft = self._draft(claim, reading[claim.source])
             except DocumentGone:
                 gone.setdefault(claim.source, []).append(claim.uri)
                 self._release([claim], "It was not there when it was read.")
@@ -208,12 +209,18 @@ class Refresher:
         for source, uris in gone.items():
             self._absent(source, uris)
 
-    def _draft(self, claim: Claim) -> Draft:
-        source = self._sources[claim.source]
+    def _reading(self, claims: Sequence[Claim]) -> Mapping[str, Read]:
+        """How to read what is claimed of each source."""
+        uris: dict[str, list[str]] = {}
+        for claim in claims:
+            uris.setdefault(claim.source, []).append(claim.uri)
+        return {name: self._sources[name].reading(some) for name, some in uris.items()}
+
+    def _draft(self, claim: Claim, read: Read) -> Draft:
         try:
-            return self._drafter.draft(claim, source)
+            return self._drafter.draft(claim, read)
         except (DocumentGone, SourceUnavailable):
-            if (unseen := self._unseen(source)) is not None:
+            if (unseen := self._unseen(self._sources[claim.source])) is not None:
                 raise unseen from None
             raise
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ingestion.clock import Clock
-from ingestion.errors import HeadwaterError, SourceUnavailable
+from ingestion.errors import HeadwaterError
 from ingestion.lag import plausible_change, proof_of_sight
 from ingestion.ledger.documents import Change
 from ingestion.ledger.ledger import Ledger
@@ -132,11 +132,10 @@ class Surveyor:
             below = self._ledger.documents.below(source.name, prefix)
             missing |= {entry.uri: entry for entry in below if not is_blind(entry.uri, listing.blind)}
         absent: list[str] = []
-        for uri in batch.uris:
-            observation = _looked(source, uri)
+        for observation in _looked(source, batch.uris).values():
             if isinstance(observation, Gone):
                 absent.append(observation.uri)
-            elif observation is not None:
+            else:
                 observations[observation.uri] = observation
         entries = self._ledger.documents.find(source.name, [*observations, *absent])
         missing |= {uri: entries[uri] for uri in absent if uri in entries}
@@ -206,10 +205,10 @@ class Surveyor:
 
     def _absences(self, plan: Plan, source: SourcePort, missing: Iterable[Entry]) -> None:
         """Only what the source itself says is gone, or is known by another name since names are cut short."""
-        for entry in missing:
-            if entry.standing is Standing.RETIRED:
-                continue
-            observation = _looked(source, entry.uri)
+        there_before = [entry for entry in missing if entry.standing is not Standing.RETIRED]
+        looked = _looked(source, [entry.uri for entry in there_before])
+        for entry in there_before:
+            observation = looked.get(entry.uri)
             if isinstance(observation, Gone):
                 plan.absences.append((entry, observation.evidence))
                 if observation.definite:
@@ -371,14 +370,9 @@ def _fitting(listing: Listing) -> list[Seen | Skipped]:
     return [sighting for sighting in fit if not isinstance(sighting, Gone)]
 
 
-def _looked(source: SourcePort, uri: str) -> Seen | Skipped | Gone | None:
-    """A look, as the ledger keeps it, or None where it is refused: that is no evidence of anything."""
-    try:
-        return fitting(source.look(uri))
-    except SourceUnavailable:
-        raise
-    except HeadwaterError:
-        return None
+def _looked(source: SourcePort, uris: Sequence[str]) -> dict[str, Seen | Skipped | Gone]:
+    """Looks, as the ledger keeps them, by the URI that was asked for; without those that were refused."""
+    return {uri: fitting(found) for uri, found in source.looks(uris).items()} if uris else {}
 
 
 def _digest(source: SourcePort, uri: str) -> str | None:

@@ -193,8 +193,8 @@ class Watcher:
                 self._revive(watched, states.get(name))
             elif watched.unlisted or self._must_poll(watched) or _is_asked_for(watched, states.get(name)):
                 self._list(watched)
-            elif self._sees(watched, states.get(name)):
-                seen[name] = self._seen_until(watched)
+            elif (until := self._seen_until(watched, states.get(name))) is not None:
+                seen[name] = until
             self._complain(watched)
         events = self._events()
         if seen or events:
@@ -213,20 +213,20 @@ class Watcher:
         blind = watched.watch.blind_reason is not None
         return blind and not 0.0 <= self._clock.now() - watched.asked_at < POLL_S
 
-    def _sees(self, watched: _Watched, state: SourceState | None) -> bool:
-        """Whether nothing can have changed without a hint: watched, and listed since."""
-        listed = state is not None and state.listed_at is not None and state.listed_at >= watched.asked_at
-        return listed and watched.watch.sees_all and watched.watch.blind_reason is None
-
-    def _seen_until(self, watched: _Watched) -> float:
-        """Every change before this moment has been told and looked at.
+    def _seen_until(self, watched: _Watched, state: SourceState | None) -> float | None:
+        """Every change before this moment has been told and looked at: watched, and listed since. None where
+        listings alone prove that.
 
         A hint, too, comes up to ``EVENT_DELAY_S`` after what it tells of.
         """
+        listed = state is not None and state.listed_at is not None and state.listed_at >= watched.asked_at
+        if not listed or watched.watch.blind_reason is not None:
+            return None
         with self._changed:  # no hint comes between the look at what waits and the look at the clock
+            told = watched.watch.seen_until(self._clock.now())
             since, moment = watched.settling.waiting_since(), self._clock.monotonic()
             waited_s = 0.0 if since is None else moment - since
-            return self._clock.now() - waited_s - EVENT_DELAY_S
+            return None if told is None else min(told, self._clock.now() - waited_s) - EVENT_DELAY_S
 
     def _revive(self, watched: _Watched, state: SourceState | None) -> None:
         """Set the watch again, and list whatever that brings: the source may be gone or be another."""

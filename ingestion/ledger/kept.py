@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -42,7 +42,7 @@ _AT_URIS = _OF_SOURCE.where(kept.c.uri.in_(among("uris")))
 _PACKED = (
     sa.select(*_LOOK, bodies.c.packed)
     .select_from(kept.join(bodies, bodies.c.digest == kept.c.digest))
-    .where(kept.c.source == sa.bindparam("in_source"), kept.c.uri == sa.bindparam("at_uri"))
+    .where(kept.c.source == sa.bindparam("in_source"), kept.c.uri.in_(among("uris")))
 )
 _unused = ~sa.exists().where(kept.c.digest == bodies.c.digest)
 _SWEEPABLE = (
@@ -86,6 +86,7 @@ class Keep:
 
 
 Known = Mapping[str, KeptLook]
+KeptBody = tuple[KeptLook, bytes]
 Check = Callable[[Known], None]
 
 
@@ -149,11 +150,20 @@ class Kept:
         with self._database.read() as connection:
             return [KeptLook(*row) for row in connection.execute(query, {"in_source": source})]
 
-    def body(self, source: str, uri: str) -> tuple[KeptLook, bytes] | None:
+    def body(self, source: str, uri: str) -> KeptBody | None:
         """A document whole, or None if it is not there."""
+        return self.bodies(source, [uri], 0)[uri]
+
+    def bodies(self, source: str, uris: Sequence[str], most_bytes: int) -> dict[str, KeptBody | None]:
+        """The first of these documents, None for those that are not there: at least one, and as many as have
+        no more than so many bytes together."""
         with self._database.read() as connection:
-            row = connection.execute(_PACKED, {"in_source": source, "at_uri": uri}).one_or_none()
-        return None if row is None else (KeptLook(*row[:-1]), zlib.decompress(row[-1]))
+            known = _known(connection, source, uris) if len(uris) > 1 else {}
+            some = list(_first(uris, known, most_bytes))
+            rows = connection.execute(_PACKED, {"in_source": source, "uris": some})
+            found = {row.uri: (KeptLook(*row[:-1]), row.packed) for row in rows}
+        opened = {uri: (look, zlib.decompress(packed)) for uri, (look, packed) in found.items()}
+        return {uri: opened.get(uri) for uri in some}
 
     def sweep(self, before: float, *, at_most: int = 500) -> int:
         """Forget bodies that no document has and that nobody gave since this moment; returns how many."""
@@ -169,6 +179,15 @@ class Kept:
         with self._database.write() as connection:
             query = sa.delete(kept).where(kept.c.digest.is_(None), kept.c.received_at < before)
             return connection.execute(query).rowcount
+
+
+def _first(uris: Sequence[str], known: Known, most_bytes: int) -> Iterator[str]:
+    size_bytes = 0
+    for number, uri in enumerate(uris):
+        size_bytes += known[uri].size_bytes if uri in known else 0
+        if number and size_bytes > most_bytes:
+            return
+        yield uri
 
 
 def _known(connection: sa.Connection, source: str, uris: Sequence[str]) -> dict[str, KeptLook]:

@@ -29,7 +29,7 @@ from ingestion.records import Content, Gone, Listing, Observation, Root, Skipped
 from ingestion.sources import beneath
 from ingestion.sources.paths import path_of, uri_of
 from ingestion.sources.patterns import Patterns
-from ingestion.sources.port import Watch
+from ingestion.sources.port import Read, Watch, one_by_one
 from ingestion.sources.settling import Dirty
 from ingestion.sources.survey import Survey, seen_of, too_large
 
@@ -132,6 +132,12 @@ class FilesSource:
             reason = too_large(status.st_size, self.max_file_bytes)
             return Skipped(uri, reason, observed_at, status.st_size)
         return seen_of(uri, status, observed_at)
+
+    def looks(self, uris: Sequence[str]) -> Mapping[str, Observation]:
+        return one_by_one(self.look, uris)
+
+    def reading(self, uris: Sequence[str]) -> Read:
+        return self.read
 
     def read(self, uri: str) -> Content:
         for _ in range(READ_ATTEMPTS):

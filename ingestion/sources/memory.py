@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import builtins
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ingestion.clock import Clock
 from ingestion.errors import DocumentGone, DocumentUnreadable, NotIndexable, SourceUnavailable
 from ingestion.records import Content, Gone, Listing, Observation, Root, Seen, Skipped
-from ingestion.sources.port import Watch
+from ingestion.sources.port import Read, Watch, one_by_one
 from ingestion.sources.settling import Dirty
 from ingestion.sources.unwatched import Unwatched
 
@@ -113,6 +113,12 @@ class MemorySource:
         if self._hidden(uri):
             raise self._refused(uri)
         return self._sighted(uri, held)
+
+    def looks(self, uris: Sequence[str]) -> Mapping[str, Observation]:
+        return one_by_one(self.look, uris)
+
+    def reading(self, uris: Sequence[str]) -> Read:
+        return self.read
 
     def read(self, uri: str) -> Content:
         self._require_available()

@@ -6,9 +6,10 @@ judged from its evidence by ``ingestion.plan``, never here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from ingestion.errors import HeadwaterError, SourceUnavailable
 from ingestion.records import Content, Listing, Observation, Root
 from ingestion.sources.settling import Dirty
 
@@ -21,10 +22,10 @@ class Watch(Protocol):
         """Why changes may come without a hint although hints were to be expected, or None. Known after
         ``start``."""
 
-    @property
-    def sees_all(self) -> bool:
-        """Whether every change gives a hint, as long as it is alive and not blind: then there is proof of
-        sight at any moment. Else listings alone prove it."""
+    def seen_until(self, now: float) -> float | None:
+        """The moment before which every change has been hinted at, as long as it is alive and not blind: for
+        one that is told of each, ``now``; for one that asks, when it last began to. None: listings alone
+        prove sight."""
 
     @property
     def overflows(self) -> int:
@@ -41,6 +42,10 @@ class Watch(Protocol):
 
     def stop(self) -> None:
         """No hint comes after the return. Idempotent."""
+
+
+Read = Callable[[str], Content]
+"""A document's content by its URI, as ``SourcePort.read``."""
 
 
 class SourcePort(Protocol):
@@ -77,12 +82,31 @@ class SourcePort(Protocol):
         Raises SourceUnavailable when the place, not the document, is the reason that nothing is seen.
         """
 
+    def looks(self, uris: Sequence[str]) -> Mapping[str, Observation]:
+        """As ``look``, at several: what is left out was refused, which is no evidence of anything."""
+
     def read(self, uri: str) -> Content:
         """The content of one document, whole: the look after reading equals the look before.
 
         Raises DocumentGone, DocumentChanging, DocumentUnreadable, NotIndexable or SourceUnavailable.
         """
 
+    def reading(self, uris: Sequence[str]) -> Read:
+        """As ``read``, for one thread that reads these and most likely in this order."""
+
     def watch(self, on_dirty: Callable[[Dirty], None]) -> Watch:
         """What tells of changes, not started yet. ``on_dirty`` is called from a thread of its own, one call
         at a time, and only takes note. A source that nothing tells of gives ``unwatched.Unwatched``."""
+
+
+def one_by_one(look: Callable[[str], Observation], uris: Sequence[str]) -> dict[str, Observation]:
+    """``SourcePort.looks`` of a place that has no quicker way. Raises SourceUnavailable."""
+    found: dict[str, Observation] = {}
+    for uri in uris:
+        try:
+            found[uri] = look(uri)
+        except SourceUnavailable:
+            raise
+        except HeadwaterError:
+            continue
+    return found

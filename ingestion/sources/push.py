@@ -6,14 +6,14 @@ asked for. What is in no row may have been another source's of that name: that i
 
 from __future__ import annotations
 
-import builtins
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ingestion.clock import Clock
 from ingestion.errors import DocumentGone, NotIndexable
-from ingestion.ledger.kept import Kept, KeptLook
+from ingestion.ledger.kept import Kept, KeptBody, KeptLook
 from ingestion.records import Content, Gone, Listing, Observation, Root, Seen, Skipped
-from ingestion.sources.port import Watch
+from ingestion.sources.port import Read, Watch
+from ingestion.sources.read_ahead import ReadAhead, may_be_kept
 from ingestion.sources.settling import Dirty
 from ingestion.sources.survey import too_large
 from ingestion.sources.unwatched import Unwatched
@@ -48,16 +48,20 @@ class PushSource:
         return Listing(sightings, self.root(), started_at=started_at, finished_at=self._clock.now())
 
     def look(self, uri: str) -> Observation:
-        return self.looks([uri])[0]
+        return self.looks([uri])[uri]
 
-    def looks(self, uris: Sequence[str]) -> builtins.list[Observation]:
-        """A look at each of these."""
+    def looks(self, uris: Sequence[str]) -> Mapping[str, Observation]:
         at = self._clock.now()
-        known = self._kept.find(self.name, [uri for uri in uris if _may_be_kept(uri)])
-        return [self._observed(uri, known.get(uri), at) for uri in uris]
+        known = self._kept.find(self.name, [uri for uri in uris if may_be_kept(uri)])
+        return {uri: self._observed(uri, known.get(uri), at) for uri in uris}
 
     def read(self, uri: str) -> Content:
-        found = self._kept.body(self.name, uri) if _may_be_kept(uri) else None
+        return self._content(uri, self._kept.body(self.name, uri) if may_be_kept(uri) else None)
+
+    def reading(self, uris: Sequence[str]) -> Read:
+        return ReadAhead(self._kept, self.name, uris, self._content)
+
+    def _content(self, uri: str, found: KeptBody | None) -> Content:
         if found is None:
             raise DocumentGone(f"{uri} is not kept.", source=self.name, uri=uri)
         look, body = found
@@ -81,8 +85,3 @@ class PushSource:
             reason = too_large(look.size_bytes, self.max_document_bytes, "max_document_bytes")
             return Skipped(look.uri, reason, at, look.size_bytes)
         return Seen(look.uri, look.fingerprint, None, look.size_bytes, look.changed_at, at, judged=True)
-
-
-def _may_be_kept(uri: str) -> bool:
-    """No database is asked for what none can hold."""
-    return bool(uri) and "\0" not in uri and not any("\ud800" <= letter <= "\udfff" for letter in uri)

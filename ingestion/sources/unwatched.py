@@ -10,7 +10,10 @@ class Unwatched:
     overflows = 0
 
     def __init__(self, *, sees_all: bool = False) -> None:
-        self.sees_all = sees_all
+        self._sees_all = sees_all
+
+    def seen_until(self, now: float) -> float | None:
+        return now if self._sees_all else None
 
     def start(self) -> bool:
         return True

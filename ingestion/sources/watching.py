@@ -51,8 +51,6 @@ class FileWatch:
     ``on_dirty`` is called from a thread of its own, one call at a time, and should only take note.
     """
 
-    sees_all = True
-
     def __init__(
         self, source: FilesSource, on_dirty: Callable[[Dirty], None], *, by_inotify: bool = BY_INOTIFY
     ) -> None:
@@ -74,6 +72,10 @@ class FileWatch:
         Each was followed by a hint that everything is dirty.
         """
         return self._overflows_before + (self._tree.overflows if self._tree else 0)
+
+    def seen_until(self, now: float) -> float | None:
+        """The system tells of each change at once."""
+        return now
 
     @property
     def unwatched(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from ingestion.ledger.ledger import Ledger
 from ingestion.records import Content, Gone, Listing, Observation, Seen, Skipped
 from ingestion.sources.files import FilesSource
 from ingestion.sources.memory import MemorySource
-from ingestion.sources.port import SourcePort
+from ingestion.sources.port import Read, SourcePort
 from ingestion.sources.push import PushSource
 from ingestion.sources.web import source as web
 from ingestion.sources.web.fetching import Fetcher
@@ -154,9 +154,23 @@ class Below:
     def look(self, uri: str) -> Observation:
         return replace(self._inner.look(self._base + uri), uri=uri)
 
+    def looks(self, uris: Sequence[str]) -> Mapping[str, Observation]:
+        found = self._inner.looks([self._base + uri for uri in uris])
+        return {
+            uri.removeprefix(self._base): replace(one, uri=uri.removeprefix(self._base))
+            for uri, one in found.items()
+        }
+
+    def reading(self, uris: Sequence[str]) -> Read:
+        read = self._inner.reading([self._base + uri for uri in uris])
+        return lambda uri: self._without_base(uri, read)
+
     def read(self, uri: str) -> Content:
+        return self._without_base(uri, self._inner.read)
+
+    def _without_base(self, uri: str, read: Read) -> Content:
         try:
-            content = self._inner.read(self._base + uri)
+            content = read(self._base + uri)
         except HeadwaterError as error:
             error.uri = uri
             raise
@@ -280,6 +294,25 @@ def test_everything_put_is_listed_looked_at_and_read(place: Place) -> None:
         assert content.seen.uri == uri
         assert content.seen.size_bytes == len(body)
         assert content.seen.fingerprint == seen(place, uri).fingerprint
+
+
+def test_many_are_looked_at_and_read_as_one_is(place: Place) -> None:
+    bodies = {"a.md": b"one", "b.md": b"two", "large.md": b"x" * (LIMIT_BYTES + 1)}
+    for uri, body in bodies.items():
+        place.put(uri, body)
+    looks = place.source.looks([*bodies, "absent.md"])
+    assert looks.keys() == {*bodies, "absent.md"}
+    for uri, found in looks.items():
+        alone = place.source.look(uri)
+        assert type(found) is type(alone)
+        assert getattr(found, "fingerprint", None) == getattr(alone, "fingerprint", None)
+    read = place.source.reading([*bodies, "absent.md"])
+    assert (read("a.md").body, read("b.md").body) == (b"one", b"two")
+    with pytest.raises(NotIndexable):
+        read("large.md")
+    with pytest.raises(DocumentGone):
+        read("absent.md")
+    assert place.source.looks([]) == {}
 
 
 def test_listing_and_look_agree(place: Place) -> None:

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 
 from ingestion.clock import Clock
 from ingestion.errors import DocumentGone, DocumentUnreadable, NotIndexable, SourceUnavailable
-from ingestion.ledger.kept import Keep, Kept, KeptLook
+from ingestion.ledger.kept import Keep, Kept, KeptBody, KeptLook
 from ingestion.parsing.decoding import declared_charset
 from ingestion.records import Content, Gone, Listing, Observation, Root, Seen, Skipped
-from ingestion.sources.port import Watch
+from ingestion.sources.port import Read, Watch, one_by_one
+from ingestion.sources.read_ahead import ReadAhead, may_be_kept
 from ingestion.sources.settling import Dirty
 from ingestion.sources.survey import too_large
 from ingestion.sources.unwatched import Unwatched
@@ -128,8 +129,16 @@ class WebSource:
         assert not isinstance(look, _Moved)
         return look
 
+    def looks(self, uris: Sequence[str]) -> Mapping[str, Observation]:
+        return one_by_one(self.look, uris)
+
     def read(self, uri: str) -> Content:
-        found = self._kept.body(self.name, uri) if _may_be(uri) else None
+        return self._content(uri, self._kept.body(self.name, uri) if _may_be(uri) else None)
+
+    def reading(self, uris: Sequence[str]) -> Read:
+        return ReadAhead(self._kept, self.name, uris, self._content)
+
+    def _content(self, uri: str, found: KeptBody | None) -> Content:
         if found is None:  # never seen yet
             look = self.look(uri)
             if isinstance(look, Skipped):
@@ -324,4 +333,4 @@ def _told(unseen: Iterable[_Unseen]) -> builtins.list[str]:
 
 
 def _may_be(uri: str) -> bool:
-    return uri.startswith(("http://", "https://")) and "\0" not in uri
+    return uri.startswith(("http://", "https://")) and may_be_kept(uri)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from ingestion.database import Database
 from ingestion.plan import GUARD_DOCUMENTS
 from ingestion.records import Gone, Observation
 from ingestion.sources.memory import MemorySource
-from ingestion.sources.port import SourcePort
+from ingestion.sources.port import SourcePort, one_by_one
 from tests.rig import SOURCE, Rig, ShiftedClock
 from workers.outcomes import Result
 
@@ -270,6 +270,9 @@ class Interleaved:
             if self._number == 0:
                 self.then()
         return found
+
+    def looks(self, uris: Sequence[str]) -> Mapping[str, Observation]:
+        return one_by_one(self.look, uris)
 
 
 def test_what_was_seen_after_a_listing_began_is_not_retired_by_it(

@@ -22,7 +22,7 @@ from ingestion.ledger.reopening import MAX_ATTEMPTS
 from ingestion.ledger.values import Claim
 from ingestion.records import Content, Lane
 from ingestion.sources.memory import MemorySource
-from ingestion.sources.port import SourcePort
+from ingestion.sources.port import Read, SourcePort
 from retrieval.embedding.port import Vectors
 from tests.rig import Rig, ShiftedClock
 from workers.drafting import Draft, Drafter
@@ -44,6 +44,9 @@ class Reading:
 
     def read(self, uri: str) -> Content:
         return self._on_read(uri, self._inner.read(uri))
+
+    def reading(self, uris: Sequence[str]) -> Read:
+        return self.read
 
 
 class Embedding:
@@ -402,10 +405,10 @@ def test_an_unexpected_error_while_drafting_one_of_many(
     database: Database, source: MemorySource, clock: ShiftedClock
 ) -> None:
     class Exploding(Drafter):
-        def draft(self, claim: Claim, source: SourcePort) -> Draft:
+        def draft(self, claim: Claim, read: Read) -> Draft:
             if claim.uri == "bad.md":
                 raise RecursionError
-            return super().draft(claim, source)
+            return super().draft(claim, read)
 
     put(source, "a", "bad", "c")
     rig = rig_with(database, source, clock)

@@ -61,7 +61,7 @@ class Bench:
         manifests = self.rig.ledger.publications.manifests(claims)
         made = {}
         for claim in claims:
-            draft = self.rig.drafter.draft(claim, self.source)
+            draft = self.rig.drafter.draft(claim, self.source.read)
             assert draft.chunks is not None
             made[claim.uri] = Revision(draft, diff(manifests.get(claim.document_id, []), draft.chunks))
         return made
