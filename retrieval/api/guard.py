@@ -19,12 +19,12 @@ from fastapi import Response
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from retrieval.api.bodies import Bodies, NoRoom, TooLarge
 from retrieval.api.keys import is_known
-from retrieval.api.problems import problem
+from retrieval.api.problems import RETRY_AFTER_S, problem
 
 OPEN_PATHS = ("/healthz", "/readyz")
 MAX_BODY_BYTES = 1_000_000
-MAX_DRAINED_BYTES = 16_000_000  # beyond what may be
 AUTHENTICATED = "headwater.authenticated"  # in the scope: whether whoever asks may see details
 
 PUSHED_PATHS = "/v1/sources/"
@@ -41,6 +41,7 @@ class Guard:
         self._app = app
         self._key_hashes = tuple(key_hashes)
         self._names = frozenset({"localhost", host.lower().strip("[]")})
+        self._bodies = Bodies()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -51,15 +52,15 @@ class Guard:
         if refusal is not None:
             await refusal(scope, receive, send)
             return
-        try:
-            most_bytes = _most_bytes(scope)
-            messages = await _body(receive, most_bytes)
-        except ClientDisconnect:
-            return  # nobody waits for an answer
-        if messages is None:
-            await _too_large(most_bytes)(scope, receive, send)
-            return
-        await self._app(scope, _again(messages, receive), send)
+        with self._bodies.room() as room:
+            try:
+                messages = await room.read(receive, _most_bytes(scope))
+            except ClientDisconnect:
+                return  # nobody waits for an answer
+            except (TooLarge, NoRoom) as refused:
+                await _refused(refused, _most_bytes(scope))(scope, receive, send)
+                return
+            await self._app(scope, _again(messages, receive), send)
 
     def _refusal(self, scope: Scope, headers: dict[bytes, bytes]) -> Response | None:
         refused = self._without_key(headers) if self._key_hashes else self._from_elsewhere(headers)
@@ -103,30 +104,15 @@ def _most_bytes(scope: Scope) -> int:
     return MAX_PUSHED_BYTES if pushes else MAX_BODY_BYTES
 
 
-def _too_large(most_bytes: int) -> Response:
-    detail = f"The body is larger than {most_bytes} bytes."
-    return problem(413, detail, headers={"Connection": "close"})
-
-
-async def _body(receive: Receive, most_bytes: int) -> list[Message] | None:
-    """The messages of the body; None if it is larger than the cap.
-
-    A body beyond the cap is read on for a while and thrown away: a client that is cut off while it sends
-    may never see the answer. Raises ClientDisconnect for one that leaves in the middle.
-    """
-    messages: list[Message] = []
-    size_bytes = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        size_bytes += len(message.get("body", b""))
-        if size_bytes <= most_bytes:
-            messages.append(message)
-        if size_bytes > most_bytes:
-            messages.clear()
-        if not message.get("more_body", False) or size_bytes > most_bytes + MAX_DRAINED_BYTES:
-            return messages if size_bytes <= most_bytes else None
+def _refused(refusal: TooLarge | NoRoom, most_bytes: int) -> Response:
+    if isinstance(refusal, TooLarge):
+        return problem(413, f"The body is larger than {most_bytes} bytes.", headers={"Connection": "close"})
+    return problem(
+        503,
+        "Too much is being handed over at once; nothing of this was taken.",
+        hint="Send it again in a moment, or less at a time.",
+        headers={"Connection": "close", "Retry-After": str(RETRY_AFTER_S)},
+    )
 
 
 def _again(messages: list[Message], receive: Receive) -> Receive:
