@@ -18,12 +18,15 @@ from ingestion.ledger.kept import Keep
 from ingestion.ledger.ledger import Ledger
 from ingestion.records import Content, Gone, Listing, Observation, Seen, Skipped
 from ingestion.sources.files import FilesSource
+from ingestion.sources.git.places import Local
+from ingestion.sources.git.source import GitSource
 from ingestion.sources.memory import MemorySource
 from ingestion.sources.port import Read, SourcePort
 from ingestion.sources.push import PushSource
 from ingestion.sources.web import source as web
 from ingestion.sources.web.fetching import Fetcher
 from ingestion.sources.web.source import WebSource
+from tests.repositories import Repository
 from tests.servers.web import Answer, WebServer
 
 LIMIT_BYTES = 1000
@@ -224,8 +227,53 @@ class WebPlace:
         self._ledger.database.close()
 
 
+class GitPlace:
+    """A repository on this machine, its files committed one by one."""
+
+    renames = False
+    vanishes = holds_empty = True
+
+    def __init__(self, folder: Path) -> None:
+        clock = SystemClock()
+        self._repository = Repository(folder / "repository")
+        self._ledger = Ledger(Database.file(folder / "ledger.db"), clock)
+        self.source: SourcePort = GitSource(
+            "notes",
+            self._ledger.kept,
+            Local(self._repository.folder, branch=None, timeout_s=60),
+            location=str(self._repository.folder),
+            max_file_bytes=LIMIT_BYTES,
+            every_s=60,
+            clock=clock,
+        )
+
+    def put(self, uri: str, body: bytes) -> None:
+        self._repository.commit({uri: body})
+
+    def delete(self, uri: str) -> None:
+        (self._repository.folder / uri).unlink()
+        self._repository.commit()
+
+    def rename(self, old: str, new: str) -> None:
+        (self._repository.folder / new).parent.mkdir(parents=True, exist_ok=True)
+        self._repository("mv", old, new)
+        self._repository.commit()
+
+    def vanish(self) -> None:
+        folder = self._repository.folder
+        shutil.move(folder, folder.with_name("elsewhere"))
+
+    def come_back(self) -> None:
+        folder = self._repository.folder
+        shutil.move(folder.with_name("elsewhere"), folder)
+
+    def close(self) -> None:
+        self._ledger.database.close()
+
+
 PLACES: dict[str, Callable[[Path], Place]] = {
     "files": FolderPlace,
+    "git": GitPlace,
     "memory": lambda _: MemoryPlace(),
     "push": PushPlace,
     "web": WebPlace,

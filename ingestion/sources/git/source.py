@@ -1,0 +1,379 @@
+"""A branch of a git repository as a source: its files, as of the commit that the branch is at.
+
+What is new is kept in the ledger, so that workers read it wherever they run. What a commit has removed is
+gone by that evidence; where the branch is at a commit that does not follow the one in which a document was
+seen (after a forced push, or with another branch), its absence is one as any other.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ingestion.clock import Clock
+from ingestion.errors import DocumentGone, NotIndexable, SourceUnavailable
+from ingestion.ledger.kept import Keep, Kept, KeptBody, KeptLook
+from ingestion.ledger.names import fitting
+from ingestion.records import Content, Gone, Listing, Observation, Root, Seen, Skipped
+from ingestion.sources.git import trees
+from ingestion.sources.git.places import Place
+from ingestion.sources.git.program import GitFailed
+from ingestion.sources.git.trees import Difference, Entry
+from ingestion.sources.paths import path_of, uri_of
+from ingestion.sources.patterns import Patterns
+from ingestion.sources.polling import LONGEST_PAUSE_S, Polling
+from ingestion.sources.port import Read, Watch
+from ingestion.sources.read_ahead import ReadAhead, may_be_kept
+from ingestion.sources.settling import Dirty, Touch
+from ingestion.sources.survey import too_large
+
+KIND = "git"
+SLICE = 500  # documents kept in one transaction
+SLICE_BYTES = 8 * 1024 * 1024  # of their content, held at once
+MANY = 2000  # so many changes are found sooner by a listing
+FAULTS_TOLD = 5
+FRESH_S = 2.0  # a look that follows a question or a listing asks nobody again
+_BLOB, _COMMIT, _AT, _IN = "blob", "commit", "at", "in"  # in the notes of a kept document
+
+
+@dataclass(slots=True)
+class _Position:
+    """How far the branch is known: up to which commit everything was listed or told, how often listings have
+    failed since and when the last one did, and when the changes up to another commit came."""
+
+    commit: str | None = None
+    failed: int = 0
+    failed_at: float = 0.0
+    dated_to: str | None = None
+    moments: Mapping[str, float] = field(default_factory=dict)
+
+
+class GitSource:
+    """Safe to call from several threads."""
+
+    kind = KIND
+
+    def __init__(
+        self,
+        name: str,
+        kept: Kept,
+        place: Place,
+        *,
+        location: str,
+        subfolder: str = "",
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        max_file_bytes: int,
+        every_s: float,
+        clock: Clock,
+    ) -> None:
+        """``subfolder``: '' or ending with '/'. Raises WrongSettings for what is no pattern."""
+        self.name = name
+        self.location = location
+        self.max_file_bytes = max_file_bytes
+        self._kept = kept
+        self._place = place
+        self._folder = subfolder
+        self._patterns = Patterns(include, exclude)
+        self._every_s = every_s
+        self._clock = clock
+        self._turn = threading.Lock()
+        self._position = _Position()
+
+    def root(self) -> Root:
+        return self._place.root()
+
+    def list(self) -> Listing:
+        try:
+            head, listing = self._list("")
+        except SourceUnavailable:
+            with self._turn:
+                self._position.failed += 1
+                self._position.failed_at = self._clock.monotonic()
+            raise
+        with self._turn:
+            self._position.commit, self._position.failed = head, 0
+        return listing
+
+    def list_below(self, prefix: str) -> Listing:
+        return self._list(prefix)[1]
+
+    def _list(self, prefix: str) -> tuple[str, Listing]:
+        started_at = self._clock.now()
+        with self._asked():
+            head = self._place.head()
+            with self._reading():
+                entries = self._entries_below(head, prefix)
+                known = {look.uri: look for look in self._kept.below(self.name, prefix)}
+                sightings = self._sightings(head, entries, known)
+        lacking = [one for one in entries if one.size_bytes is None]
+        return head, Listing(
+            sightings,
+            self.root(),
+            blind=[self._uri(one.path) for one in lacking],
+            faults=[_lacks(self._uri(one.path)) for one in lacking[:FAULTS_TOLD]],
+            started_at=started_at,
+            finished_at=self._clock.now(),
+        )
+
+    def look(self, uri: str) -> Observation:
+        found = self.looks([uri]).get(uri)
+        if found is None:
+            raise self._unavailable(_lacks(uri))
+        return found
+
+    def looks(self, uris: Sequence[str]) -> Mapping[str, Observation]:
+        if not uris:
+            return {}
+        known = self._kept.find(self.name, [uri for uri in uris if may_be_kept(uri)])
+        observed: dict[str, Observation] = {}
+        paths: dict[str, str] = {}
+        for uri in uris:
+            path = self._path(uri)
+            if isinstance(path, Gone):
+                observed[uri] = path
+            else:
+                paths[path] = uri
+        with self._asked():
+            head = self._place.head(FRESH_S)
+            with self._reading():
+                entries = trees.at(self._place.git, head, [*paths])
+                observed |= {one.uri: one for one in self._sightings(head, entries, known)}
+                absent = paths.keys() - {one.path for one in entries}
+                observed |= self._gone(head, [paths[path] for path in absent], known)
+        return observed
+
+    def read(self, uri: str) -> Content:
+        return self._content(uri, self._kept.body(self.name, uri) if may_be_kept(uri) else None)
+
+    def reading(self, uris: Sequence[str]) -> Read:
+        return ReadAhead(self._kept, self.name, uris, self._content)
+
+    def watch(self, on_dirty: Callable[[Dirty], None]) -> Watch:
+        return Polling(self.ask, on_dirty, every_s=self._every_s, name=self.name, clock=self._clock)
+
+    def ask(self) -> Dirty | None:
+        """What has changed since this was last asked, or everything was listed. Raises SourceUnavailable.
+
+        Everything, once the place can be looked at again after listings that failed: now and then only, as
+        it may be the listing alone that fails.
+        """
+        with self._turn:
+            at = replace(self._position)
+        if at.commit is None and not at.failed:
+            return None
+        with self._asked():
+            head = self._place.head()
+            if at.failed and self._clock.monotonic() - at.failed_at >= _pause_s(at.failed):
+                return Dirty({"": Touch.SETTLED})
+            if at.commit is None:
+                return None
+            if head == at.commit:
+                return Dirty()
+            with self._reading():
+                dirty = self._changed(at.commit, head)
+        with self._turn:
+            self._position.commit = head
+        return dirty
+
+    def _changed(self, before: str, head: str) -> Dirty:
+        git = self._place.git
+        try:
+            differences = trees.differences(git, before, head, self._folder)
+        except GitFailed:
+            if trees.holds(git, before):
+                raise
+            return Dirty({"": Touch.SETTLED})  # thrown away since a forced push
+        self._date(head)
+        if len(differences) > MANY:
+            return Dirty({"": Touch.SETTLED})
+        return self._hints(differences)
+
+    def _hints(self, differences: Sequence[Difference]) -> Dirty:
+        touched: dict[str, Touch] = {}
+        moved: dict[str, str] = {}
+        for one in differences:
+            old, new = self._taken(one.old), self._taken(one.new)
+            if old is not None and new is not None and old != new:
+                moved[old] = new
+            elif new is not None:
+                touched[new] = Touch.SETTLED
+            elif old is not None:
+                touched[old] = Touch.GONE
+        return Dirty(touched, moved)
+
+    def _entries_below(self, head: str, prefix: str) -> builtins.list[Entry]:
+        folder = self._folder
+        if prefix:
+            try:
+                folder += path_of(prefix.removesuffix("/")) + "/"
+            except ValueError:
+                return []
+        found = trees.below(self._place.git, head, folder)
+        return [one for one in found if self._taken(one.path) is not None]
+
+    def _sightings(
+        self, head: str, entries: Sequence[Entry], known: Mapping[str, KeptLook]
+    ) -> builtins.list[Seen | Skipped]:
+        """Of those whose content is there; what is new of it is kept."""
+        found: builtins.list[Seen | Skipped] = []
+        new: builtins.list[Entry] = []
+        now = self._clock.now()
+        for one in entries:
+            uri, before = self._uri(one.path), known.get(self._uri(one.path))
+            if one.size_bytes is None:
+                continue
+            if one.size_bytes > self.max_file_bytes:
+                reason = too_large(one.size_bytes, self.max_file_bytes)
+                found.append(Skipped(uri, reason, now, one.size_bytes))
+            elif before is not None and before.digest is not None and before.notes.get(_BLOB) == one.blob:
+                found.append(_seen(before, now))
+            elif isinstance(bare := fitting(Seen(uri, one.blob, None, one.size_bytes, None, now)), Skipped):
+                found.append(bare)
+            else:
+                new.append(one)
+        if new:
+            self._date(head)
+        for some in _slices(new):
+            found += [_seen(look, now) for look in self._keep(head, some)]
+        return found
+
+    def _keep(self, head: str, entries: Sequence[Entry]) -> builtins.list[KeptLook]:
+        git = self._place.git
+        bodies = dict(trees.bodies(git, [*dict.fromkeys(one.blob for one in entries)]))
+        latest = trees.moment(git, head)
+        with self._turn:
+            moments = self._position.moments
+        given = [
+            Keep(
+                self._uri(one.path),
+                bodies[one.blob],
+                notes=self._notes(head) | {_BLOB: one.blob, _AT: moments.get(one.path, latest)},
+            )
+            for one in entries
+        ]
+        return self._kept.keep(self.name, given)[0]
+
+    def _date(self, head: str) -> None:
+        """Find out when the branch came by what has changed since it was last known."""
+        with self._turn:
+            before, done = self._position.commit, self._position.dated_to == head
+        if done:
+            return
+        moments: Mapping[str, float] = {}
+        if before is not None and before != head:
+            with contextlib.suppress(GitFailed):  # thrown away since a forced push
+                moments = trees.dated(self._place.git, before, head, self._folder)
+        with self._turn:
+            self._position.dated_to, self._position.moments = head, moments
+
+    def _gone(
+        self, head: str, uris: Sequence[str], known: Mapping[str, KeptLook]
+    ) -> Iterator[tuple[str, Gone]]:
+        """Of those that are no regular file. What a commit removed is not kept any longer."""
+        now = self._clock.now()
+        seen_in = {
+            uri: str(known[uri].notes[_COMMIT])
+            for uri in uris
+            if uri in known and known[uri].notes.get(_IN) == self._folder
+        }
+        before = trees.ancestors(self._place.git, set(seen_in.values()), head) if seen_in else set()
+        removed = {uri for uri, commit in seen_in.items() if commit in before}
+        forget = [uri for uri in sorted(removed) if known[uri].digest is not None]
+        if forget:
+            self._kept.keep(self.name, [Keep(uri, None, notes=known[uri].notes) for uri in forget])
+        for uri in uris:
+            if uri in removed:
+                yield uri, Gone(uri, f"a commit up to {head[:12]} removed it", now, definite=True)
+            else:
+                yield uri, Gone(uri, f"no regular file in commit {head[:12]}", now)
+
+    def _content(self, uri: str, found: KeptBody | None) -> Content:
+        if found is None:  # never seen yet
+            look = self.look(uri)
+            if isinstance(look, Skipped):
+                raise NotIndexable(look.reason, source=self.name, uri=uri)
+            if isinstance(look, Gone):
+                raise DocumentGone(f"{uri} is not there: {look.evidence}.", source=self.name, uri=uri)
+            found = self._kept.body(self.name, uri)
+        if found is None:
+            raise DocumentGone(f"{uri} is not kept any more.", source=self.name, uri=uri)
+        kept, body = found
+        return Content(body, _seen(kept, self._clock.now()))
+
+    def _notes(self, head: str) -> dict[str, Any]:
+        return {_COMMIT: head, _IN: self._folder}
+
+    def _uri(self, path: str) -> str:
+        return uri_of(path[len(self._folder) :])
+
+    def _taken(self, path: str | None) -> str | None:
+        """The URI of what is a document by its path."""
+        if path is None or not path.startswith(self._folder):
+            return None
+        return self._uri(path) if self._patterns.takes(path[len(self._folder) :]) else None
+
+    def _path(self, uri: str) -> str | Gone:
+        """From the top of the repository."""
+        try:
+            path = path_of(uri)
+        except ValueError as error:
+            return Gone(uri, str(error), self._clock.now())
+        if not self._patterns.takes(path):
+            why = f"excluded by the settings: {self._patterns.why_not(path)}"
+            return Gone(uri, why, self._clock.now())
+        return self._folder + path
+
+    @contextlib.contextmanager
+    def _asked(self) -> Iterator[None]:
+        try:
+            yield
+        except GitFailed as fault:
+            raise self._unavailable(fault.said) from fault
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """What cannot be read although the branch is at it is damaged."""
+        try:
+            yield
+        except GitFailed as fault:
+            if fault.code is not None and self._place.damaged():
+                why = f"the copy of it was damaged, and is made again ({fault.said})"
+                raise GitFailed(why, None) from fault
+            raise
+
+    def _unavailable(self, reason: str) -> SourceUnavailable:
+        return SourceUnavailable(
+            f"The repository {self.location} of source {self.name} cannot be looked at: {reason}.",
+            hint=f"What is indexed of it stays searchable. Check it with: git ls-remote {self.location}",
+            source=self.name,
+        )
+
+
+def _seen(look: KeptLook, observed_at: float) -> Seen:
+    return Seen(look.uri, str(look.notes[_BLOB]), None, look.size_bytes, float(look.notes[_AT]), observed_at)
+
+
+def _pause_s(failed: int) -> float:
+    return float(min(2.0 ** min(failed, 16), LONGEST_PAUSE_S))
+
+
+def _lacks(uri: str) -> str:
+    return f"the repository lacks the content of {uri}"
+
+
+def _slices(entries: Sequence[Entry]) -> Iterator[builtins.list[Entry]]:
+    some: builtins.list[Entry] = []
+    size_bytes = 0
+    for one in entries:
+        size_bytes += one.size_bytes or 0
+        if some and (len(some) == SLICE or size_bytes > SLICE_BYTES):
+            yield some
+            some, size_bytes = [], one.size_bytes or 0
+        some.append(one)
+    if some:
+        yield some
