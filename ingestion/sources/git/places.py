@@ -23,7 +23,7 @@ from ingestion.machine import machine_id
 from ingestion.records import Root
 from ingestion.sources.git.program import Git, GitFailed
 
-ASK_S = 60.0  # for the head alone
+ASK_S = 20.0  # for the head alone
 PAUSE_S = 0.05
 _HEAD = "refs/headwater/head"
 _SHA256 = 64  # letters of such an object's name
@@ -127,8 +127,9 @@ class Remote:
         return Git(self._folder, timeout_s=self._timeout_s)
 
     def root(self) -> Root:
-        """That it cannot be reached is a fault of the look."""
-        return Root(present=True, device=None)
+        """That it cannot be reached is a fault of the look. Empty where there is no copy yet: a worker that
+        was not asked to make one leaves what is missing to whoever watches."""
+        return Root(present=True, device=None, empty=not self._folder.exists())
 
     def head(self, age_s: float = 0.0) -> str:
         asked_at, head = self._last

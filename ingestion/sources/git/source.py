@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ingestion.clock import Clock
-from ingestion.errors import DocumentGone, NotIndexable, SourceUnavailable
+from ingestion.errors import DocumentGone, Misconfigured, NotIndexable, SourceUnavailable
 from ingestion.ledger.kept import Keep, Kept, KeptBody, KeptLook
 from ingestion.ledger.names import fitting
 from ingestion.records import Content, Gone, Listing, Observation, Root, Seen, Skipped
@@ -36,7 +36,7 @@ SLICE = 500  # documents kept in one transaction
 SLICE_BYTES = 8 * 1024 * 1024  # of their content, held at once
 MANY = 2000  # so many changes are found sooner by a listing
 FAULTS_TOLD = 5
-FRESH_S = 2.0  # a look that follows a question or a listing asks nobody again
+FRESH_S = 0.5  # a look that follows a question or a listing asks nobody again; a hint later than that does
 _BLOB, _COMMIT, _AT, _IN = "blob", "commit", "at", "in"  # in the notes of a kept document
 
 
@@ -334,6 +334,8 @@ class GitSource:
             yield
         except GitFailed as fault:
             raise self._unavailable(fault.said) from fault
+        except Misconfigured as fault:
+            raise self._unavailable(str(fault).removesuffix(".")) from fault
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:

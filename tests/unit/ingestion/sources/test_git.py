@@ -16,6 +16,7 @@ import pytest
 from ingestion.database import Database
 from ingestion.errors import DocumentGone, NotIndexable, SourceUnavailable
 from ingestion.records import Gone, Seen, Skipped
+from ingestion.sources.git import source as source_module
 from ingestion.sources.git.places import Local, Place, Remote
 from ingestion.sources.git.program import Git, GitFailed
 from ingestion.sources.git.source import GitSource
@@ -50,8 +51,16 @@ def repository(tmp_path: Path) -> Repository:
 class Branch:
     """A source, and a pipeline that keeps it searchable."""
 
-    def __init__(self, database: Database, place: Place, location: object = "there", **settings: Any) -> None:
-        self.rig = Rig(database, [])
+    def __init__(
+        self,
+        database: Database,
+        place: Place,
+        location: object = "there",
+        *,
+        watches: bool = True,
+        **settings: Any,
+    ) -> None:
+        self.rig = Rig(database, [], watches=watches)
         self.source = GitSource(
             SOURCE,
             self.rig.ledger.kept,
@@ -88,7 +97,7 @@ class Branch:
         return {uri: self.source.read(uri).body for uri in self.rig.states()}
 
 
-def local(database: Database, repository: Repository, branch: str | None = None, **settings: str) -> Branch:
+def local(database: Database, repository: Repository, branch: str | None = None, **settings: Any) -> Branch:
     place = Local(repository.folder, branch=branch, timeout_s=60.0)
     return Branch(database, place, repository.folder, **settings)
 
@@ -593,7 +602,10 @@ def far(database: Database, server: GitServer, tmp_path: Path) -> Branch:
     return remote(database, f"{server.url}/repository/.git", tmp_path)
 
 
-def test_a_repository_elsewhere_is_followed(far: Branch, repository: Repository, server: GitServer) -> None:
+def test_a_repository_elsewhere_is_followed(
+    far: Branch, repository: Repository, server: GitServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_module, "FRESH_S", SOON_S)
     repository.commit({f"{n}.md": prose(n) for n in range(5)})
     assert far.sync().keys() == {f"{n}.md" for n in range(5)}
     server.asked.clear()
@@ -608,6 +620,26 @@ def test_a_repository_elsewhere_is_followed(far: Branch, repository: Repository,
     assert far.rig.results(Result.RENAMED) == ["moved.md"]
     assert sum("info/refs" in one for one in server.asked) == 2, "asked once, fetched once"
     assert far.bodies()["2.md"] == prose(22)
+
+
+def test_a_worker_makes_no_copy_of_a_repository_elsewhere(
+    far: Branch, database: Database, repository: Repository, server: GitServer, tmp_path: Path
+) -> None:
+    """What it misses it leaves to whoever watches."""
+    repository.commit({"a.md": prose(1), "b.md": prose(2)})
+    far.sync()
+    place = Remote(f"{server.url}/repository/.git", tmp_path / "other", branch=None, timeout_s=60.0)
+    worker = Branch(database, place, watches=False)
+    repository.commit({"a.md": prose(3)})
+    (repository.folder / "b.md").unlink()
+    repository.commit()
+    far.follow()
+    server.asked.clear()
+    worker.rig.reconciler.absent(worker.source, ["a.md", "b.md"])
+    worker.rig.settle()
+    assert worker.rig.states() == {"a.md": "live"}
+    assert server.asked == []
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_forced_push_elsewhere_is_followed(far: Branch, repository: Repository) -> None:
