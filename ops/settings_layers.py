@@ -30,7 +30,7 @@ CONFIG_VARIABLE = "HEADWATER_CONFIG"
 CONFIG_NAME = "headwater.toml"
 MAX_CONFIG_BYTES = 1024 * 1024
 
-_PATHS = ("root", "hint_secret_file", "password_file")  # keys of sources
+_PATHS = ("root", "hint_secret_file", "password_file", "secret_access_key_file")  # keys of sources
 _PERHAPS_PATHS = ("repository",)  # a URL otherwise
 
 Tables = dict[str, Any]

@@ -261,6 +261,31 @@ include = [
             '[[sources]]\nkind = "git"\nname = "g"\nrepository = "/x"\ncron = "0 2 * * *"\nlist_every_s = 5',
             ":1 sources[0]: has both list_every_s and cron; leave one of them out.",
         ),
+        (
+            '[[sources]]\nkind = "objects"\nname = "o"\nbucket = "b/c"',
+            ":4 sources[0].bucket: 'b/c' is no name of a bucket; folders in it go into prefix.",
+        ),
+        (
+            '[[sources]]\nkind = "objects"\nname = "o"\nbucket = "bucket"\nendpoint_url = "http://h:1"',
+            ":1 sources[0]: has an endpoint_url that begins with http://, which everybody",
+        ),
+        (
+            '[[sources]]\nkind = "objects"\nname = "o"\nbucket = "bucket"\nendpoint_url = "https://u:hidden@h"',
+            ":5 sources[0].endpoint_url: is no address of a server; write https://host:port, without",
+        ),
+        (
+            '[[sources]]\nkind = "objects"\nname = "o"\nbucket = "bucket"\naccess_key_id = "AKIA"',
+            ":1 sources[0]: has one of access_key_id and secret_access_key_file without the other.",
+        ),
+        (
+            '[[sources]]\nkind = "objects"\nname = "o"\nbucket = "bucket"\naccess_key_id = "A"\n'
+            'secret_access_key_file = "/s"\nanonymous = true',
+            ":1 sources[0]: has a key, and is anonymous; leave one of them out.",
+        ),
+        (
+            '[[sources]]\nkind = "objects"\nname = "o"\nbucket = "bucket"\nprefix = "/docs"',
+            ":5 sources[0].prefix: '/docs' is no folder of a bucket; write it as docs/manual.",
+        ),
         ('[ledger]\nurl = "sqlite:///x"', ":2 ledger.url: begins with something else than postgresql://"),
         ("daemon = 5", ":1 daemon: should be a table with keys of its own. It is 5."),
         ('[sources]\nroot = "a"', ":1 sources: should be a list"),
