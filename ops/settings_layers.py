@@ -30,7 +30,7 @@ CONFIG_VARIABLE = "HEADWATER_CONFIG"
 CONFIG_NAME = "headwater.toml"
 MAX_CONFIG_BYTES = 1024 * 1024
 
-_PATHS = ("root", "hint_secret_file", "password_file", "secret_access_key_file")  # keys of sources
+_PATH, _FILE = "root", "_file"  # a key of sources, and what others of them end with
 _PERHAPS_PATHS = ("repository",)  # a URL otherwise
 
 Tables = dict[str, Any]
@@ -221,7 +221,11 @@ def _absolute_root(source: Any, base: Path) -> Any:
 
 
 def _is_path(key: Any, value: Any) -> bool:
-    return key in _PATHS or (key in _PERHAPS_PATHS and str(value).startswith((".", "~", os.sep)))
+    return (
+        key == _PATH
+        or str(key).endswith(_FILE)
+        or (key in _PERHAPS_PATHS and str(value).startswith((".", "~", os.sep)))
+    )
 
 
 def _absolute_path(value: Any, base: Path) -> Any:

@@ -46,8 +46,12 @@ class Place(Protocol):
         """The commit that the branch is at, now or so many seconds ago, all of it readable. Raises
         GitFailed."""
 
-    def damaged(self) -> bool:
-        """Reading failed. True if it will be made again."""
+    @property
+    def is_copy(self) -> bool:
+        """Whether it can be made again."""
+
+    def make_again(self) -> None:
+        """Reading a copy failed."""
 
 
 class Local:
@@ -80,8 +84,10 @@ class Local:
         except GitFailed as fault:
             raise self._why_not(git, name, fault) from None
 
-    def damaged(self) -> bool:
-        return False
+    is_copy = False
+
+    def make_again(self) -> None:
+        raise NotImplementedError("it is somebody's own")
 
     def _why_not(self, git: Git, name: str, fault: GitFailed) -> GitFailed:
         if fault.code is None:
@@ -154,11 +160,12 @@ class Remote:
             raise GitFailed("what was fetched is no commit", None)
         return known
 
-    def damaged(self) -> bool:
+    is_copy = True
+
+    def make_again(self) -> None:
         self._last = float("-inf"), ""
         with self._turn, self._alone():
             shutil.rmtree(self._folder, ignore_errors=True)
-        return True
 
     def _asking(self) -> Git:
         """Git as it asks others: with the password, which reading needs not."""

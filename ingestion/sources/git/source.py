@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ingestion.clock import Clock
-from ingestion.errors import DocumentGone, Misconfigured, NotIndexable, SourceUnavailable
+from ingestion.errors import DocumentGone, DocumentUnreadable, Misconfigured, NotIndexable, SourceUnavailable
 from ingestion.ledger.kept import Keep, Kept, KeptBody, KeptLook
 from ingestion.ledger.names import fitting
 from ingestion.records import Content, Gone, Listing, Observation, Root, Seen, Skipped
@@ -109,13 +109,12 @@ class GitSource:
             with self._reading():
                 entries = self._entries_below(head, prefix)
                 known = {look.uri: look for look in self._kept.below(self.name, prefix)}
-                sightings = self._sightings(head, entries, known)
-        lacking = [one for one in entries if one.size_bytes is None]
+                sightings, lacking = self._sightings(head, entries, known)
         return head, Listing(
             sightings,
             self.root(),
-            blind=[self._uri(one.path) for one in lacking],
-            faults=[_lacks(self._uri(one.path)) for one in lacking[:FAULTS_TOLD]],
+            blind=lacking,
+            faults=[_lacks(uri) for uri in lacking[:FAULTS_TOLD]],
             started_at=started_at,
             finished_at=self._clock.now(),
         )
@@ -123,7 +122,12 @@ class GitSource:
     def look(self, uri: str) -> Observation:
         found = self.looks([uri]).get(uri)
         if found is None:
-            raise self._unavailable(_lacks(uri))
+            raise DocumentUnreadable(
+                f"{uri} in source {self.name} cannot be read: {_lacks(uri)}.",
+                hint="Its last revision stays searchable. Repair the repository: git fsck",
+                source=self.name,
+                uri=uri,
+            )
         return found
 
     def looks(self, uris: Sequence[str]) -> Mapping[str, Observation]:
@@ -142,7 +146,7 @@ class GitSource:
             head = self._place.head(FRESH_S)
             with self._reading():
                 entries = trees.at(self._place.git, head, [*paths])
-                observed |= {one.uri: one for one in self._sightings(head, entries, known)}
+                observed |= {one.uri: one for one in self._sightings(head, entries, known)[0]}
                 absent = paths.keys() - {one.path for one in entries}
                 observed |= self._gone(head, [paths[path] for path in absent], known)
         return observed
@@ -218,16 +222,17 @@ class GitSource:
 
     def _sightings(
         self, head: str, entries: Sequence[Entry], known: Mapping[str, KeptLook]
-    ) -> builtins.list[Seen | Skipped]:
-        """Of those whose content is there; what is new of it is kept."""
+    ) -> tuple[builtins.list[Seen | Skipped], builtins.list[str]]:
+        """And the URIs of those whose content cannot be read. What is new of it is kept."""
         found: builtins.list[Seen | Skipped] = []
+        lacking: builtins.list[str] = []
         new: builtins.list[Entry] = []
         now = self._clock.now()
         for one in entries:
             uri, before = self._uri(one.path), known.get(self._uri(one.path))
             if one.size_bytes is None:
-                continue
-            if one.size_bytes > self.max_file_bytes:
+                lacking.append(uri)
+            elif one.size_bytes > self.max_file_bytes:
                 reason = too_large(one.size_bytes, self.max_file_bytes)
                 found.append(Skipped(uri, reason, now, one.size_bytes))
             elif before is not None and before.digest is not None and before.notes.get(_BLOB) == one.blob:
@@ -239,8 +244,25 @@ class GitSource:
         if new:
             self._date(head)
         for some in _slices(new):
-            found += [_seen(look, now) for look in self._keep(head, some)]
-        return found
+            kept = self._keep_readable(head, some, lacking)
+            found += [_seen(look, now) for look in kept]
+        return found, lacking
+
+    def _keep_readable(
+        self, head: str, entries: Sequence[Entry], lacking: builtins.list[str]
+    ) -> builtins.list[KeptLook]:
+        """One whose content is damaged keeps no other from being read, where it is nobody's to mend."""
+        try:
+            return self._keep(head, entries)
+        except GitFailed as fault:
+            if fault.code is None or self._place.is_copy:
+                raise
+            if len(entries) == 1:
+                lacking.append(self._uri(entries[0].path))
+                return []
+        half = len(entries) // 2
+        parts = (entries[:half], entries[half:])
+        return [look for part in parts for look in self._keep_readable(head, part, lacking)]
 
     def _keep(self, head: str, entries: Sequence[Entry]) -> builtins.list[KeptLook]:
         git = self._place.git
@@ -343,7 +365,8 @@ class GitSource:
         try:
             yield
         except GitFailed as fault:
-            if fault.code is not None and self._place.damaged():
+            if fault.code is not None and self._place.is_copy:
+                self._place.make_again()
                 why = f"the copy of it was damaged, and is made again ({fault.said})"
                 raise GitFailed(why, None) from fault
             raise
@@ -365,7 +388,7 @@ def _pause_s(failed: int) -> float:
 
 
 def _lacks(uri: str) -> str:
-    return f"the repository lacks the content of {uri}"
+    return f"the repository lacks the content of {uri}, or it is damaged"
 
 
 def _slices(entries: Sequence[Entry]) -> Iterator[builtins.list[Entry]]:

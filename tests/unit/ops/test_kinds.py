@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ops.doctor_permissions import secrets
 from ops.findings import Verdict
 from ops.kinds.base import SourceSettings
 from ops.kinds.git import GitSettings
@@ -51,6 +52,19 @@ def test_the_repository_of_this_machine_is_looked_at(tmp_path: Path, monkeypatch
         assert verdict is Verdict.WRONG and words in what
     monkeypatch.setenv("PATH", "/nowhere")
     assert said(there) == (Verdict.WRONG, "git is not installed.")
+
+
+def test_secrets_of_sources_that_everybody_may_read_are_told(tmp_path: Path) -> None:
+    for name in ("password", "secret"):
+        (tmp_path / name).write_text("x")
+        (tmp_path / name).chmod(0o604)
+    config = tmp_path / "headwater.toml"
+    config.write_text(SETTINGS.format(here="/here", far="https://git.example.com/x.git"))
+    told = [one.what for one in secrets(load(config, environ={}))]
+    assert [what.partition(" (")[2].partition(")")[0] for what in told] == [
+        "password_file of the source far",
+        "secret_access_key_file of the source papers",
+    ]
 
 
 def test_what_is_elsewhere_is_asked_nothing() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ingestion.database import Database
-from ingestion.errors import DocumentGone, NotIndexable, SourceUnavailable
+from ingestion.errors import DocumentGone, DocumentUnreadable, NotIndexable, SourceUnavailable
 from ingestion.records import Gone, Seen, Skipped
 from ingestion.sources.git import source as source_module
 from ingestion.sources.git.places import Local, Place, Remote
@@ -444,6 +444,22 @@ def test_a_file_whose_content_is_lacking_is_not_called_gone(branch: Branch, repo
     assert "a.md" in listing.faults[0]
     assert branch.sync() == {"a.md": "live", "b.md": "live"}
     assert branch.source.looks(["a.md", "b.md"]).keys() == {"b.md"}
+
+
+def test_damaged_content_of_one_file_keeps_no_other_away(branch: Branch, repository: Repository) -> None:
+    repository.commit({f"{n}.md": prose(n) for n in range(9)})
+    branch.sync()
+    repository.commit({f"{n}.md": prose(n + 20) for n in range(9)})
+    blob = repository("rev-parse", "HEAD:5.md")
+    path = repository.folder / ".git" / "objects" / blob[:2] / blob[2:]
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes()[:40])
+    listing = branch.source.list()
+    assert listing.blind == ["5.md"]
+    assert branch.sync().keys() == {f"{n}.md" for n in range(9)}
+    assert branch.bodies() == {f"{n}.md": prose(n if n == 5 else n + 20) for n in range(9)}
+    with pytest.raises(DocumentUnreadable, match=r"5\.md"):
+        branch.source.look("5.md")
 
 
 # What a repository brings along must not run.
