@@ -30,6 +30,7 @@ from workers.outcomes import Result
 PROSE = "The ferry to the island leaves at {n} in the morning, and returns late in the evening.\n\n"
 SOON_S = 30.0
 LIMIT_BYTES = 10_000
+NOBODY = 65534
 
 
 def prose(*numbers: int) -> bytes:
@@ -576,6 +577,16 @@ def test_the_settings_of_the_user_do_not_matter(
     assert not tripwire.exists()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only the administrator may give files away")
+def test_the_repository_of_another_user_is_read(branch: Branch, repository: Repository) -> None:
+    repository.commit({"a.md": prose(1)})
+    for path in [repository.folder, *repository.folder.rglob("*")]:
+        os.chown(path, NOBODY, NOBODY)
+    plain = ["git", "status"]
+    assert subprocess.run(plain, cwd=repository.folder, capture_output=True, timeout=60).returncode != 0
+    assert branch.sync() == {"a.md": "live"}
+
+
 def test_git_is_ended_at_its_time_with_what_it_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -772,10 +783,36 @@ def test_a_refused_password_and_an_unknown_certificate_are_told(
     assert far.rig.states() == {"a.md": "live"}
 
 
-def test_an_unknown_host_key_is_told(database: Database, tmp_path: Path) -> None:
-    """No server for ssh: what ssh says goes the same way, whatever it says."""
-    far = remote(database, "ssh://git@127.0.0.1:9/x.git", tmp_path)
-    with pytest.raises(SourceUnavailable, match="ssh"):
+def ssh_is(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Another program for ssh, which notes how it was called: there is no server for ssh everywhere."""
+    (folder / "bin").mkdir()
+    program, noted = folder / "bin" / "ssh", folder / "called"
+    program.write_text(f'#!/bin/sh\necho "$@" >> {noted}\n{script}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder / 'bin'}:{os.environ['PATH']}")
+    return noted
+
+
+@pytest.mark.parametrize("url", ["ssh://git@127.0.0.1:2222{}", "git@127.0.0.1:{}"])
+def test_a_repository_by_ssh_is_followed(
+    database: Database, repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    noted = ssh_is(tmp_path, 'for last; do :; done; exec sh -c "$last"', monkeypatch)
+    far = remote(database, url.format(repository.folder), tmp_path)
+    repository.commit({"a.md": prose(1)})
+    assert far.sync() == {"a.md": "live"}
+    repository.commit({"a.md": prose(2)})
+    far.follow()
+    assert far.bodies() == {"a.md": prose(2)}
+    assert all("BatchMode=yes" in call and "git@127.0.0.1" in call for call in noted.read_text().splitlines())
+
+
+def test_an_unknown_host_key_is_told(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ssh_is(tmp_path, "echo 'Host key verification failed.' >&2; exit 255", monkeypatch)
+    far = remote(database, "ssh://git@127.0.0.1/x.git", tmp_path)
+    with pytest.raises(SourceUnavailable, match=r"Host key verification failed"):
         far.source.list()
 
 
