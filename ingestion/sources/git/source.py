@@ -12,32 +12,26 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from ingestion.clock import Clock
 from ingestion.errors import DocumentGone, DocumentUnreadable, Misconfigured, NotIndexable, SourceUnavailable
-from ingestion.ledger.kept import Keep, Kept, KeptBody, KeptLook
-from ingestion.ledger.names import fitting
-from ingestion.records import Content, Gone, Listing, Observation, Root, Seen, Skipped
+from ingestion.ledger.kept import Kept, KeptBody
+from ingestion.records import Content, Gone, Listing, Observation, Root, Skipped
 from ingestion.sources.git import trees
+from ingestion.sources.git.keeping import Keeper, Names, is_ours, seen_of
 from ingestion.sources.git.places import Place
 from ingestion.sources.git.program import GitFailed
 from ingestion.sources.git.trees import Difference, Entry
-from ingestion.sources.paths import path_of, uri_of
 from ingestion.sources.patterns import Patterns
 from ingestion.sources.polling import LONGEST_PAUSE_S, Polling
 from ingestion.sources.port import Read, Watch
 from ingestion.sources.read_ahead import ReadAhead, may_be_kept
 from ingestion.sources.settling import Dirty, Touch
-from ingestion.sources.survey import too_large
 
 KIND = "git"
-SLICE = 500  # documents kept in one transaction
-SLICE_BYTES = 8 * 1024 * 1024  # of their content, held at once
 MANY = 2000  # so many changes are found sooner by a listing
 FAULTS_TOLD = 5
 FRESH_S = 0.5  # a look that follows a question or a listing asks nobody again; a hint later than that does
-_BLOB, _COMMIT, _AT, _IN = "blob", "commit", "at", "in"  # in the notes of a kept document
 
 
 @dataclass(slots=True)
@@ -74,11 +68,10 @@ class GitSource:
         """``subfolder``: '' or ending with '/'. Raises WrongSettings for what is no pattern."""
         self.name = name
         self.location = location
-        self.max_file_bytes = max_file_bytes
         self._kept = kept
         self._place = place
-        self._folder = subfolder
-        self._patterns = Patterns(include, exclude)
+        self._names = Names(subfolder, Patterns(include, exclude))
+        self._keeper = Keeper(name, kept, place, self._names, max_file_bytes=max_file_bytes, clock=clock)
         self._every_s = every_s
         self._clock = clock
         self._turn = threading.Lock()
@@ -109,7 +102,7 @@ class GitSource:
             with self._reading():
                 entries = self._entries_below(head, prefix)
                 known = {look.uri: look for look in self._kept.below(self.name, prefix)}
-                sightings, lacking = self._sightings(head, entries, known)
+                sightings, lacking = self._keeper.sightings(head, entries, known, lambda: self._dated(head))
         return head, Listing(
             sightings,
             self.root(),
@@ -137,18 +130,18 @@ class GitSource:
         observed: dict[str, Observation] = {}
         paths: dict[str, str] = {}
         for uri in uris:
-            path = self._path(uri)
-            if isinstance(path, Gone):
-                observed[uri] = path
-            else:
-                paths[path] = uri
+            try:
+                paths[self._names.path(uri)] = uri
+            except ValueError as error:
+                observed[uri] = Gone(uri, str(error), self._clock.now())
         with self._asked():
             head = self._place.head(FRESH_S)
             with self._reading():
                 entries = trees.at(self._place.git, head, [*paths])
-                observed |= {one.uri: one for one in self._sightings(head, entries, known)[0]}
+                found, _ = self._keeper.sightings(head, entries, known, lambda: self._dated(head))
+                observed |= {one.uri: one for one in found}
                 absent = paths.keys() - {one.path for one in entries}
-                observed |= self._gone(head, [paths[path] for path in absent], known)
+                observed |= self._keeper.missing(head, [paths[path] for path in absent], known)
         return observed
 
     def read(self, uri: str) -> Content:
@@ -187,12 +180,12 @@ class GitSource:
     def _changed(self, before: str, head: str) -> Dirty:
         git = self._place.git
         try:
-            differences = trees.differences(git, before, head, self._folder)
+            differences = trees.differences(git, before, head, self._names.folder)
         except GitFailed:
             if trees.holds(git, before):
                 raise
             return Dirty({"": Touch.SETTLED})  # thrown away since a forced push
-        self._date(head)
+        self._dated(head)
         if len(differences) > MANY:
             return Dirty({"": Touch.SETTLED})
         return self._hints(differences)
@@ -201,7 +194,7 @@ class GitSource:
         touched: dict[str, Touch] = {}
         moved: dict[str, str] = {}
         for one in differences:
-            old, new = self._taken(one.old), self._taken(one.new)
+            old, new = self._names.taken(one.old), self._names.taken(one.new)
             if old is not None and new is not None and old != new:
                 moved[old] = new
             elif new is not None:
@@ -211,111 +204,27 @@ class GitSource:
         return Dirty(touched, moved)
 
     def _entries_below(self, head: str, prefix: str) -> builtins.list[Entry]:
-        folder = self._folder
-        if prefix:
-            try:
-                folder += path_of(prefix.removesuffix("/")) + "/"
-            except ValueError:
-                return []
-        found = trees.below(self._place.git, head, folder)
-        return [one for one in found if self._taken(one.path) is not None]
+        folder = self._names.folder_of(prefix)
+        found = [] if folder is None else trees.below(self._place.git, head, folder)
+        return [one for one in found if self._names.taken(one.path) is not None]
 
-    def _sightings(
-        self, head: str, entries: Sequence[Entry], known: Mapping[str, KeptLook]
-    ) -> tuple[builtins.list[Seen | Skipped], builtins.list[str]]:
-        """And the URIs of those whose content cannot be read. What is new of it is kept."""
-        found: builtins.list[Seen | Skipped] = []
-        lacking: builtins.list[str] = []
-        new: builtins.list[Entry] = []
-        now = self._clock.now()
-        for one in entries:
-            uri, before = self._uri(one.path), known.get(self._uri(one.path))
-            if one.size_bytes is None:
-                lacking.append(uri)
-            elif one.size_bytes > self.max_file_bytes:
-                reason = too_large(one.size_bytes, self.max_file_bytes)
-                found.append(Skipped(uri, reason, now, one.size_bytes))
-            elif before is not None and before.digest is not None and before.notes.get(_BLOB) == one.blob:
-                found.append(_seen(before, now))
-            elif isinstance(bare := fitting(Seen(uri, one.blob, None, one.size_bytes, None, now)), Skipped):
-                found.append(bare)
-            else:
-                new.append(one)
-        if new:
-            self._date(head)
-        for some in _slices(new):
-            kept = self._keep_readable(head, some, lacking)
-            found += [_seen(look, now) for look in kept]
-        return found, lacking
-
-    def _keep_readable(
-        self, head: str, entries: Sequence[Entry], lacking: builtins.list[str]
-    ) -> builtins.list[KeptLook]:
-        """One whose content is damaged keeps no other from being read, where it is nobody's to mend."""
-        try:
-            return self._keep(head, entries)
-        except GitFailed as fault:
-            if fault.code is None or self._place.is_copy:
-                raise
-            if len(entries) == 1:
-                lacking.append(self._uri(entries[0].path))
-                return []
-        half = len(entries) // 2
-        parts = (entries[:half], entries[half:])
-        return [look for part in parts for look in self._keep_readable(head, part, lacking)]
-
-    def _keep(self, head: str, entries: Sequence[Entry]) -> builtins.list[KeptLook]:
-        git = self._place.git
-        bodies = dict(trees.bodies(git, [*dict.fromkeys(one.blob for one in entries)]))
-        latest = trees.moment(git, head)
+    def _dated(self, head: str) -> Mapping[str, float]:
+        """When the branch came by what has changed since it was last known, by path."""
         with self._turn:
-            moments = self._position.moments
-        given = [
-            Keep(
-                self._uri(one.path),
-                bodies[one.blob],
-                notes=self._notes(head) | {_BLOB: one.blob, _AT: moments.get(one.path, latest)},
-            )
-            for one in entries
-        ]
-        return self._kept.keep(self.name, given)[0]
-
-    def _date(self, head: str) -> None:
-        """Find out when the branch came by what has changed since it was last known."""
-        with self._turn:
-            before, done = self._position.commit, self._position.dated_to == head
-        if done:
-            return
+            at = replace(self._position)
+        if at.dated_to == head:
+            return at.moments
+        before = at.commit
         moments: Mapping[str, float] = {}
         if before is not None and before != head:
             with contextlib.suppress(GitFailed):  # thrown away since a forced push
-                moments = trees.dated(self._place.git, before, head, self._folder)
+                moments = trees.dated(self._place.git, before, head, self._names.folder)
         with self._turn:
             self._position.dated_to, self._position.moments = head, moments
-
-    def _gone(
-        self, head: str, uris: Sequence[str], known: Mapping[str, KeptLook]
-    ) -> Iterator[tuple[str, Gone]]:
-        """Of those that are no regular file. What a commit removed is not kept any longer."""
-        now = self._clock.now()
-        seen_in = {
-            uri: str(known[uri].notes[_COMMIT])
-            for uri in uris
-            if uri in known and known[uri].notes.get(_IN) == self._folder
-        }
-        before = trees.ancestors(self._place.git, set(seen_in.values()), head) if seen_in else set()
-        removed = {uri for uri, commit in seen_in.items() if commit in before}
-        forget = [uri for uri in sorted(removed) if known[uri].digest is not None]
-        if forget:
-            self._kept.keep(self.name, [Keep(uri, None, notes=known[uri].notes) for uri in forget])
-        for uri in uris:
-            if uri in removed:
-                yield uri, Gone(uri, f"a commit up to {head[:12]} removed it", now, definite=True)
-            else:
-                yield uri, Gone(uri, f"no regular file in commit {head[:12]}", now)
+        return moments
 
     def _content(self, uri: str, found: KeptBody | None) -> Content:
-        if found is None:  # never seen yet
+        if found is None or not is_ours(found[0]):  # never seen yet
             look = self.look(uri)
             if isinstance(look, Skipped):
                 raise NotIndexable(look.reason, source=self.name, uri=uri)
@@ -325,30 +234,7 @@ class GitSource:
         if found is None:
             raise DocumentGone(f"{uri} is not kept any more.", source=self.name, uri=uri)
         kept, body = found
-        return Content(body, _seen(kept, self._clock.now()))
-
-    def _notes(self, head: str) -> dict[str, Any]:
-        return {_COMMIT: head, _IN: self._folder}
-
-    def _uri(self, path: str) -> str:
-        return uri_of(path[len(self._folder) :])
-
-    def _taken(self, path: str | None) -> str | None:
-        """The URI of what is a document by its path."""
-        if path is None or not path.startswith(self._folder):
-            return None
-        return self._uri(path) if self._patterns.takes(path[len(self._folder) :]) else None
-
-    def _path(self, uri: str) -> str | Gone:
-        """From the top of the repository."""
-        try:
-            path = path_of(uri)
-        except ValueError as error:
-            return Gone(uri, str(error), self._clock.now())
-        if not self._patterns.takes(path):
-            why = f"excluded by the settings: {self._patterns.why_not(path)}"
-            return Gone(uri, why, self._clock.now())
-        return self._folder + path
+        return Content(body, seen_of(kept, self._clock.now()))
 
     @contextlib.contextmanager
     def _asked(self) -> Iterator[None]:
@@ -379,26 +265,9 @@ class GitSource:
         )
 
 
-def _seen(look: KeptLook, observed_at: float) -> Seen:
-    return Seen(look.uri, str(look.notes[_BLOB]), None, look.size_bytes, float(look.notes[_AT]), observed_at)
-
-
 def _pause_s(failed: int) -> float:
     return float(min(2.0 ** min(failed, 16), LONGEST_PAUSE_S))
 
 
 def _lacks(uri: str) -> str:
     return f"the repository lacks the content of {uri}, or it is damaged"
-
-
-def _slices(entries: Sequence[Entry]) -> Iterator[builtins.list[Entry]]:
-    some: builtins.list[Entry] = []
-    size_bytes = 0
-    for one in entries:
-        size_bytes += one.size_bytes or 0
-        if some and (len(some) == SLICE or size_bytes > SLICE_BYTES):
-            yield some
-            some, size_bytes = [], one.size_bytes or 0
-        some.append(one)
-    if some:
-        yield some

@@ -15,6 +15,7 @@ import pytest
 
 from ingestion.database import Database
 from ingestion.errors import DocumentGone, DocumentUnreadable, NotIndexable, SourceUnavailable
+from ingestion.ledger.kept import Keep
 from ingestion.records import Gone, Seen, Skipped
 from ingestion.sources.git import source as source_module
 from ingestion.sources.git.places import Local, Place, Remote
@@ -365,6 +366,18 @@ def test_a_worker_needs_no_repository(database: Database, repository: Repository
     elsewhere = Branch(database, Local(tmp_path / "nowhere", branch=None, timeout_s=60.0))
     assert elsewhere.source.read("a.md").body == prose(1)
     assert elsewhere.source.reading(["a.md"])("a.md").body == prose(1)
+
+
+def test_what_another_kind_of_source_kept_under_the_name_is_not_read(
+    branch: Branch, repository: Repository
+) -> None:
+    branch.rig.ledger.kept.keep(SOURCE, [Keep("a.md", b"a page"), Keep("b.md", b"another")])
+    repository.commit({"a.md": prose(1)})
+    assert branch.source.read("a.md").body == prose(1)
+    with pytest.raises(DocumentGone):
+        branch.source.read("b.md")
+    look = branch.source.look("b.md")
+    assert isinstance(look, Gone) and not look.definite
 
 
 def no_commit(repository: Repository) -> None:
