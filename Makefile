@@ -110,6 +110,7 @@ $(STAMP)-dev: $(STAMP)-run requirements-dev.lock tests/servers/packages.sh
 	@$(BIN)/python -m tests.servers.infinity
 	@sh tests/servers/packages.sh
 	@$(BIN)/python -m tests.servers.weaviate
+	@$(BIN)/python -m tests.servers.objects
 	@touch $@
 
 $(STAMP)-uv: requirements-setup.lock ops/environment.sh

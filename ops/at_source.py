@@ -29,7 +29,7 @@ def source_now(settings: Settings, ledger: Ledger, view: DocumentView) -> str:
     if source is None:
         return "its source is not in the settings: it is kept, and not served"
     try:
-        seen = source.source(Means(SystemClock(), ledger)).look(view.uri)
+        seen = source.source(_means(settings, ledger)).look(view.uri)
     except HeadwaterError as error:
         return f"it cannot be looked at: {error}"
     if isinstance(seen, Gone):
@@ -49,7 +49,7 @@ def why_unknown(settings: Settings, ledger: Ledger, path: str) -> str:
     for name, uri in readings(ledger.sources.all(), path):
         source = _configured(settings, name)
         if source is not None:
-            return _unknown(source, ledger, uri, path)
+            return _unknown(source, _means(settings, ledger), uri, path)
     for state in ledger.sources.all():
         if os.path.realpath(path) == os.path.realpath(state.location):
             return f"{path} is the folder of the source {state.name}; name a file in it."
@@ -58,10 +58,10 @@ def why_unknown(settings: Settings, ledger: Ledger, path: str) -> str:
     return f"{path} lies in none of the sources: {known or 'there are none'}."
 
 
-def _unknown(source: SourceSettings, ledger: Ledger, uri: str, path: str) -> str:
+def _unknown(source: SourceSettings, means: Means, uri: str, path: str) -> str:
     name = source.name
     try:
-        seen: Observation = source.source(Means(SystemClock(), ledger)).look(uri)
+        seen: Observation = source.source(means).look(uri)
     except HeadwaterError as error:
         return f"Nothing is known of {path}: {error}"
     if isinstance(seen, Gone):
@@ -104,6 +104,10 @@ def _linked(root: Path, place: Path) -> Path | None:
     below = place.relative_to(root)
     folders = [root / folder for folder in reversed(below.parents)][1:]
     return next((folder for folder in folders if folder.is_symlink()), None)
+
+
+def _means(settings: Settings, ledger: Ledger) -> Means:
+    return Means(SystemClock(), ledger, settings.daemon.data)
 
 
 def _configured(settings: Settings, name: str) -> SourceSettings | None:

@@ -112,7 +112,8 @@ def _auditor(settings: Settings, ledger: Ledger, names: Sequence[str], *, settle
     reconciler = Reconciler(
         ledger, clock, listener=ignore, send=lambda ids: None, missed=lambda source, number: None
     )
-    sources = {one.name: one.source(Means(clock, ledger)) for one in settings.sources if one.name in names}
+    means = Means(clock, ledger, settings.daemon.data)
+    sources = {one.name: one.source(means) for one in settings.sources if one.name in names}
     index = make_index(settings, ledger.database)
     return Auditor(ledger, index, reconciler, sources, look=lambda name: None, settle_s=settle_s)
 

@@ -53,6 +53,10 @@ def _files_with_secrets(settings: Settings) -> Iterator[tuple[str, Path]]:
         file = getattr(getattr(settings, table), key)
         if file is not None:
             yield f"{table}.{key}", file
+    for source in settings.sources:
+        for key in type(source).model_fields:
+            if key.endswith("_file") and getattr(source, key) is not None:
+                yield f"{key} of the source {source.name}", getattr(source, key)
     if settings.config is not None and any(
         _is_in_file(settings, str(table), str(key)) for table, key in SECRETS
     ):

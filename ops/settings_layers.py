@@ -30,7 +30,8 @@ CONFIG_VARIABLE = "HEADWATER_CONFIG"
 CONFIG_NAME = "headwater.toml"
 MAX_CONFIG_BYTES = 1024 * 1024
 
-_PATHS = ("root", "hint_secret_file")  # keys of sources
+_PATH, _FILE = "root", "_file"  # a key of sources, and what others of them end with
+_PERHAPS_PATHS = ("repository",)  # a URL otherwise
 
 Tables = dict[str, Any]
 
@@ -216,7 +217,15 @@ def _absolute_root(source: Any, base: Path) -> Any:
         source = {"root": source}
     if not isinstance(source, Mapping):
         return source
-    return {key: _absolute_path(one, base) if key in _PATHS else one for key, one in source.items()}
+    return {key: _absolute_path(one, base) if _is_path(key, one) else one for key, one in source.items()}
+
+
+def _is_path(key: Any, value: Any) -> bool:
+    return (
+        key == _PATH
+        or str(key).endswith(_FILE)
+        or (key in _PERHAPS_PATHS and str(value).startswith((".", "~", os.sep)))
+    )
 
 
 def _absolute_path(value: Any, base: Path) -> Any:

@@ -132,7 +132,7 @@ def _opened_beside(settings: Settings) -> Ledger:
     ledger = open_or_make_ledger(settings, clock)
     ensure_edition(settings, ledger, clock)
     if not any(state.active for state in ledger.sources.all()):
-        add_sources(ledger, settings, make_sources(settings, Means(clock, ledger)))
+        add_sources(ledger, settings, make_sources(settings, Means(clock, ledger, settings.daemon.data)))
     return ledger
 
 
@@ -170,7 +170,7 @@ def _listed_for_daemon(ledger: Ledger, settings: Settings, names: Sequence[str])
         missed=lambda source, number: None,
         unseen=seen if settings.broker.url is None else Sight(ledger).unseen,
     )
-    means = Means(clock, ledger)
+    means = Means(clock, ledger, settings.daemon.data)
     sources = {source.name: source for source in settings.sources}
     listed = [reconciler.list_source(sources[name].source(means)) for name in names]
     if any(one.wanted for one in listed):

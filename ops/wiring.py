@@ -118,7 +118,7 @@ def open_parts(settings: Settings, *, clock: Clock | None = None, loads: bool = 
         clock=clock,
         ledger=ledger,
         index=index,
-        sources=make_sources(settings, Means(clock, ledger)),
+        sources=make_sources(settings, Means(clock, ledger, settings.daemon.data)),
         equipment=Equipment(ledger, index, fitter.fit(edition, embedder), fitter.equip, clock, loads=loads),
         fitter=fitter,
         sandbox=sandbox,

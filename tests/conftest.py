@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from retrieval.embedding.models import hub_cache
+from tests.servers import objects as object_server
 from tests.servers import postgres as postgres_server
 from tests.servers import redis as redis_server
 from tests.servers import weaviate as weaviate_server
@@ -44,6 +45,16 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"{SHARED_DATA} is not here")
     return SHARED_DATA.resolve()
+
+
+@pytest.fixture(scope="session")
+def objects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object_server.ObjectServer]:
+    """One S3 server for all tests; each makes a bucket of its own, and none stops it."""
+    try:
+        with object_server.serving(tmp_path_factory.mktemp("objects")) as server:
+            yield server
+    except NotInstalled as fault:
+        missing(fault)
 
 
 @pytest.fixture(scope="session")

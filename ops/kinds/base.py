@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import AfterValidator, Field
@@ -29,10 +30,11 @@ def _a_source(value: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What a source may need of its process."""
+    """What a source may need of its process. ``data``: the data folder, for what can be made again."""
 
     clock: Clock
     ledger: Ledger
+    data: Path
 
 
 class SourceSettings(Table):

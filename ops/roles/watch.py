@@ -90,7 +90,7 @@ class WatchRole:
         ledger = open_or_make_ledger(self._settings, self._clock)
         try:
             ensure_edition(self._settings, ledger, self._clock)
-            sources = make_sources(self._settings, Means(self._clock, ledger))
+            sources = make_sources(self._settings, Means(self._clock, ledger, self._settings.daemon.data))
             add_sources(ledger, self._settings, sources)
             messenger = Messenger(self._settings, app, ledger, self._clock, tracing=self._tracing)
             return _Seeing(ledger, sources, messenger)

@@ -155,14 +155,14 @@ class Service(Asked):
 
 @contextlib.contextmanager
 def service(
-    folders: Sequence[Path],
+    folders: Sequence[Path | str],
     data: Path,
     *,
     model: str = HASHING,
     command: Sequence[str] = HEADWATER,
     environ: Mapping[str, str] | None = None,
 ) -> Iterator[Service]:
-    """``headwater up`` on the folders, answering; stopped, or killed, at the end."""
+    """``headwater up`` with these folders or other words, answering; stopped, or killed, at the end."""
     data.mkdir(parents=True, exist_ok=True)
     log = data.with_name(f"{data.name}.log")
     started = time.perf_counter()

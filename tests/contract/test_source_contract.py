@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import pytest
 
@@ -18,12 +18,18 @@ from ingestion.ledger.kept import Keep
 from ingestion.ledger.ledger import Ledger
 from ingestion.records import Content, Gone, Listing, Observation, Seen, Skipped
 from ingestion.sources.files import FilesSource
+from ingestion.sources.git.places import Local
+from ingestion.sources.git.source import GitSource
 from ingestion.sources.memory import MemorySource
+from ingestion.sources.objects.bucket import Bucket
+from ingestion.sources.objects.source import ObjectsSource
 from ingestion.sources.port import Read, SourcePort
 from ingestion.sources.push import PushSource
 from ingestion.sources.web import source as web
 from ingestion.sources.web.fetching import Fetcher
 from ingestion.sources.web.source import WebSource
+from tests.repositories import Repository
+from tests.servers.objects import ObjectServer
 from tests.servers.web import Answer, WebServer
 
 LIMIT_BYTES = 1000
@@ -224,9 +230,98 @@ class WebPlace:
         self._ledger.database.close()
 
 
+class GitPlace:
+    """A repository on this machine, its files committed one by one."""
+
+    renames = False
+    vanishes = holds_empty = True
+
+    def __init__(self, folder: Path) -> None:
+        clock = SystemClock()
+        self._repository = Repository(folder / "repository")
+        self._ledger = Ledger(Database.file(folder / "ledger.db"), clock)
+        self.source: SourcePort = GitSource(
+            "notes",
+            self._ledger.kept,
+            Local(self._repository.folder, branch=None, timeout_s=60),
+            location=str(self._repository.folder),
+            max_file_bytes=LIMIT_BYTES,
+            every_s=60,
+            clock=clock,
+        )
+
+    def put(self, uri: str, body: bytes) -> None:
+        self._repository.commit({uri: body})
+
+    def delete(self, uri: str) -> None:
+        (self._repository.folder / uri).unlink()
+        self._repository.commit()
+
+    def rename(self, old: str, new: str) -> None:
+        (self._repository.folder / new).parent.mkdir(parents=True, exist_ok=True)
+        self._repository("mv", old, new)
+        self._repository.commit()
+
+    def vanish(self) -> None:
+        folder = self._repository.folder
+        shutil.move(folder, folder.with_name("elsewhere"))
+
+    def come_back(self) -> None:
+        folder = self._repository.folder
+        shutil.move(folder.with_name("elsewhere"), folder)
+
+    def close(self) -> None:
+        self._ledger.database.close()
+
+
+class BucketPlace:
+    """A bucket, new each time, of the server that all tests share."""
+
+    renames = False
+    vanishes = holds_empty = True
+    server: ClassVar[ObjectServer]
+
+    def __init__(self, _: Path) -> None:
+        server = self.server
+        self._bucket = server.bucket(versions=True)
+        self.source: SourcePort = ObjectsSource(
+            "notes",
+            Bucket(
+                self._bucket,
+                endpoint_url=server.url,
+                region="us-east-1",
+                credentials=lambda: (server.key, server.secret),
+                anonymous=False,
+            ),
+            location=self._bucket,
+            max_document_bytes=LIMIT_BYTES,
+            clock=SystemClock(),
+        )
+
+    def put(self, uri: str, body: bytes) -> None:
+        self.server.client.put_object(Bucket=self._bucket, Key=uri, Body=body)
+
+    def delete(self, uri: str) -> None:
+        self.server.client.delete_object(Bucket=self._bucket, Key=uri)
+
+    def rename(self, old: str, new: str) -> None:
+        self.server.client.copy_object(Bucket=self._bucket, Key=new, CopySource=f"{self._bucket}/{old}")
+        self.delete(old)
+
+    def vanish(self) -> None:
+        folder = self.server.folder / self._bucket
+        shutil.move(folder, folder.with_name(f"{self._bucket}-elsewhere"))
+
+    def come_back(self) -> None:
+        folder = self.server.folder / self._bucket
+        shutil.move(folder.with_name(f"{self._bucket}-elsewhere"), folder)
+
+
 PLACES: dict[str, Callable[[Path], Place]] = {
     "files": FolderPlace,
+    "git": GitPlace,
     "memory": lambda _: MemoryPlace(),
+    "objects": BucketPlace,
     "push": PushPlace,
     "web": WebPlace,
 }
@@ -237,6 +332,8 @@ PLACES: dict[str, Callable[[Path], Place]] = {
 def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     monkeypatch.setattr(web, "APART_S", 0.0)
     monkeypatch.setattr(web, "WANTED_FOR_S", 0.0)
+    if request.param == "objects":
+        BucketPlace.server = request.getfixturevalue("objects")
     made = PLACES[request.param](tmp_path)
     yield made
     if hasattr(made, "close"):

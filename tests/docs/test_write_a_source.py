@@ -78,7 +78,7 @@ def packed(folder: Path, **bodies: str) -> None:
 def test_a_kind_made_by_the_page_is_kept_searchable(config: Path, database: Database, tmp_path: Path) -> None:
     (settings,) = load(config, environ={}).sources
     clock = SystemClock()
-    source = settings.source(Means(clock, Ledger(database, clock)))
+    source = settings.source(Means(clock, Ledger(database, clock), tmp_path))
     packed(tmp_path, one="the ferry leaves", two="the ferry returns", three="x", four="y")
     rig = Rig(database, [source])
     rig.recover()

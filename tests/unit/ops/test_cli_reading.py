@@ -479,12 +479,14 @@ def configured(handbook: Path, tmp_path: Path) -> Path:
     return handbook
 
 
-def test_explain_compares_with_what_is_there_now(filed: Books, run: Run, configured: Path) -> None:
+def test_explain_compares_with_what_is_there_now(
+    filed: Books, run: Run, configured: Path, tmp_path: Path
+) -> None:
     names = ("same.md", "edited.md", "gone.md", "drafts/a.md", "large.md")
     for name in names:
         filed.publish(filed.want("handbook", name)[0])
     (configured / "same.md").write_text("x")
-    means = Means(SystemClock(), filed.ledger)
+    means = Means(SystemClock(), filed.ledger, tmp_path)
     seen = load(Path("headwater.toml")).sources[0].source(means).look("same.md")
     assert isinstance(seen, Seen)
     filed.ledger.documents.touch({1: seen})

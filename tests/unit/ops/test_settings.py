@@ -225,6 +225,67 @@ include = [
             ":4 sources[0].urls[0]: 'http://u:p@h/' is no URL of a page",
         ),
         ('[[sources]]\nkind = "push"', ":1 sources[0].name: is missing; add it."),
+        (
+            '[[sources]]\nkind = "git"\nname = "g"\nrepository = "ext::sh -c x"',
+            ":4 sources[0].repository: 'ext::sh -c x' is no repository",
+        ),
+        (
+            '[[sources]]\nkind = "git"\nname = "g"\nrepository = "ext://h/x"',
+            ":4 sources[0].repository: is no URL of a repository; write one of https, ssh or file.",
+        ),
+        (
+            '[[sources]]\nkind = "git"\nname = "g"\nrepository = "--upload-pack=x"',
+            ":4 sources[0].repository: is no repository; write a path",
+        ),
+        (
+            '[[sources]]\nkind = "git"\nname = "g"\nrepository = "ssh://-oProxyCommand=x/y"',
+            ":4 sources[0].repository: is no URL of a repository; write https://host/path",
+        ),
+        (
+            '[[sources]]\nkind = "git"\nname = "g"\nrepository = "https://u:hidden@h/x"',
+            ":4 sources[0].repository: holds a password; write it to a file",
+        ),
+        (
+            '[[sources]]\nkind = "git"\nname = "g"\nrepository = "/x"\nbranch = "--exec=x"',
+            ":5 sources[0].branch: '--exec=x' is no name of a branch.",
+        ),
+        (
+            '[[sources]]\nkind = "git"\nname = "g"\nrepository = "/x"\nsubfolder = "a/../b"',
+            ":5 sources[0].subfolder: 'a/../b' is no folder of a repository",
+        ),
+        (
+            '[[sources]]\nkind = "git"\nname = "g"\nrepository = "http://h/x"\npassword_file = "/p"',
+            ":1 sources[0]: has a password_file, which is for a repository by https.",
+        ),
+        (
+            '[[sources]]\nkind = "git"\nname = "g"\nrepository = "/x"\ncron = "0 2 * * *"\nlist_every_s = 5',
+            ":1 sources[0]: has both list_every_s and cron; leave one of them out.",
+        ),
+        (
+            '[[sources]]\nkind = "objects"\nname = "o"\nbucket = "b/c"',
+            ":4 sources[0].bucket: 'b/c' is no name of a bucket; folders in it go into prefix.",
+        ),
+        (
+            '[[sources]]\nkind = "objects"\nname = "o"\nbucket = "bucket"\nendpoint_url = "http://h:1"',
+            ":1 sources[0]: has an endpoint_url that begins with http://, which everybody",
+        ),
+        (
+            '[[sources]]\nkind = "objects"\nname = "o"\nbucket = "bucket"\nendpoint_url = "https://u:hidden@h"',
+            ":5 sources[0].endpoint_url: is no address of a server; write https://host:port, without",
+        ),
+        (
+            '[[sources]]\nkind = "objects"\nname = "o"\nbucket = "bucket"\naccess_key_id = "AKIA"',
+            ":1 sources[0]: has one of access_key_id and secret_access_key_file without the other.",
+        ),
+        (
+            '[[sources]]\nkind = "objects"\nname = "o"\nbucket = "bucket"\naccess_key_id = "A"\n'
+            'secret_access_key_file = "/s"\nanonymous = true',
+            ":1 sources[0]: has a key, and is anonymous; leave one of them out.",
+        ),
+        (
+            '[[sources]]\nkind = "objects"\nname = "o"\nbucket = "bucket"\nprefix = "/docs"',
+            ":5 sources[0].prefix: '/docs' is no folder of a bucket; write it as docs/manual.",
+        ),
         ('[ledger]\nurl = "sqlite:///x"', ":2 ledger.url: begins with something else than postgresql://"),
         ("daemon = 5", ":1 daemon: should be a table with keys of its own. It is 5."),
         ('[sources]\nroot = "a"', ":1 sources: should be a list"),
