@@ -1,6 +1,7 @@
 """Turns a watch's hints into looks, and keeps the watch alive.
 
-One thread serves all sources. A hint that is due becomes one look at the places it names. A heartbeat says
+A hint that is due becomes one look at the places it names, in a thread of its own: a host that hangs keeps no
+other source waiting, and no source is looked at twice at once from here. A heartbeat says
 that everything before it has been looked at, so it stays behind the oldest hint that waits: a file that is
 written all the time holds it back by seconds, not for ever. A watch that died, or never could be set, is set
 again and followed by a complete listing, because events are hints and the listing is the truth.
@@ -18,7 +19,7 @@ from ingestion.errors import HeadwaterError, SourceUnavailable
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.values import SourceState
 from ingestion.sources.port import SourcePort, Watch
-from ingestion.sources.settling import Dirty, Settling, Touch
+from ingestion.sources.settling import Batch, Dirty, Settling, Touch
 from workers.reconcile import Reconciler
 
 log = logging.getLogger("headwater.watcher")
@@ -26,6 +27,7 @@ log = logging.getLogger("headwater.watcher")
 HEARTBEAT_S = 2.0
 # An event may take this long from the file system to a look: the heartbeat speaks for what was before.
 EVENT_DELAY_S = 0.5
+STOP_S = 2.0
 # How often a folder is listed in which changes come without an event (network mounts, too few watches).
 POLL_S = 10.0
 
@@ -45,6 +47,8 @@ class _Watched:
     asked_for: int | None = None  # the last listing that others asked for
     asked_at: float = 0.0  # when a listing was last asked for: only one begun later proves sight
     event_at: float | None = None  # when the system last told of a change, until the ledger knows
+    looking: threading.Thread | None = None  # at what hints named
+    since: float = 0.0  # and when the first of what those tell of was told, on the monotonic clock
 
 
 class Watcher:
@@ -84,6 +88,9 @@ class Watcher:
         self._thread.join()
         for watched in self._watched.values():
             watched.watch.stop()
+        for watched in self._watched.values():
+            if (looking := watched.looking) is not None:  # what is cut off is listed at the next start
+                looking.join(STOP_S)
 
     @property
     def alive(self) -> bool:
@@ -134,7 +141,7 @@ class Watcher:
                     return
             try:
                 for watched in self._watched.values():
-                    self._serve(watched)
+                    self._begin(watched)
                 if self._clock.monotonic() >= next_heartbeat:
                     next_heartbeat = self._clock.monotonic() + HEARTBEAT_S
                     self._heartbeat()
@@ -147,15 +154,37 @@ class Watcher:
                 log.exception("the watcher goes on after an error")
 
     def _pause(self, next_heartbeat: float) -> float:
-        due = [one.settling.next_due() for one in self._watched.values()]
+        due = [one.settling.next_due() for one in self._watched.values() if one.looking is None]
         moments = [next_heartbeat, *(moment for moment in due if moment is not None)]
         return max(0.0, min(moments) - self._clock.monotonic())
 
-    def _serve(self, watched: _Watched) -> None:
+    def _begin(self, watched: _Watched) -> None:
+        """Look at what is due, unless the last look is still under way."""
         with self._changed:
-            batch = watched.settling.due(self._clock.monotonic())
-        if batch is None:
-            return
+            if watched.looking is not None:
+                return
+            now = self._clock.monotonic()
+            batch = watched.settling.due(now)
+            if batch is None:
+                return
+            name = f"look-{watched.source.name}"
+            looking = threading.Thread(target=self._look, args=(watched, batch), name=name, daemon=True)
+            try:
+                looking.start()
+            except RuntimeError:  # the system has no thread to give
+                watched.unlisted = True
+                raise
+            watched.looking, watched.since = looking, now if batch.since is None else batch.since
+
+    def _look(self, watched: _Watched, batch: Batch) -> None:
+        try:
+            self._serve(watched, batch)
+        finally:
+            with self._changed:
+                watched.looking = None
+                self._changed.notify()
+
+    def _serve(self, watched: _Watched, batch: Batch) -> None:
         try:
             if batch.rescan:
                 self._list(watched)
@@ -219,13 +248,19 @@ class Watcher:
 
         A hint, too, comes up to ``EVENT_DELAY_S`` after what it tells of.
         """
-        listed = state is not None and state.listed_at is not None and state.listed_at >= watched.asked_at
-        if not listed or watched.watch.blind_reason is not None:
-            return None
-        with self._changed:  # no hint comes between the look at what waits and the look at the clock
+        listed_at = None if state is None else state.listed_at
+        with (
+            self._changed
+        ):  # no hint comes, and no look ends, between the looks at what waits and at the clock
+            if listed_at is None or listed_at < watched.asked_at or watched.unlisted:
+                return None
+            if watched.watch.blind_reason is not None:
+                return None
             told = watched.watch.seen_until(self._clock.now())
-            since, moment = watched.settling.waiting_since(), self._clock.monotonic()
-            waited_s = 0.0 if since is None else moment - since
+            moment = self._clock.monotonic()
+            under_way = moment if watched.looking is None else watched.since
+            since = min(under_way, watched.settling.waiting_since() or moment)
+            waited_s = moment - since
             return None if told is None else min(told, self._clock.now() - waited_s) - EVENT_DELAY_S
 
     def _revive(self, watched: _Watched, state: SourceState | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ import pytest
 from ingestion.clock import Clock, SystemClock
 from ingestion.database import Database
 from ingestion.errors import LedgerUnavailable
+from ingestion.records import Observation
 from ingestion.sources.files import FilesSource
 from ingestion.sources.memory import MemorySource
 from ingestion.sources.port import SourcePort
@@ -388,3 +389,53 @@ def test_a_listing_that_another_process_asks_for_is_done_once(watched: Watched) 
     beat = watched.heartbeat()
     eventually(lambda: watched.heartbeat() > beat, deadline_s=15.0)
     assert watched.listings == before + 1
+
+
+class Hanging:
+    """A source at which looks hang until they are let go."""
+
+    def __init__(self, inner: SourcePort) -> None:
+        self._inner = inner
+        self.entered, self.let_go = threading.Event(), threading.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def looks(self, uris: Sequence[str]) -> Mapping[str, Observation]:
+        self.entered.set()
+        assert self.let_go.wait(30.0)
+        return self._inner.looks(uris)
+
+
+def test_a_look_that_hangs_keeps_no_other_source_waiting(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "HEARTBEAT_S", 0.05)
+    clock = SystemClock()
+    places = {name: MemorySource(name, clock=clock) for name in ("far", "near")}
+    far = Hanging(places["far"])
+    rig = Rig(database, list(places.values()), clock=clock)
+    rig.recover()
+    watcher = Watcher(
+        rig.ledger,
+        rig.reconciler,
+        [far, places["near"]],
+        clock,
+        list_source=lambda name: None,
+        overflowed=lambda name: None,
+    )
+    watcher.start()
+    try:
+        for name, place in places.items():
+            place.put("a.md", b"words of a")
+            watcher.hint(name, ["a.md"])
+        assert far.entered.wait(15.0)
+        places["near"].put("b.md", b"words of b")
+        watcher.hint("near", ["b.md"])
+        eventually(lambda: set(rig.states()) == {"a.md", "b.md"}, deadline_s=15.0)
+        watcher.hint("far", ["a.md"])  # one look at a time
+        far.let_go.set()
+        eventually(lambda: len(rig.ledger.documents.entries("far")) == 1, deadline_s=15.0)
+    finally:
+        far.let_go.set()
+        watcher.stop()
