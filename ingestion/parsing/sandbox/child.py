@@ -25,11 +25,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, cast
 
-from ingestion.parsing.sandbox.answers import refusal_to_json, to_json
+from ingestion.parsing.sandbox.answers import Answer, refusal_of, to_answer
 from ingestion.parsing.sandbox.limits import Limits
 from ingestion.records import Parsed
 
-LENGTH = struct.Struct(">Q")
+LENGTHS = struct.Struct(">QQ")
+"""Before a request: of the parser's name and the document. Before an answer: of its JSON and its text."""
 HELLO = b"headwater"
 COLLECT_AFTER = 20  # documents
 OPEN_FILES = 64  # while a parser is being loaded
@@ -57,12 +58,15 @@ def main(parsers: str, limits: Limits) -> None:
         if name not in loaded:
             loaded[name] = known.load(name)
             gc.freeze()  # what was loaded stays, and need not be looked through
-        answer = _answer(loaded[name], body, _Confinement(asked, answered, limits))
-        # One byte more than allowed is enough for the parent to refuse it.
-        answer = answer[: limits.answer_bytes + 1]
-        _write(answered, LENGTH.pack(len(answer)) + answer)
+        _write(answered, _framed(_answer(loaded[name], body, _Confinement(asked, answered, limits)), limits))
         if number % COLLECT_AFTER == 0:
             gc.collect()
+
+
+def _framed(answer: Answer, limits: Limits) -> bytes:
+    """One that is too long is told by its lengths alone: the parent refuses it."""
+    lengths = LENGTHS.pack(*map(len, answer))
+    return lengths if sum(map(len, answer)) > limits.answer_bytes else b"".join((lengths, *answer))
 
 
 def _own_pipes() -> tuple[int, int]:
@@ -130,14 +134,14 @@ def _ended(pipe: int) -> bool:
     return bool(looking.poll(0))
 
 
-def _answer(parse: Parse, body: bytes, confinement: _Confinement) -> bytes:
+def _answer(parse: Parse, body: bytes, confinement: _Confinement) -> Answer:
     """A parser that first needs a module when it can no longer open one is begun again with it."""
     tried: set[str] = set()
     try:
         while True:
             try:
                 with confinement:
-                    return to_json(parse(body))
+                    return to_answer(parse(body))
             except (OSError, ImportError) as error:
                 module = _module_wanted(error)
                 if module is None or module in tried:
@@ -146,7 +150,7 @@ def _answer(parse: Parse, body: bytes, confinement: _Confinement) -> bytes:
                 if importlib.util.find_spec(module) is not None:
                     importlib.import_module(module)
     except Exception as error:  # noqa: BLE001 - whatever a parser raises, the document is the reason
-        return refusal_to_json(error)
+        return refusal_of(error)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
@@ -175,16 +179,14 @@ def _request(pipe: int, idle_s: float) -> tuple[str, bytes] | None:
     """The next document; None when there is none for long, or the parent is gone."""
     if not select.select([pipe], [], [], idle_s)[0]:
         return None
-    head = _read(pipe, LENGTH.size)
-    if len(head) < LENGTH.size:
+    lengths = _read(pipe, LENGTHS.size)
+    if len(lengths) < LENGTHS.size:
         return None
-    name = _read(pipe, LENGTH.unpack(head)[0]).decode()
-    head = _read(pipe, LENGTH.size)
-    if len(head) < LENGTH.size:
+    of_name, of_body = LENGTHS.unpack(lengths)
+    request = _read(pipe, of_name + of_body)
+    if len(request) < of_name + of_body:
         return None
-    length = LENGTH.unpack(head)[0]
-    body = _read(pipe, length)
-    return (name, bytes(body)) if len(body) == length else None
+    return request[:of_name].decode(), bytes(memoryview(request)[of_name:])
 
 
 def _read(pipe: int, length: int) -> bytearray:

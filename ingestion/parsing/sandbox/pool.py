@@ -11,7 +11,7 @@ import threading
 import time
 
 from ingestion.errors import DocumentUnparsable, Interrupted, NotIndexable, ParserUnavailable
-from ingestion.parsing.sandbox.answers import Nonsense, OutOfMemory, from_json
+from ingestion.parsing.sandbox.answers import Nonsense, OutOfMemory, from_answer
 from ingestion.parsing.sandbox.limits import Limits
 from ingestion.parsing.sandbox.process import Breach, Child, unavailable
 from ingestion.records import Parsed
@@ -93,7 +93,7 @@ class Sandbox:
         if give_up_at is not None:
             wall_s = min(wall_s, max(0.0, give_up_at - time.monotonic()))
         try:
-            return from_json(child.ask(parser, body, wall_s))
+            return from_answer(*child.ask(parser, body, wall_s))
         except Nonsense:
             raise Breach("its parser answered nonsense") from None
         except OutOfMemory:

@@ -18,7 +18,6 @@ import pytest
 
 from ingestion.errors import DocumentUnparsable, Interrupted, NotIndexable
 from ingestion.parsing.sandbox import Limits, Sandbox, TakesLong
-from ingestion.parsing.sandbox.answers import Nonsense, from_json
 from ingestion.records import Block, BlockKind, Mark, Parsed
 
 MISBEHAVING = "tests.unit.ingestion.parsing.sandbox.misbehaving"
@@ -141,30 +140,6 @@ def test_what_a_parser_raises_is_told_by_its_type_alone(sandbox: Sandbox) -> Non
 def test_what_is_too_much_to_be_taken_over_is_refused(sandbox: Sandbox) -> None:
     with pytest.raises(DocumentUnparsable, match="its text has more than 500,000 parts"):
         sandbox.parse("crumbs", b"")
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        b"",
-        b"[]",
-        b"[" * 10**6,
-        b'{"text": "ab"}',
-        b'{"text": 1, "paths": [], "blocks": [], "marks": []}',
-        b'{"text": "a\\u0000b", "paths": [[]], "blocks": [], "marks": []}',
-        b'{"text": "ab", "paths": [[1]], "blocks": [], "marks": []}',
-        b'{"text": "ab", "paths": [[]], "blocks": [["table", 0, 1, 1]], "marks": []}',
-        b'{"text": "ab", "paths": [[]], "blocks": [["table", 0, true, 0]], "marks": []}',
-        b'{"text": "ab", "paths": [[]], "blocks": [["table", 1, 2, 0], ["table", 0, 1, 0]], "marks": []}',
-        b'{"text": "ab", "paths": [[]], "blocks": [["table", 0, 1, -1]], "marks": []}',
-        b'{"text": "ab", "paths": [[]], "blocks": [["picture", 0, 1, 0]], "marks": []}',
-        b'{"text": "ab", "paths": [[]], "blocks": [], "marks": [[2, "", "row", 1], [1, "", "row", 2]]}',
-        b'{"text": "ab", "paths": [[]], "blocks": [], "marks": [[1, "", "row"]]}',
-    ],
-)
-def test_an_answer_is_checked_in_every_part(answer: bytes) -> None:
-    with pytest.raises(Nonsense):
-        from_json(answer)
 
 
 def test_what_a_parser_prints_goes_nowhere(sandbox: Sandbox) -> None:
