@@ -46,6 +46,7 @@ class Parsers(Protocol):
 def main(parsers: str, limits: Limits) -> None:
     asked, answered = _own_pipes()
     _limit(limits)
+    _tell_of_the_end(asked)
     known = cast("Parsers", importlib.import_module(parsers))
     loaded: dict[str, Parse] = {}
     gc.disable()  # memory has its limit, and documents their end
@@ -107,25 +108,19 @@ class _Confinement:
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
         resource.setrlimit(resource.RLIMIT_NOFILE, (self._most_files, OPEN_FILES))
         signal.signal(signal.SIGIO, signal.SIG_DFL)
-        _tell_of_the_end(self._asked, told=True)
+        if _ended(self._asked):
+            sys.exit(0)
 
     def __exit__(self, *_: object) -> None:
-        _tell_of_the_end(self._asked, told=False)
         signal.signal(signal.SIGIO, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
-def _tell_of_the_end(pipe: int, *, told: bool) -> None:
-    """A signal when the parent closes its end, or dies; on Linux it ends the process."""
-    flags = fcntl.fcntl(pipe, fcntl.F_GETFL)
-    if told:
-        fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getpid())
-        fcntl.fcntl(pipe, fcntl.F_SETFL, flags | os.O_ASYNC)
-        if _ended(pipe):
-            sys.exit(0)
-    else:
-        fcntl.fcntl(pipe, fcntl.F_SETFL, flags & ~os.O_ASYNC)
+def _tell_of_the_end(pipe: int) -> None:
+    """A signal when the parent closes its end, or dies; unless it is ignored, it ends the process on Linux."""
+    fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
 
 
 def _ended(pipe: int) -> bool:

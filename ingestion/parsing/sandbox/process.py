@@ -20,7 +20,7 @@ from ingestion.parsing.sandbox.limits import Limits
 _PROGRAM = ("-I", "-m", "ingestion.parsing.sandbox.child")
 _START_S = 60.0
 _END_S = 5.0
-_PIECE_BYTES = 2**20
+_PIECE_BYTES = 2**16  # what a pipe holds; more would be mapped and unmapped for every answer
 
 
 class Breach(Exception):
