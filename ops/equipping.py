@@ -29,6 +29,7 @@ from retrieval.embedding.port import Embedder
 from retrieval.embedding.remote.embedder import RemoteEmbedder
 from workers.drafting import Drafter
 from workers.equipment import Equipped
+from workers.slow import Slow
 from workers.staging import SLICE_TEXTS
 
 NEVER_KEPT = {"api_key", "api_key_file", "price_per_million_tokens"}
@@ -157,6 +158,7 @@ class Fitter:
 
     def __init__(self, settings: EmbeddingSettings, clock: Clock, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
+        self._slow = Slow()
         self._settings = settings
         self._clock = clock
         self._turns = Turns()
@@ -172,7 +174,13 @@ class Fitter:
         return Fitted(
             edition,
             embedder.fingerprint,
-            Drafter(embedder.max_tokens, embedder.count_tokens, self._clock, sandbox=self._sandbox),
+            Drafter(
+                embedder.max_tokens,
+                embedder.count_tokens,
+                self._clock,
+                sandbox=self._sandbox,
+                slow=self._slow,
+            ),
             batcher.embed,
             batcher.embed_query,
             lambda: batcher.ready,

@@ -118,7 +118,7 @@ class _Confinement:
 
 
 def _tell_of_the_end(pipe: int) -> None:
-    """A signal when the parent closes its end, or dies; unless it is ignored, it ends the process on Linux."""
+    """A signal when the parent closes its end, or dies; on Linux it ends whoever does not ignore it."""
     fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
 

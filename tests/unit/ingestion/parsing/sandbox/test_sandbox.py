@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from ingestion.errors import DocumentUnparsable, Interrupted, NotIndexable
-from ingestion.parsing.sandbox import Limits, Sandbox, TakesLong
+from ingestion.parsing.sandbox import Limits, NoRoom, Sandbox, TakesLong
 from ingestion.records import Block, BlockKind, Mark, Parsed
 
 MISBEHAVING = "tests.unit.ingestion.parsing.sandbox.misbehaving"
@@ -116,7 +116,7 @@ def test_others_do_not_wait_for_one_that_hangs(sandbox: Sandbox) -> None:
     hanging = [threading.Thread(target=_ended_by_the_test, args=(sandbox,)) for _ in range(3)]
     for thread in hanging:
         thread.start()
-    assert sandbox.parse("echo", b"well", patience_s=60).text == "well"
+    assert sandbox.parse("echo", b"well", patience_s=60, urgent=True).text == "well"
     assert all(thread.is_alive() for thread in hanging)
     sandbox.close()
     for thread in hanging:
@@ -124,9 +124,24 @@ def test_others_do_not_wait_for_one_that_hangs(sandbox: Sandbox) -> None:
     assert not any(thread.is_alive() for thread in hanging)
 
 
-def _ended_by_the_test(sandbox: Sandbox) -> None:
+def test_of_those_who_have_no_time_one_thread_always_comes_back(sandbox: Sandbox) -> None:
+    hanging = [threading.Thread(target=_ended_by_the_test, args=(sandbox, True)) for _ in range(3)]
+    for thread in hanging:
+        thread.start()
+    deadline = time.monotonic() + 30
+    while sandbox._urgent._value and time.monotonic() < deadline:
+        time.sleep(0.01)
+    with pytest.raises(NoRoom):
+        sandbox.parse("echo", b"well", patience_s=60, urgent=True)
+    assert sandbox.parse("echo", b"well").text == "well"
+    sandbox.close()
+    for thread in hanging:
+        thread.join(30)
+
+
+def _ended_by_the_test(sandbox: Sandbox, urgent: bool = False) -> None:
     with pytest.raises(Interrupted):
-        sandbox.parse("sleep", b"")
+        sandbox.parse("sleep", b"", urgent=urgent)
 
 
 def test_what_a_parser_raises_is_told_by_its_type_alone(sandbox: Sandbox) -> None:
