@@ -17,6 +17,7 @@ from ingestion.clock import Clock
 from ingestion.errors import HeadwaterError, Misconfigured, WrongEdition
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.values import Edition, EditionState, EditionView
+from ingestion.parsing.ocr import Scans
 from ingestion.parsing.sandbox import Sandbox
 from ingestion.records import Lane
 from ingestion.turns import Turns
@@ -156,8 +157,11 @@ class Hearing:
 class Fitter:
     """Fits editions with embedders; those that compute here take turns."""
 
-    def __init__(self, settings: EmbeddingSettings, clock: Clock, sandbox: Sandbox) -> None:
+    def __init__(
+        self, settings: EmbeddingSettings, clock: Clock, sandbox: Sandbox, scans: Scans | None = None
+    ) -> None:
         self._sandbox = sandbox
+        self._scans = scans
         self._slow = Slow()
         self._settings = settings
         self._clock = clock
@@ -180,6 +184,7 @@ class Fitter:
                 self._clock,
                 sandbox=self._sandbox,
                 slow=self._slow,
+                scans=self._scans,
             ),
             batcher.embed,
             batcher.embed_query,

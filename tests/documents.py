@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.sax.saxutils import escape
 
+import pypdfium2 as pdfium
 from docx import Document
 from openpyxl import Workbook
 from pptx import Presentation
@@ -83,6 +84,22 @@ def endless_pdf(pages: int = 5_000) -> bytes:
         body += b"%d 0 obj\n%s\nendobj\n" % (number, one)
     table = b"xref\n0 5\n0000000000 65535 f \n" + b"".join(places)
     return body + table + b"trailer\n<</Size 5/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF\n" % len(body)
+
+
+def photographed(paper: bytes) -> bytes:
+    """A PDF of pictures of another one's pages, as a scanner makes them."""
+    out = io.BytesIO()
+    canvas = Canvas(out, invariant=1)
+    document = pdfium.PdfDocument(paper)
+    for page in document:
+        width, height = page.get_size()
+        drawn = page.render(scale=200 / 72, grayscale=True).to_pil()
+        canvas.setPageSize((width, height))
+        canvas.drawImage(ImageReader(drawn), 0, 0, width, height)
+        canvas.showPage()
+    document.close()
+    canvas.save()
+    return out.getvalue()
 
 
 def scanned_pdf(pages: int = 1) -> bytes:

@@ -12,8 +12,9 @@ from ingestion.clock import Clock
 from ingestion.errors import NotIndexable
 from ingestion.lag import plausible_change
 from ingestion.ledger.values import Claim, Look, Pipelines
-from ingestion.parsing import PARSER_VERSION, READABLE_VERSION, outgrown, parse, version_of, versions
+from ingestion.parsing import PARSER_VERSION, outgrown, parse, readable, version_of, versions
 from ingestion.parsing.documents import looks_like_one
+from ingestion.parsing.ocr import Scans
 from ingestion.parsing.sandbox import Sandbox
 from ingestion.records import Chunk, Content, Lane, Parsed
 from ingestion.sources.port import Read
@@ -53,15 +54,18 @@ class Drafter:
         *,
         sandbox: Sandbox,
         slow: Slow | None = None,
+        scans: Scans | None = None,
     ) -> None:
         self._max_tokens = max_tokens
         self._count_tokens = _remembering(count_tokens)
         self._clock = clock
         self._sandbox = sandbox
         self._slow = slow or Slow()
+        self._scans = scans
+        self._ocr = None if scans is None else scans.ocr
         self.pipelines = Pipelines(
-            frozenset(map(self.pipeline, versions())),
-            skipping=f"formats {READABLE_VERSION}",
+            frozenset(map(self.pipeline, versions(self._ocr))),
+            skipping=readable(self._ocr),
             text=self.pipeline(PARSER_VERSION),
             outgrown=outgrown(),
         )
@@ -83,7 +87,7 @@ class Drafter:
             return self._skipped(claim, refusal.message)
         digest = hashlib.sha256(content.body).hexdigest()
         look = self._look(claim, content)
-        pipeline = self.pipeline(version_of(content.body, claim.uri, content.media_type))
+        pipeline = self.pipeline(version_of(content.body, claim.uri, content.media_type, ocr=self._ocr))
         if digest == claim.digest and pipeline == claim.pipeline and not claim.repair:
             return Draft(claim, digest, look, None, pipeline)
         try:
@@ -108,9 +112,11 @@ class Drafter:
         """The chunks of a content. Raises NotIndexable, DocumentUnparsable, ParserUnavailable, TakesLong."""
 
         def apart(parser: str, body: bytes) -> Parsed:
-            return self._sandbox.parse(parser, body, patience_s, urgent=urgent)
+            scans = self._scans
+            sandbox = scans.sandbox if scans and parser == scans.ocr.parser else self._sandbox
+            return sandbox.parse(parser, body, patience_s, urgent=urgent)
 
-        parsed = parse(content.body, content.seen.uri, content.media_type, apart=apart)
+        parsed = parse(content.body, content.seen.uri, content.media_type, apart=apart, ocr=self._ocr)
         return chunk(parsed, max_tokens=self._max_tokens, count_tokens=self._count_tokens)
 
     def _skipped(self, claim: Claim, reason: str) -> Draft:

@@ -11,10 +11,10 @@ import posixpath
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ingestion.errors import DocumentUnparsable
+from ingestion.errors import DocumentUnparsable, NotIndexable, Scanned
 from ingestion.parsing.code import parse_code
 from ingestion.parsing.decoding import declared_charset, decode
-from ingestion.parsing.documents import DOCUMENTS, document_of, load_document
+from ingestion.parsing.documents import DOCUMENTS, PDF, TOLD, Document, Ocr, document_of, load_document
 from ingestion.parsing.html import parse_html
 from ingestion.parsing.markdown import parse_markdown
 from ingestion.parsing.plain import parse_plain
@@ -99,15 +99,19 @@ def load(name: str) -> Callable[[bytes], Parsed]:
     return lambda body: form.parse(body.decode("utf-8", "replace"))
 
 
-def parse(body: bytes, uri: str, media_type: str | None = None, *, apart: Apart) -> Parsed:
+def parse(
+    body: bytes, uri: str, media_type: str | None = None, *, apart: Apart, ocr: Ocr | None = None
+) -> Parsed:
     """The text and blocks of a document. Blocks are in order, do not overlap and are never blank.
 
-    ``media_type`` may carry a charset parameter. Raises NotIndexable for what holds no text and
+    ``ocr`` reads what is scanned, if there is one. ``media_type`` may carry a charset parameter.
+
+    Raises NotIndexable for what holds no text and
     DocumentUnparsable when the format's parser fails.
     """
     document = document_of(body, uri, media_type)
     if document is not None:
-        return _parse_apart(document.name, body, uri, apart)
+        return _parse_document(document, body, uri, apart, ocr)
     form = format_of(uri, media_type)
     text, encoding = decode(body, _declared(form, body, media_type))
     if form.heavy and len(body) > _AT_HAND_BYTES:
@@ -131,17 +135,27 @@ def read_alike(uri: str, other: str) -> bool:
     return format_of(uri) is format_of(other) and document_of(b"", uri) is document_of(b"", other)
 
 
-def version_of(body: bytes, uri: str, media_type: str | None = None) -> str:
+def version_of(body: bytes, uri: str, media_type: str | None = None, *, ocr: Ocr | None = None) -> str:
     """What decides which blocks these bytes become: changes with the parser."""
     document = document_of(body, uri, media_type)
     if document is not None:
-        return f"{document.name} {document.version}"
+        return _version(document, ocr)
     return format_of(uri, media_type).version
 
 
-def versions() -> frozenset[str]:
+def versions(ocr: Ocr | None = None) -> frozenset[str]:
     """Everything that ``version_of`` may say now."""
-    return frozenset(one.version for one in FORMATS) | {f"{one.name} {one.version}" for one in DOCUMENTS}
+    return frozenset(one.version for one in FORMATS) | {_version(one, ocr) for one in DOCUMENTS}
+
+
+def readable(ocr: Ocr | None = None) -> str:
+    """What was skipped where this was another is read again."""
+    return f"formats {READABLE_VERSION}" if ocr is None else f"formats {READABLE_VERSION}, {ocr.version}"
+
+
+def _version(document: Document, ocr: Ocr | None) -> str:
+    said = f"{document.name} {document.version}"
+    return f"{said}, {ocr.version}" if ocr is not None and document.name == PDF else said
 
 
 def outgrown() -> frozenset[str]:
@@ -151,12 +165,24 @@ def outgrown() -> frozenset[str]:
     return frozenset(suffix for suffixes in (*own, *unsigned) for suffix in suffixes)
 
 
+def _parse_document(document: Document, body: bytes, uri: str, apart: Apart, ocr: Ocr | None) -> Parsed:
+    if document.name != PDF:
+        return _parse_apart(document.name, body, uri, apart)
+    try:
+        return _parse_apart(PDF if ocr is None else f"{PDF}:{TOLD}", body, uri, apart)
+    except Scanned as scanned:
+        if ocr is None:
+            how = "install tesseract and set parsing.ocr to have it read"
+            raise NotIndexable(f"{scanned.message}; {how}") from scanned
+        return _parse_apart(ocr.parser, body, uri, apart)
+
+
 def _parse_apart(name: str, body: bytes, uri: str, apart: Apart) -> Parsed:
     try:
         return apart(name, body)
     except DocumentUnparsable as error:
         raise DocumentUnparsable(
-            f"Could not read {uri} as {name}: {error.message}.",
+            f"Could not read {uri} as {name.partition(':')[0]}: {error.message}.",
             hint="The last good revision stays live. Repair, simplify or exclude the document.",
             uri=uri,
         ) from error

@@ -60,7 +60,9 @@ def test_each_is_found_where_it_stands_or_says_why_not(program: Program) -> None
         hit = next(one for one in program.search(question) if one["uri"] == uri)
         assert place in hit["place"], hit
     documents = program.documents()
-    assert documents["scan.pdf"]["reason"] == "scanned: 1 page of pictures, and no text"
+    assert documents["scan.pdf"]["reason"] == (
+        "scanned: 1 page of pictures, and no text; install tesseract and set parsing.ocr to have it read"
+    )
     assert documents["locked.pdf"]["reason"] == "encrypted: the PDF asks for a password"
     assert documents["bomb.docx"]["state"] == "failed"
     assert "it is a damaged archive" in documents["bomb.docx"]["error"]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import ctypes
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import pypdfium2 as pdfium
 import pypdfium2.raw as raw
 
-from ingestion.errors import DocumentUnparsable, NotIndexable
+from ingestion.errors import DocumentUnparsable, NotIndexable, Scanned
 from ingestion.parsing.assembly import flowed
 
 _GAP = 1.0  # of the size: wider than any space between words
@@ -46,13 +46,38 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """A page that is drawn and not written."""
+
+    page: int
+    width: float
+    height: float
+    drawn: pdfium.PdfPage
+
+    def grey(self, scale: float) -> bytes:
+        """As a portable greymap, so many pixels a point."""
+        pixels = self.drawn.render(scale=scale, grayscale=True, may_draw_forms=False)
+        rows = memoryview(bytes(pixels.buffer))
+        starts = range(0, pixels.height * pixels.stride, pixels.stride)
+        body = b"".join(rows[start : start + pixels.width] for start in starts)
+        pixels.close()
+        return b"P5 %d %d 255\n" % (pixels.width, pixels.height) + body
+
+
+ReadPicture = Callable[[Picture], list["Line"]]
+
+
+@dataclass(frozen=True, slots=True)
 class _Page:
     height: float
     lines: Sequence[Line]
 
 
-def read_lines(body: bytes) -> list[Line]:
-    """Raises NotIndexable for what is encrypted or scanned, DocumentUnparsable for what is damaged."""
+def read_lines(body: bytes, read_picture: ReadPicture | None = None) -> list[Line]:
+    """``read_picture`` is asked for pages without text; without it, Scanned is raised where no page has any.
+
+    Raises NotIndexable for what is encrypted, DocumentUnparsable for what is damaged.
+    """
     document = _opened(body)
     pages: list[_Page] = []
     pictures = 0
@@ -63,11 +88,15 @@ def read_lines(body: bytes) -> list[Line]:
         except pdfium.PdfiumError as error:
             raise DocumentUnparsable(f"its page {number + 1} is damaged") from error
         if not lines:
-            pictures += any(True for _ in page.get_objects([raw.FPDF_PAGEOBJ_IMAGE], max_depth=3))
+            is_picture = any(True for _ in page.get_objects([raw.FPDF_PAGEOBJ_IMAGE], max_depth=3))
+            pictures += is_picture
+            if is_picture and read_picture is not None:
+                width, height = page.get_size()
+                lines = read_picture(Picture(number + 1, width, height, page))
         pages.append(_Page(page.get_height(), _in_reading_order(lines)))
         page.close()
-    if pictures and not any(page.lines for page in pages):
-        raise NotIndexable(f"scanned: {_counted(len(pages))} of pictures, and no text")
+    if pictures and read_picture is None and not any(page.lines for page in pages):
+        raise Scanned(f"scanned: {_counted(len(pages))} of pictures, and no text")
     return _without_running_heads(pages)
 
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ingestion.errors import DocumentUnparsable, NotIndexable
+from ingestion.errors import DocumentUnparsable, NotIndexable, Scanned
 from ingestion.parsing.assembly import flowed
 from ingestion.parsing.outline import MAX_TITLE
 from ingestion.records import Block, BlockKind, Mark, Parsed
@@ -64,7 +64,9 @@ def refusal_of(error: Exception) -> Answer:
     """Of an unexpected error its type alone: its words may hold the document's."""
     if isinstance(error, MemoryError):
         return b'{"memory":true}', b""
-    if isinstance(error, NotIndexable):
+    if isinstance(error, Scanned):
+        said = {"scanned": _worded(error.message)}
+    elif isinstance(error, NotIndexable):
         said = {"skipped": _worded(error.message)}
     elif isinstance(error, DocumentUnparsable):
         said = {"failed": _worded(error.message)}
@@ -125,6 +127,8 @@ def _checked(found: dict[str, Any], text: bytes) -> Parsed:
         raise OutOfMemory
     if name == "skipped":
         raise NotIndexable(_words(said))
+    if name == "scanned":
+        raise Scanned(_words(said))
     if name == "failed":
         raise DocumentUnparsable(_words(said))
     raise Nonsense

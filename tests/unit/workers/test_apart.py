@@ -11,11 +11,15 @@ import pytest
 
 import workers.slow
 from ingestion.database import Database
+from ingestion.parsing.ocr import make_scans
 from ingestion.parsing.sandbox import Limits, NoRoom, Sandbox, TakesLong
 from ingestion.records import Lane
 from ingestion.sources.memory import MemorySource
 from retrieval.search import SearchRequest
+from tests.documents import pdf, photographed
 from tests.rig import Rig, ShiftedClock
+from tests.servers.tesseract import tesseract
+from workers.drafting import Drafter
 from workers.outcomes import Result
 from workers.refresh import SLOW_DELAY_S
 from workers.slow import Slow
@@ -126,6 +130,35 @@ def test_who_found_no_room_is_not_called_slow() -> None:
     with pytest.raises(NoRoom), slow.turn(1, urgent=True):
         raise NoRoom
     assert 1 not in slow
+
+
+def test_scanned_documents_are_read_once_ocr_is_switched_on(
+    database: Database, source: MemorySource, clock: ShiftedClock
+) -> None:
+    tesseract()
+    source.put("scan.pdf", photographed(pdf([[("Leave", ["Employees have thirty days of leave."])]])))
+    source.put("note.md", b"text")
+    before = Rig(database, [source], clock=clock)
+    before.recover()
+    before.sync()
+    assert before.states() == {"note.md": "live", "scan.pdf": "skipped"}
+    before.sandbox.close()
+
+    scans = make_scans("eng")
+    sandbox = Sandbox()
+    inner = before.embedder.inner
+    drafter = Drafter(inner.max_tokens, inner.count_tokens, clock, sandbox=sandbox, scans=scans)
+    after = Rig(database, [source], clock=clock, drafter=drafter, sandbox=sandbox)
+    after.recover()
+    after.forget_outcomes()
+    after.work.dispatch()
+    after.work_off()
+    assert [one.uri for one in after.outcomes] == ["scan.pdf"]
+    assert after.states() == {"note.md": "live", "scan.pdf": "live"}
+    (hit,) = after.searcher.search(SearchRequest("thirty days of leave", top_k=1)).hits
+    assert (hit.uri, hit.place) == ("scan.pdf", "page 1")
+    scans.sandbox.close()
+    sandbox.close()
 
 
 def test_text_starts_no_process(apart: Rig, source: MemorySource, monkeypatch: pytest.MonkeyPatch) -> None:
