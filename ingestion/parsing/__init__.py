@@ -1,12 +1,14 @@
 """Bytes to blocks, by media type.
 
 ``parse`` decides the format: of documents that are no text by their signature, of text by the media type,
-else by the URI's suffix; what is neither and is text is plain text. Parsing has no effects and never reads
-anything but the bytes it is given. Formats whose parsers can bite are left to the caller's ``apart``.
+else by the URI's suffix, else by how it begins; what is none of it and is text is plain text. Parsing has no
+effects and never reads anything but the bytes it is given. Formats whose parsers can bite are left to the
+caller's ``apart``.
 """
 
 from __future__ import annotations
 
+import codecs
 import posixpath
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -23,7 +25,7 @@ from ingestion.parsing.structured import parse_json, parse_json_lines, parse_not
 from ingestion.parsing.tables import parse_table
 from ingestion.records import Parsed
 
-PARSER_VERSION = "2"
+PARSER_VERSION = "3"
 """Part of the pipeline's fingerprint: change it with every change of what any text parses to, unless its
 format has a version of its own."""
 
@@ -63,10 +65,14 @@ class Format:
 
 
 def _own(
-    name: str, parse: Callable[[str], Parsed], suffixes: tuple[str, ...], media_types: tuple[str, ...]
+    name: str,
+    parse: Callable[[str], Parsed],
+    suffixes: tuple[str, ...],
+    media_types: tuple[str, ...],
+    version: int = 1,
 ) -> Format:
     """A format that was read as source code once, and is heavy."""
-    return Format(name, parse, suffixes, media_types, version=f"{name} 1", heavy=True)
+    return Format(name, parse, suffixes, media_types, version=f"{name} {version}", heavy=True)
 
 
 _PLAIN = Format("plain text", parse_plain, (".txt", ".text", ".log"), ("text/plain",))
@@ -76,9 +82,9 @@ FORMATS = (
     Format("reStructuredText", parse_rst, (".rst", ".rest"), ("text/x-rst", "text/prs.fallenstein.rst")),
     Format("HTML", parse_html, (".html", ".htm", ".xhtml"), ("text/html", "application/xhtml+xml"), True),
     Format("source code", parse_code, tuple(_CODE_SUFFIXES), _CODE_MEDIA_TYPES),
-    _own("CSV", parse_table, (".csv", ".tsv"), ("text/csv", "text/tab-separated-values")),
+    _own("CSV", parse_table, (".csv", ".tsv"), ("text/csv", "text/tab-separated-values"), 2),
     _own("JSON", parse_json, (".json",), ("application/json",)),
-    _own("JSON lines", parse_json_lines, (".jsonl", ".ndjson"), ("application/jsonl",)),
+    _own("JSON lines", parse_json_lines, (".jsonl", ".ndjson"), ("application/jsonl",), 2),
     _own("notebook", parse_notebook, (".ipynb",), ("application/x-ipynb+json",)),
 )
 _BY_NAME = {form.name: form for form in FORMATS}
@@ -112,7 +118,7 @@ def parse(
     document = document_of(body, uri, media_type)
     if document is not None:
         return _parse_document(document, body, uri, apart, ocr)
-    form = format_of(uri, media_type)
+    form = format_of(body, uri, media_type)
     text, encoding = decode(body, _declared(form, body, media_type))
     if form.heavy and len(body) > _AT_HAND_BYTES:
         parsed = _parse_apart(form.name, text.encode("utf-8", "replace"), uri, apart)
@@ -132,7 +138,7 @@ def parse(
 
 def read_alike(uri: str, other: str) -> bool:
     """Whether the same bytes become the same blocks under both names."""
-    return format_of(uri) is format_of(other) and document_of(b"", uri) is document_of(b"", other)
+    return _named(uri) is _named(other) and document_of(b"", uri) is document_of(b"", other)
 
 
 def version_of(body: bytes, uri: str, media_type: str | None = None, *, ocr: Ocr | None = None) -> str:
@@ -140,7 +146,7 @@ def version_of(body: bytes, uri: str, media_type: str | None = None, *, ocr: Ocr
     document = document_of(body, uri, media_type)
     if document is not None:
         return _version(document, ocr)
-    return format_of(uri, media_type).version
+    return format_of(body, uri, media_type).version
 
 
 def versions(ocr: Ocr | None = None) -> frozenset[str]:
@@ -188,14 +194,28 @@ def _parse_apart(name: str, body: bytes, uri: str, apart: Apart) -> Parsed:
         ) from error
 
 
-def format_of(uri: str, media_type: str | None = None) -> Format:
-    """The format a document is read in: by its media type if that is known, else by its suffix."""
+def format_of(body: bytes, uri: str, media_type: str | None = None) -> Format:
+    """The format a text is read in: by its media type if that is known, else by suffix, else by itself."""
+    return _named(uri, media_type) or _by_content(body)
+
+
+def _by_content(body: bytes) -> Format:
+    head = body[:_HEAD_BYTES].removeprefix(codecs.BOM_UTF8).lstrip().lower()
+    if head.startswith((b"<!doctype html", b"<html")):
+        return _BY_NAME["HTML"]
+    if head.startswith((b"{", b"[")) and body[-_HEAD_BYTES:].rstrip().endswith((b"}", b"]")):
+        return _BY_NAME["JSON"]  # or what looks like it, which is read as lines of text then
+    return _PLAIN
+
+
+def _named(uri: str, media_type: str | None = None) -> Format | None:
+    """By what its source or its name says."""
     if media_type is not None:
         named = _BY_MEDIA_TYPE.get(media_type.partition(";")[0].strip().lower())
         if named is not None and named is not _PLAIN:
             return named
     # Servers call most files text/plain, so that a suffix knows more.
-    return _BY_SUFFIX.get(posixpath.splitext(uri)[1].lower(), _PLAIN)
+    return _BY_SUFFIX.get(posixpath.splitext(uri)[1].lower())
 
 
 def _declared(form: Format, body: bytes, media_type: str | None) -> str | None:

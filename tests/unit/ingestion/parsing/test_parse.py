@@ -75,7 +75,7 @@ def test_a_heading_that_people_write_is_kept_as_it_is() -> None:
     ],
 )
 def test_the_format_comes_from_media_type_or_suffix(uri: str, media_type: str | None, name: str) -> None:
-    assert format_of(uri, media_type).name == name
+    assert format_of(b"", uri, media_type).name == name
 
 
 def test_no_suffix_belongs_to_two_formats() -> None:
