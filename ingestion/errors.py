@@ -23,6 +23,7 @@
     ├── Superseded           a newer claim won, or there is nothing left to do; not a failure
     ├── DocumentGone         nothing lives at the URI any more: its source must judge
     ├── NotIndexable         there, readable, and not text (binary, too large): skipped with a reason
+    │   └── Scanned             pictures of text, which another program might read
     ├── PushRefused          what was handed over cannot be taken; nothing was changed
     ├── BadQuery             a question that cannot be asked like this; nothing was searched
     └── Misconfigured        settings, data folder or model do not fit; nothing was started
@@ -171,6 +172,10 @@ class DocumentGone(HeadwaterError):
 
 class NotIndexable(HeadwaterError):
     """The document is there and is not text. ``message`` is the reason shown to users."""
+
+
+class Scanned(NotIndexable):
+    """Its pages, or some of them, are pictures of text."""
 
 
 class Refusal(enum.StrEnum):

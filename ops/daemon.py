@@ -215,7 +215,7 @@ class Daemon:
         undo.enter_context(singing(self._settings, parts.ledger, parts.index, self._clock, self.metrics))
         # Callers that wait for a vector or a parser must be let go before the workers are waited for.
         undo.callback(parts.equipment.close)
-        undo.callback(parts.sandbox.close)
+        undo.callback(parts.end_parsers)
 
     def _make_server(self) -> Server:
         parts = self.parts

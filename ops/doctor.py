@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ingestion.clock import Clock
 from ingestion.errors import HeadwaterError
+from ingestion.parsing.ocr import program_for
 from ops import doctor_data, doctor_inotify, doctor_machine, doctor_permissions, doctor_stores
 from ops.asking import ask
 from ops.findings import Finding, Verdict, note, ok, wrong
@@ -26,6 +27,7 @@ def examine(settings: Settings, clock: Clock) -> Iterator[Finding]:
         ("machine", lambda: doctor_machine.machine(settings.daemon.data, clock)),
         ("secrets", lambda: doctor_permissions.secrets(settings)),
         ("model", lambda: doctor_data.model(settings)),
+        ("scans", lambda: _scans(settings)),
         ("sources", lambda: _roots(settings)),
         ("servers", lambda: doctor_stores.servers(settings, clock)),
         ("data", lambda: doctor_data.data(settings)),
@@ -57,6 +59,17 @@ def _roots(settings: Settings) -> Iterator[Finding]:
     running = running_daemon(settings.daemon.data) is not None
     yield from doctor_machine.watches(roots, running=running)
     yield from doctor_inotify.limits(0 if running else len(roots))
+
+
+def _scans(settings: Settings) -> Iterator[Finding]:
+    """Nothing where nobody asked for scanned pages to be read."""
+    languages = settings.parsing.ocr
+    if languages is None:
+        return
+    try:
+        yield ok("scans", f"read by {program_for(languages)} in {languages}")
+    except HeadwaterError as error:
+        yield wrong("scans", plain(error.message), plain(error.hint))
 
 
 def _traces(environ: Mapping[str, str]) -> Iterator[Finding]:

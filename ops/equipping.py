@@ -17,6 +17,7 @@ from ingestion.clock import Clock
 from ingestion.errors import HeadwaterError, Misconfigured, WrongEdition
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.values import Edition, EditionState, EditionView
+from ingestion.parsing.ocr import Scans
 from ingestion.parsing.sandbox import Sandbox
 from ingestion.records import Lane
 from ingestion.turns import Turns
@@ -29,6 +30,7 @@ from retrieval.embedding.port import Embedder
 from retrieval.embedding.remote.embedder import RemoteEmbedder
 from workers.drafting import Drafter
 from workers.equipment import Equipped
+from workers.slow import Slow
 from workers.staging import SLICE_TEXTS
 
 NEVER_KEPT = {"api_key", "api_key_file", "price_per_million_tokens"}
@@ -155,8 +157,12 @@ class Hearing:
 class Fitter:
     """Fits editions with embedders; those that compute here take turns."""
 
-    def __init__(self, settings: EmbeddingSettings, clock: Clock, sandbox: Sandbox) -> None:
+    def __init__(
+        self, settings: EmbeddingSettings, clock: Clock, sandbox: Sandbox, scans: Scans | None = None
+    ) -> None:
         self._sandbox = sandbox
+        self._scans = scans
+        self._slow = Slow()
         self._settings = settings
         self._clock = clock
         self._turns = Turns()
@@ -172,7 +178,14 @@ class Fitter:
         return Fitted(
             edition,
             embedder.fingerprint,
-            Drafter(embedder.max_tokens, embedder.count_tokens, self._clock, sandbox=self._sandbox),
+            Drafter(
+                embedder.max_tokens,
+                embedder.count_tokens,
+                self._clock,
+                sandbox=self._sandbox,
+                slow=self._slow,
+                scans=self._scans,
+            ),
             batcher.embed,
             batcher.embed_query,
             lambda: batcher.ready,

@@ -56,6 +56,7 @@ Fault = tuple[Place, str]
 
 _HOST = re.compile(r"[^\s/@]+")
 _PREFIX = re.compile(r"[A-Z][A-Za-z0-9]{0,31}")
+_LANGUAGES = re.compile(r"[A-Za-z][A-Za-z0-9_]{1,31}(?:\+[A-Za-z][A-Za-z0-9_]{1,31}){0,9}")
 _HASH_HINT = "Make the hash of a key with: headwater hash-key"
 
 
@@ -108,6 +109,12 @@ Address = Annotated[str, AfterValidator(an_address)]
 Key = Annotated[SecretStr, AfterValidator(_a_key)]
 LedgerAddress = Annotated[SecretStr, AfterValidator(_a_ledger)]
 BrokerAddress = Annotated[SecretStr, AfterValidator(_a_broker)]
+
+
+def _languages(value: str) -> str:
+    if not _LANGUAGES.fullmatch(value):
+        raise ValueError(f"{value[:80]!r} names no languages; write them as tesseract does: eng, or eng+deu.")
+    return value
 
 
 class DaemonSettings(Table):
@@ -181,6 +188,12 @@ class CanarySettings(Table):
     folder: Annotated[AbsolutePath, AfterValidator(a_folder)] | None = None
 
 
+class ParsingSettings(Table):
+    """``ocr``: languages in which tesseract reads scanned pages, as it calls them; None: nobody does."""
+
+    ocr: Annotated[str, AfterValidator(_languages)] | None = None
+
+
 class ApiSettings(Table):
     """``keys`` are hashes made by ``hash_key``; with any of them, every request needs a key. Those that
     ``keys_file`` holds are among them once the settings are read."""
@@ -199,6 +212,7 @@ class Settings(Table):
     broker: BrokerSettings = Field(default_factory=BrokerSettings)
     index: IndexSettings = Field(default_factory=IndexSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
+    parsing: ParsingSettings = Field(default_factory=ParsingSettings)
     canary: CanarySettings = Field(default_factory=CanarySettings)
 
     _config: Path | None = PrivateAttr(default=None)

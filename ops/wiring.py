@@ -14,6 +14,7 @@ from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.sources import SourceRow
 from ingestion.ledger.values import Edition
 from ingestion.objectives import Objective
+from ingestion.parsing.ocr import Scans, make_scans
 from ingestion.parsing.sandbox import Sandbox
 from ingestion.records import Lane
 from ingestion.sources.port import SourcePort
@@ -62,6 +63,7 @@ class Parts:
     equipment: Equipment
     fitter: Fitter
     sandbox: Sandbox
+    scans: Scans | None
     differs: str | None  # what the settings name instead of what the index was made with
 
     @property
@@ -87,17 +89,26 @@ class Parts:
     def drafter(self) -> Drafter:
         return self.live.drafter
 
-    def close(self) -> None:
+    def end_parsers(self) -> None:
+        """Whoever waits for one is let go. Idempotent."""
         self.sandbox.close()
+        if self.scans is not None:
+            self.scans.sandbox.close()
+
+    def close(self) -> None:
+        self.end_parsers()
         self.equipment.close()
         self.index.close()
         self.ledger.database.close()
 
 
-def open_parts(settings: Settings, *, clock: Clock | None = None, loads: bool = True) -> Parts:
+def open_parts(
+    settings: Settings, *, clock: Clock | None = None, loads: bool = True, parses: bool = True
+) -> Parts:
     """Open or make the knowledge base. Raises Misconfigured and its kind; loads no model.
 
-    ``loads``: whether this process will load models to embed with.
+    ``loads``: whether this process will load models to embed with; ``parses``: whether it will need what
+    parsers need.
     """
     clock = clock or SystemClock()
     with contextlib.ExitStack() as undo:
@@ -110,9 +121,11 @@ def open_parts(settings: Settings, *, clock: Clock | None = None, loads: bool = 
         index = make_index(settings, ledger.database)
         undo.callback(index.close)
         make_room(ledger, index, edition)
+        wanted_ocr = settings.parsing.ocr if parses else None
+        scans = None if wanted_ocr is None else make_scans(wanted_ocr)
         undo.pop_all()
     sandbox = Sandbox()
-    fitter = Fitter(settings.embedding, clock, sandbox)
+    fitter = Fitter(settings.embedding, clock, sandbox, scans)
     return Parts(
         settings=settings,
         clock=clock,
@@ -122,6 +135,7 @@ def open_parts(settings: Settings, *, clock: Clock | None = None, loads: bool = 
         equipment=Equipment(ledger, index, fitter.fit(edition, embedder), fitter.equip, clock, loads=loads),
         fitter=fitter,
         sandbox=sandbox,
+        scans=scans,
         differs=None if own is settings.embedding else settings.embedding.model,
     )
 

@@ -197,7 +197,7 @@ class Workshop:
     def end_attempts(self) -> None:
         """What is claimed is handed back at the next slice, and nothing more is claimed."""
         self._stopping.set()
-        self.parts.sandbox.close()
+        self.parts.end_parsers()
         self.parts.equipment.close()
 
     def close(self) -> None:

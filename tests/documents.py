@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.sax.saxutils import escape
 
+import pypdfium2 as pdfium
 from docx import Document
 from openpyxl import Workbook
 from pptx import Presentation
@@ -61,6 +63,41 @@ def drawn_pdf(
     canvas.setFont("Helvetica", 10)
     for x, y, text in places:
         canvas.drawString(x, y, text)
+    canvas.save()
+    return out.getvalue()
+
+
+def endless_pdf(pages: int = 5_000) -> bytes:
+    """Small, well-formed, and some minutes of work: every page is the same long one."""
+    drawn = zlib.compress(b"BT /F1 9 Tf 9 TL " + b"(Words upon words upon words.) ' " * 20_000 + b"ET")
+    objects = [
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        b"<</Type/Pages/Count %d/Kids[%s]>>" % (pages, b"3 0 R " * pages),
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Contents 4 0 R"
+        b"/Resources<</Font<</F1<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>>>>>>>",
+        b"<</Length %d/Filter/FlateDecode>>stream\n%s\nendstream" % (len(drawn), drawn),
+    ]
+    body = b"%PDF-1.7\n"
+    places = []
+    for number, one in enumerate(objects, 1):
+        places.append(b"%010d 00000 n \n" % len(body))
+        body += b"%d 0 obj\n%s\nendobj\n" % (number, one)
+    table = b"xref\n0 5\n0000000000 65535 f \n" + b"".join(places)
+    return body + table + b"trailer\n<</Size 5/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF\n" % len(body)
+
+
+def photographed(paper: bytes) -> bytes:
+    """A PDF of pictures of another one's pages, as a scanner makes them."""
+    out = io.BytesIO()
+    canvas = Canvas(out, invariant=1)
+    document = pdfium.PdfDocument(paper)
+    for page in document:
+        width, height = page.get_size()
+        drawn = page.render(scale=200 / 72, grayscale=True).to_pil()
+        canvas.setPageSize((width, height))
+        canvas.drawImage(ImageReader(drawn), 0, 0, width, height)
+        canvas.showPage()
+    document.close()
     canvas.save()
     return out.getvalue()
 

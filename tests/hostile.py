@@ -1,5 +1,5 @@
-"""Documents that somebody spoiled: real ones of every format with bytes changed, cut, doubled and crossed,
-archives that blow up, XML that reaches out, and nesting without end.
+"""Documents that somebody spoiled: those that are traps (see ``tests.traps``), and real ones of every format
+with bytes changed, cut, doubled and crossed, and lengths that lie.
 
 ``python -m tests.hostile [NUMBER]`` parses so many in a real sandbox and says what became of them.
 """
@@ -16,20 +16,17 @@ import tempfile
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import islice
 
 from ingestion.errors import DocumentUnparsable, NotIndexable
 from ingestion.parsing import parse
 from ingestion.parsing.sandbox import Limits, Sandbox
-from tests.documents import Section, docx, epub, odp, odt, pdf, pptx, scanned_pdf, xlsx, zipped
+from tests.documents import docx, epub, odp, odt, pdf, pptx, scanned_pdf, xlsx
+from tests.traps import SECTIONS, TABLE, Trap, changed_parts, traps
 
 SEED = 5
 SECRET = "what the file says"
 LIMITS = Limits(wall_s=10.0, cpu_s=5, memory_bytes=2**29)
-SECTIONS: list[Section] = [(f"Title {n}", ["Some words of text.", "And more."]) for n in range(5)]
-TABLE = [["Item", "Price"], ["Blue chair", "12.50"]]
-ENTITIES = '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa">' + "".join(
-    f'<!ENTITY {after} "{f"&{name};" * 10}">' for name, after in zip("abcdefgh", "bcdefghi", strict=True)
-)
 
 
 def real() -> dict[str, bytes]:
@@ -51,53 +48,20 @@ def real() -> dict[str, bytes]:
         "a.json": json.dumps([{"name": "chair", "size": [1, {"deep": None}]}] * 20).encode(),
         "a.jsonl": b'{"a": 1}\n' * 20,
         "a.csv": b"Item;Price\nBlue chair;12.50\n" * 20,
+        "a.html": b"<html><title>Page</title><body><h1>A</h1><table><tr><td>b<td>c</table><p>Text.</body>",
+        "a.md": b"# Title\n\n- one\n- two\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n> said\n" * 9,
+        "a.mhtml": b"Subject: Page\nContent-Type: multipart/related; boundary=b\n\n--b\n"
+        b"Content-Type: text/html\n\n<h1>A</h1><p>Text.</p>\n--b--\n",
         "a.ipynb": json.dumps({"cells": [{"cell_type": "markdown", "source": "# A"}] * 9}).encode(),
     }
 
 
-def traps(file: str, port: int) -> Iterator[tuple[str, bytes]]:
-    """Each made for its purpose. Some reach for a file, or for a server on this machine."""
-    word = docx(SECTIONS)
-    for reach in (f"file://{file}", f"http://127.0.0.1:{port}/x", file):
-        for part in ("word/document.xml", "_rels/.rels", "[Content_Types].xml", "word/styles.xml"):
-            yield "a.docx", _with(word, {part: f'<!DOCTYPE x [<!ENTITY f SYSTEM "{reach}">]><x>&f;</x>'})
-    for body, part in ((word, "word/document.xml"), (odt(SECTIONS), "content.xml")):
-        yield "a.docx", _with(body, {part: f"{ENTITIES}]><x>&i;</x>"})
-        yield "a.docx", _with(body, {part: "<a>" * 10**6 + "</a>" * 10**6})
-        yield "a.docx", _with(body, {part: b"\0" * 2**27})
-        yield "a.docx", _with(body, {part: f"<x>{'y' * 2**24}</x>"})
-        yield "a.docx", _with(body, {part: f"<x {'y' * 2**20}='z'/>"})
-    for body in (xlsx({"A": TABLE}), pptx(SECTIONS), epub("Book", SECTIONS)):
-        for part in zipfile.ZipFile(io.BytesIO(body)).namelist():
-            yield "a.xlsx", _with(body, {part: f"{ENTITIES}]><x>&i;</x>"})
-            yield "a.xlsx", _with(body, {part: ""})
-            yield "a.xlsx", _with(body, {part: "<a>" * 10_000})
-    inner = word
-    for _ in range(5):
-        inner = zipped({"word/document.xml": inner, "a.zip": inner})
-        yield "a.docx", inner
-    yield "a.xlsx", _with(xlsx({"A": TABLE}), {"xl/worksheets/sheet1.xml": _far_cells()})
-    yield "a.docx", zipped({str(number): "" for number in range(20_000)})
-    yield "a.pdf", b"%PDF-1.7\n" + b"[" * 10**6
-    yield "a.pdf", b"%PDF-1.7\n1 0 obj\n" + b"<<" * 10**6
-    yield "a.pdf", pdf([SECTIONS]).replace(b"/Count 1", b"/Count 999999999")
-    yield "a.eml", b"Content-Type: multipart/mixed; boundary=b\n\n--b\n" * 5_000
-    yield "a.eml", b"Subject: " + b"=?utf-8?q?a?= " * 50_000 + b"\n\nx"
-    yield "a.eml", b"To: " + b"(" * 100_000 + b"\n\nx"
-    yield "a.json", b"[" * 2**21
-    yield "a.json", b"[" + b"[]," * 2**21 + b"[]]"
-    yield "a.csv", b'"' + b"a," * 2**20
-    yield "a.ipynb", b'{"cells": [' + b"{}," * 2**18 + b"{}]}"
-
-
-def spoiled(number: int, seed: int, file: str, port: int) -> Iterator[tuple[str, bytes]]:
-    """So many: the traps first, then real documents with something done to them."""
+def spoiled(number: int, seed: int, file: str, port: int, *, every: int = 1) -> Iterator[Trap]:
+    """So many: the traps first, or every so manieth, then real documents with something done to them."""
     pick = random.Random(seed)
     whole = list(real().items())
     made = 0
-    for trap in traps(file, port):
-        if made == number:
-            return
+    for trap in islice(traps(file, port), seed % every, number * every, every):
         yield trap
         made += 1
     for _ in range(number - made):
@@ -105,7 +69,7 @@ def spoiled(number: int, seed: int, file: str, port: int) -> Iterator[tuple[str,
         yield name, _spoil(pick, body, pick.choice(whole)[1])
 
 
-def parse_all(number: int, seed: int = SEED) -> Counter[str]:
+def parse_all(number: int, seed: int = SEED, *, every: int = 1) -> Counter[str]:
     """What became of them. Raises whatever a worker would not survive, and AssertionError where something was
     reached."""
     became = Counter[str]()
@@ -113,7 +77,7 @@ def parse_all(number: int, seed: int = SEED) -> Counter[str]:
     with tempfile.NamedTemporaryFile("w") as file, socket.create_server(("127.0.0.1", 0)) as server:
         file.write(SECRET)
         file.flush()
-        for name, body in spoiled(number, seed, file.name, server.getsockname()[1]):
+        for name, body in spoiled(number, seed, file.name, server.getsockname()[1], every=every):
             became[_state(sandbox, name, body)] += 1
         sandbox.close()
         server.setblocking(False)
@@ -144,7 +108,7 @@ def _spoil(pick: random.Random, body: bytes, other: bytes) -> bytes:
     spoilt = bytearray(body)
     for _ in range(pick.randint(1, 8)):
         at, far = sorted(pick.randrange(len(spoilt) + 1) for _ in range(2))
-        match pick.randrange(6):
+        match pick.randrange(7):
             case 0:
                 spoilt[at : at + 1] = pick.randbytes(1)
             case 1:
@@ -155,7 +119,10 @@ def _spoil(pick: random.Random, body: bytes, other: bytes) -> bytes:
                 spoilt[at:at] = spoilt[at:far][:2000]
             case 4:
                 spoilt[at : at + 400] = other[at : at + 400]
-            case 5 if pick.random() < 0.2:
+            case 5:
+                size = pick.choice((1, 2, 4, 8))
+                spoilt[at : at + size] = pick.choice((b"\0", b"\xff", b"\x7f", b"\x80")) * size
+            case 6 if pick.random() < 0.2:
                 del spoilt[at:]
         spoilt = spoilt or bytearray(b"x")
     # Archives are checked by sums, which would keep most changes out: those of single parts get in.
@@ -173,22 +140,7 @@ def _with_part_spoiled(pick: random.Random, body: bytes) -> bytes:
         part[at : at + pick.randint(0, 20)] = pick.choice(
             [b"", b"<", b"</a>", b"&a;", pick.randbytes(3), b"9" * 30]
         )
-    return _with(body, {name: bytes(part)})
-
-
-def _with(body: bytes, changed: Mapping[str, str | bytes]) -> bytes:
-    archive = zipfile.ZipFile(io.BytesIO(body))
-    entries: dict[str, str | bytes] = {name: archive.read(name) for name in archive.namelist()}
-    return zipped(entries | dict(changed))
-
-
-def _far_cells() -> str:
-    """Two cells, as far from each other as a sheet goes: seventeen thousand million between them."""
-    return (
-        '<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>'
-        '<row r="1"><c r="A1"><v>1</v></c></row><row r="1048576"><c r="XFD1048576"><v>1</v></c></row>'
-        "</sheetData></worksheet>"
-    )
+    return changed_parts(body, {name: bytes(part)})
 
 
 if __name__ == "__main__":

@@ -12,11 +12,13 @@ from ingestion.clock import Clock
 from ingestion.errors import NotIndexable
 from ingestion.lag import plausible_change
 from ingestion.ledger.values import Claim, Look, Pipelines
-from ingestion.parsing import PARSER_VERSION, READABLE_VERSION, outgrown, parse, version_of, versions
+from ingestion.parsing import PARSER_VERSION, outgrown, parse, readable, version_of, versions
 from ingestion.parsing.documents import looks_like_one
+from ingestion.parsing.ocr import Scans
 from ingestion.parsing.sandbox import Sandbox
 from ingestion.records import Chunk, Content, Lane, Parsed
 from ingestion.sources.port import Read
+from workers.slow import Slow
 
 CountTokens = Callable[[Sequence[str]], list[int]]
 
@@ -24,7 +26,6 @@ CountTokens = Callable[[Sequence[str]], list[int]]
 # At most some 30 MB, as long texts are not kept.
 COUNTS_KEPT = 16_384
 LONGEST_KEPT = 2_000  # characters
-PATIENCE_S = 5.0  # for an edit; a document that takes longer goes on in the bulk lane
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +46,26 @@ class Draft:
 class Drafter:
     """Makes drafts. ``pipelines`` names everything that decides what chunks documents become."""
 
-    def __init__(self, max_tokens: int, count_tokens: CountTokens, clock: Clock, *, sandbox: Sandbox) -> None:
+    def __init__(
+        self,
+        max_tokens: int,
+        count_tokens: CountTokens,
+        clock: Clock,
+        *,
+        sandbox: Sandbox,
+        slow: Slow | None = None,
+        scans: Scans | None = None,
+    ) -> None:
         self._max_tokens = max_tokens
         self._count_tokens = _remembering(count_tokens)
         self._clock = clock
         self._sandbox = sandbox
+        self._slow = slow or Slow()
+        self._scans = scans
+        self._ocr = None if scans is None else scans.ocr
         self.pipelines = Pipelines(
-            frozenset(map(self.pipeline, versions())),
-            skipping=f"formats {READABLE_VERSION}",
+            frozenset(map(self.pipeline, versions(self._ocr))),
+            skipping=readable(self._ocr),
             text=self.pipeline(PARSER_VERSION),
             outgrown=outgrown(),
         )
@@ -61,19 +74,24 @@ class Drafter:
         """Read, and unless the content is unchanged, parse and chunk.
 
         Raises DocumentGone, DocumentChanging, DocumentUnreadable, DocumentUnparsable, SourceUnavailable,
-        ParserUnavailable, and TakesLong for an edit that is to be parsed without somebody waiting for it.
+        ParserUnavailable, and TakesLong for one that is to be parsed later, with nobody waiting for it.
         """
+        urgent = claim.lane is Lane.FRESH
+        with self._slow.turn(claim.document_id, urgent=urgent) as patience_s:
+            return self._draft(claim, read, patience_s, urgent=urgent)
+
+    def _draft(self, claim: Claim, read: Read, patience_s: float | None, *, urgent: bool) -> Draft:
         try:
             content = read(claim.uri)
         except NotIndexable as refusal:
             return self._skipped(claim, refusal.message)
         digest = hashlib.sha256(content.body).hexdigest()
         look = self._look(claim, content)
-        pipeline = self.pipeline(version_of(content.body, claim.uri, content.media_type))
+        pipeline = self.pipeline(version_of(content.body, claim.uri, content.media_type, ocr=self._ocr))
         if digest == claim.digest and pipeline == claim.pipeline and not claim.repair:
             return Draft(claim, digest, look, None, pipeline)
         try:
-            chunks = self.chunks(content, PATIENCE_S if claim.lane is Lane.FRESH else None)
+            chunks = self.chunks(content, patience_s, urgent=urgent)
         except NotIndexable as refusal:
             # Without a digest: read again, it must not pass for the live content that it never was.
             return Draft(claim, "", look, (), self.pipelines.skipping, refusal.message)
@@ -84,13 +102,21 @@ class Drafter:
         """Whether others are not to wait for this one, as far as its name tells."""
         return looks_like_one(claim.uri)
 
-    def chunks(self, content: Content, patience_s: float | None = None) -> list[Chunk]:
+    def takes_long(self, claim: Claim) -> bool:
+        """Whether it has shown that it does."""
+        return claim.document_id in self._slow
+
+    def chunks(
+        self, content: Content, patience_s: float | None = None, *, urgent: bool = False
+    ) -> list[Chunk]:
         """The chunks of a content. Raises NotIndexable, DocumentUnparsable, ParserUnavailable, TakesLong."""
 
         def apart(parser: str, body: bytes) -> Parsed:
-            return self._sandbox.parse(parser, body, patience_s)
+            scans = self._scans
+            sandbox = scans.sandbox if scans and parser == scans.ocr.parser else self._sandbox
+            return sandbox.parse(parser, body, patience_s, urgent=urgent)
 
-        parsed = parse(content.body, content.seen.uri, content.media_type, apart=apart)
+        parsed = parse(content.body, content.seen.uri, content.media_type, apart=apart, ocr=self._ocr)
         return chunk(parsed, max_tokens=self._max_tokens, count_tokens=self._count_tokens)
 
     def _skipped(self, claim: Claim, reason: str) -> Draft:

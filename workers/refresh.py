@@ -42,6 +42,7 @@ log = logging.getLogger("headwater.refresh")
 GROUP_TEXTS = 128  # embedded between two publishes of a batch: how long a first index stays silent
 FRESH_TEXTS = 64  # a document with more to embed goes on in the bulk lane
 FAULT_DELAY_S = 2.0
+SLOW_DELAY_S = 5.0  # for what may be parsed only when nothing else that is slow is
 LONGEST_FAULT_DELAY_S = 60.0  # what stood in the way may be gone sooner than it said
 
 Absent = Callable[[str, Sequence[str]], None]
@@ -171,10 +172,14 @@ class Refresher:
         return [result.claim.document_id for result in published if result.pending]
 
     def _in_turn(self, claims: Sequence[Claim], lane: Lane) -> Iterator[Sequence[Claim]]:
-        """Those that may take long come last, and edits of them one by one: nobody waits for them."""
-        slow = [claim for claim in claims if self._drafter.may_take_long(claim)]
-        yield [claim for claim in claims if not self._drafter.may_take_long(claim)]
+        """Those that may take long come last, and those that do at the very end; both of them, if they are
+        edits, one by one: nobody waits for them."""
+        known = [claim for claim in claims if self._drafter.takes_long(claim)]
+        others = [claim for claim in claims if not self._drafter.takes_long(claim)]
+        slow = [claim for claim in others if self._drafter.may_take_long(claim)]
+        yield [claim for claim in others if not self._drafter.may_take_long(claim)]
         yield from [slow] if lane is Lane.BULK else ([claim] for claim in slow)
+        yield from ([claim] for claim in known)
 
     def _drafts(self, held: HeldClaims, claims: Sequence[Claim], bulk: list[int]) -> Iterator[Revision]:
         """Read, parse, chunk and diff, one by one; a document that fails leaves the others alone.
@@ -193,9 +198,7 @@ class Refresher:
                 gone.setdefault(claim.source, []).append(claim.uri)
                 self._release([claim], "It was not there when it was read.")
             except TakesLong:
-                self._ledger.claims.to_bulk([claim])
-                bulk.append(claim.document_id)
-                self._report(claim, Result.DEFERRED, "slow to parse: it goes on in the bulk lane")
+                bulk += self._put_off(claim)
             except Transient as fault:
                 self._release([claim], str(fault))
                 if not isinstance(fault, FolderUnseen):  # which is told where it is noticed
@@ -208,6 +211,15 @@ class Refresher:
             held.done([claim])
         for source, uris in gone.items():
             self._absent(source, uris)
+
+    def _put_off(self, claim: Claim) -> list[int]:
+        """One that takes long: an edit goes on in the bulk lane, another comes again, by itself."""
+        if claim.lane is Lane.BULK:
+            self._ledger.claims.isolate([claim], "slow to parse: it waits its turn", delay_s=SLOW_DELAY_S)
+            return []
+        self._ledger.claims.to_bulk([claim])
+        self._report(claim, Result.DEFERRED, "slow to parse: it goes on in the bulk lane")
+        return [claim.document_id]
 
     def _reading(self, claims: Sequence[Claim]) -> Mapping[str, Read]:
         """How to read what is claimed of each source."""

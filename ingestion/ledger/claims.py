@@ -211,9 +211,10 @@ class Claims(Reopening):
         """Hand claims back after a fault of store, embedder, disk or network: it costs no attempt."""
         self._hand_back(claims, {"error": reason}, delay_s)
 
-    def isolate(self, claims: Iterable[Claim], reason: str) -> None:
-        """Hand back a batch that failed without saying which document is to blame: one by one from now on."""
-        self._hand_back(claims, {"alone": True, "error": reason})
+    def isolate(self, claims: Iterable[Claim], reason: str, *, delay_s: float = 0.0) -> None:
+        """Hand back what is to be claimed one by one from now on: a batch that failed without saying which
+        document is to blame, and documents that would keep others waiting."""
+        self._hand_back(claims, {"alone": True, "error": reason}, delay_s)
 
     def to_bulk(self, claims: Iterable[Claim]) -> None:
         """Hand back documents with much to embed: they go on in the bulk lane."""

@@ -1,20 +1,22 @@
 """Bytes to blocks, by media type.
 
 ``parse`` decides the format: of documents that are no text by their signature, of text by the media type,
-else by the URI's suffix; what is neither and is text is plain text. Parsing has no effects and never reads
-anything but the bytes it is given. Formats whose parsers can bite are left to the caller's ``apart``.
+else by the URI's suffix, else by how it begins; what is none of it and is text is plain text. Parsing has no
+effects and never reads anything but the bytes it is given. Formats whose parsers can bite are left to the
+caller's ``apart``.
 """
 
 from __future__ import annotations
 
+import codecs
 import posixpath
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ingestion.errors import DocumentUnparsable
+from ingestion.errors import DocumentUnparsable, NotIndexable, Scanned
 from ingestion.parsing.code import parse_code
 from ingestion.parsing.decoding import declared_charset, decode
-from ingestion.parsing.documents import DOCUMENTS, document_of, load_document
+from ingestion.parsing.documents import DOCUMENTS, PDF, TOLD, Document, Ocr, document_of, load_document
 from ingestion.parsing.html import parse_html
 from ingestion.parsing.markdown import parse_markdown
 from ingestion.parsing.plain import parse_plain
@@ -23,7 +25,7 @@ from ingestion.parsing.structured import parse_json, parse_json_lines, parse_not
 from ingestion.parsing.tables import parse_table
 from ingestion.records import Parsed
 
-PARSER_VERSION = "2"
+PARSER_VERSION = "3"
 """Part of the pipeline's fingerprint: change it with every change of what any text parses to, unless its
 format has a version of its own."""
 
@@ -63,10 +65,14 @@ class Format:
 
 
 def _own(
-    name: str, parse: Callable[[str], Parsed], suffixes: tuple[str, ...], media_types: tuple[str, ...]
+    name: str,
+    parse: Callable[[str], Parsed],
+    suffixes: tuple[str, ...],
+    media_types: tuple[str, ...],
+    version: int = 1,
 ) -> Format:
     """A format that was read as source code once, and is heavy."""
-    return Format(name, parse, suffixes, media_types, version=f"{name} 1", heavy=True)
+    return Format(name, parse, suffixes, media_types, version=f"{name} {version}", heavy=True)
 
 
 _PLAIN = Format("plain text", parse_plain, (".txt", ".text", ".log"), ("text/plain",))
@@ -76,9 +82,9 @@ FORMATS = (
     Format("reStructuredText", parse_rst, (".rst", ".rest"), ("text/x-rst", "text/prs.fallenstein.rst")),
     Format("HTML", parse_html, (".html", ".htm", ".xhtml"), ("text/html", "application/xhtml+xml"), True),
     Format("source code", parse_code, tuple(_CODE_SUFFIXES), _CODE_MEDIA_TYPES),
-    _own("CSV", parse_table, (".csv", ".tsv"), ("text/csv", "text/tab-separated-values")),
+    _own("CSV", parse_table, (".csv", ".tsv"), ("text/csv", "text/tab-separated-values"), 2),
     _own("JSON", parse_json, (".json",), ("application/json",)),
-    _own("JSON lines", parse_json_lines, (".jsonl", ".ndjson"), ("application/jsonl",)),
+    _own("JSON lines", parse_json_lines, (".jsonl", ".ndjson"), ("application/jsonl",), 2),
     _own("notebook", parse_notebook, (".ipynb",), ("application/x-ipynb+json",)),
 )
 _BY_NAME = {form.name: form for form in FORMATS}
@@ -99,16 +105,20 @@ def load(name: str) -> Callable[[bytes], Parsed]:
     return lambda body: form.parse(body.decode("utf-8", "replace"))
 
 
-def parse(body: bytes, uri: str, media_type: str | None = None, *, apart: Apart) -> Parsed:
+def parse(
+    body: bytes, uri: str, media_type: str | None = None, *, apart: Apart, ocr: Ocr | None = None
+) -> Parsed:
     """The text and blocks of a document. Blocks are in order, do not overlap and are never blank.
 
-    ``media_type`` may carry a charset parameter. Raises NotIndexable for what holds no text and
+    ``ocr`` reads what is scanned, if there is one. ``media_type`` may carry a charset parameter.
+
+    Raises NotIndexable for what holds no text and
     DocumentUnparsable when the format's parser fails.
     """
     document = document_of(body, uri, media_type)
     if document is not None:
-        return _parse_apart(document.name, body, uri, apart)
-    form = format_of(uri, media_type)
+        return _parse_document(document, body, uri, apart, ocr)
+    form = format_of(body, uri, media_type)
     text, encoding = decode(body, _declared(form, body, media_type))
     if form.heavy and len(body) > _AT_HAND_BYTES:
         parsed = _parse_apart(form.name, text.encode("utf-8", "replace"), uri, apart)
@@ -128,20 +138,30 @@ def parse(body: bytes, uri: str, media_type: str | None = None, *, apart: Apart)
 
 def read_alike(uri: str, other: str) -> bool:
     """Whether the same bytes become the same blocks under both names."""
-    return format_of(uri) is format_of(other) and document_of(b"", uri) is document_of(b"", other)
+    return _named(uri) is _named(other) and document_of(b"", uri) is document_of(b"", other)
 
 
-def version_of(body: bytes, uri: str, media_type: str | None = None) -> str:
+def version_of(body: bytes, uri: str, media_type: str | None = None, *, ocr: Ocr | None = None) -> str:
     """What decides which blocks these bytes become: changes with the parser."""
     document = document_of(body, uri, media_type)
     if document is not None:
-        return f"{document.name} {document.version}"
-    return format_of(uri, media_type).version
+        return _version(document, ocr)
+    return format_of(body, uri, media_type).version
 
 
-def versions() -> frozenset[str]:
+def versions(ocr: Ocr | None = None) -> frozenset[str]:
     """Everything that ``version_of`` may say now."""
-    return frozenset(one.version for one in FORMATS) | {f"{one.name} {one.version}" for one in DOCUMENTS}
+    return frozenset(one.version for one in FORMATS) | {_version(one, ocr) for one in DOCUMENTS}
+
+
+def readable(ocr: Ocr | None = None) -> str:
+    """What was skipped where this was another is read again."""
+    return f"formats {READABLE_VERSION}" if ocr is None else f"formats {READABLE_VERSION}, {ocr.version}"
+
+
+def _version(document: Document, ocr: Ocr | None) -> str:
+    said = f"{document.name} {document.version}"
+    return f"{said}, {ocr.version}" if ocr is not None and document.name == PDF else said
 
 
 def outgrown() -> frozenset[str]:
@@ -151,25 +171,51 @@ def outgrown() -> frozenset[str]:
     return frozenset(suffix for suffixes in (*own, *unsigned) for suffix in suffixes)
 
 
+def _parse_document(document: Document, body: bytes, uri: str, apart: Apart, ocr: Ocr | None) -> Parsed:
+    if document.name != PDF:
+        return _parse_apart(document.name, body, uri, apart)
+    try:
+        return _parse_apart(PDF if ocr is None else f"{PDF}:{TOLD}", body, uri, apart)
+    except Scanned as scanned:
+        if ocr is None:
+            how = "install tesseract and set parsing.ocr to have it read"
+            raise NotIndexable(f"{scanned.message}; {how}") from scanned
+        return _parse_apart(ocr.parser, body, uri, apart)
+
+
 def _parse_apart(name: str, body: bytes, uri: str, apart: Apart) -> Parsed:
     try:
         return apart(name, body)
     except DocumentUnparsable as error:
         raise DocumentUnparsable(
-            f"Could not read {uri} as {name}: {error.message}.",
+            f"Could not read {uri} as {name.partition(':')[0]}: {error.message}.",
             hint="The last good revision stays live. Repair, simplify or exclude the document.",
             uri=uri,
         ) from error
 
 
-def format_of(uri: str, media_type: str | None = None) -> Format:
-    """The format a document is read in: by its media type if that is known, else by its suffix."""
+def format_of(body: bytes, uri: str, media_type: str | None = None) -> Format:
+    """The format a text is read in: by its media type if that is known, else by suffix, else by itself."""
+    return _named(uri, media_type) or _by_content(body)
+
+
+def _by_content(body: bytes) -> Format:
+    head = body[:_HEAD_BYTES].removeprefix(codecs.BOM_UTF8).lstrip().lower()
+    if head.startswith((b"<!doctype html", b"<html")):
+        return _BY_NAME["HTML"]
+    if head.startswith((b"{", b"[")) and body[-_HEAD_BYTES:].rstrip().endswith((b"}", b"]")):
+        return _BY_NAME["JSON"]  # or what looks like it, which is read as lines of text then
+    return _PLAIN
+
+
+def _named(uri: str, media_type: str | None = None) -> Format | None:
+    """By what its source or its name says."""
     if media_type is not None:
         named = _BY_MEDIA_TYPE.get(media_type.partition(";")[0].strip().lower())
         if named is not None and named is not _PLAIN:
             return named
     # Servers call most files text/plain, so that a suffix knows more.
-    return _BY_SUFFIX.get(posixpath.splitext(uri)[1].lower(), _PLAIN)
+    return _BY_SUFFIX.get(posixpath.splitext(uri)[1].lower())
 
 
 def _declared(form: Format, body: bytes, media_type: str | None) -> str | None:

@@ -49,6 +49,7 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _SAMPLE_BYTES = 32_768
+_TO_JAPANESE = re.compile(rb"\x1b\$[@B]")  # RFC 1468
 _CONTROLS = bytes(code for code in range(32) if code not in b"\t\n\v\f\r\b\x1b") + b"\x7f"
 _MAX_CONTROL_SHARE = 0.05
 _DECLARED = re.compile(rb"(?:charset|encoding)\s*=\s*[\"']?\s*([A-Za-z0-9_.:-]{2,40})", re.IGNORECASE)
@@ -70,6 +71,8 @@ def decode(body: bytes, declared: str | None = None) -> tuple[str, str]:
     if (wide := _wide_without_mark(body)) is not None:
         return body.decode(wide, errors="replace").replace("\0", "\ufffd"), wide
     _refuse_binary(body)
+    if (shifting := _shifting(body, declared)) is not None:
+        return body.decode(shifting, errors="replace").replace("\0", "\ufffd"), shifting
     try:
         return body.decode(), "utf-8"
     except UnicodeDecodeError as error:
@@ -100,6 +103,14 @@ def _wide_without_mark(body: bytes) -> str | None:
         if not any(ord(letter) < 32 and letter not in "\t\n\f\r" for letter in text):
             return encoding
     return None
+
+
+def _shifting(body: bytes, declared: str | None) -> str | None:
+    """An encoding in seven bits, in which everything would pass for UTF-8: declared, or by its own marks."""
+    named = _usable(declared) or ""
+    if named.startswith(("iso2022", "hz")) and (b"\x1b" in body or b"~{" in body):
+        return named
+    return "iso2022_jp" if _TO_JAPANESE.search(body) else None
 
 
 def _refuse_binary(body: bytes) -> None:

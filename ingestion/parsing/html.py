@@ -35,7 +35,7 @@ _BLOCKS = frozenset(
     footer form header hr html legend li main ol p pre section summary table tr ul title
     h1 h2 h3 h4 h5 h6""".split()  # noqa: SIM905
 )
-_IN_CELL = frozenset(("p", "div", "span"))  # these do not break a table's row
+_IN_CELL = frozenset(("p", "div"))  # these do not break a table's row
 _CELLS = frozenset(("td", "th"))
 _LINE_BREAK = "\x0b"  # stands for <br>, because newlines in markup are mere spaces
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ingestion.parsing.assembly import Assembly, flowed
 
 _MAX_NAME = 80  # characters of a column's name that stand before each of its values
+_MOST_TITLES = 10  # rows of one cell that may stand above the header
 _MOST_TIMES = 4  # as long as its values a table may become by that
 _MORE_CHARS = 2**20
 
@@ -14,16 +15,18 @@ Row = Sequence[str]
 
 
 def write_rows(document: Assembly, rows: Sequence[tuple[int, Row]], unit: str, within: str = "") -> None:
-    """``rows`` with their numbers, cells as text. The first one is the header if it names its columns.
+    """``rows`` with their numbers, cells as text. The first one is the header if it names its columns, or
+    the first below a title.
 
     Blank rows are left out. Names stand before the values unless that would make a flood of them.
     """
     rows = [(number, [flowed(cell) for cell in row]) for number, row in rows]
     rows = [(number, row) for number, row in rows if any(row)]
-    names = _names(rows)
+    above = next((at for at, (_, row) in enumerate(rows[:_MOST_TITLES]) if sum(map(bool, row)) > 1), 0)
+    names = _names(rows[above:])
     for position, (number, row) in enumerate(rows):
         document.at(unit, number, within)
-        if names and position:
+        if names and position > above:
             document.row("; ".join(_said(names, row)))
         else:
             document.row(" | ".join(filter(None, row)))

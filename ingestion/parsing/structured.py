@@ -48,15 +48,21 @@ def parse_json(text: str) -> Parsed:
 
 
 def parse_json_lines(text: str) -> Parsed:
+    """A line is a row; one that is broken stands as it is, unless most of them are."""
     writer = _Writer(_MOST_TIMES * len(text) + _MORE_CHARS)
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    broken = 0
     try:
-        for number, line in enumerate(text.split("\n"), 1):
-            if line.strip():
-                writer.assembly.at("line", number)
+        for number, line in lines:
+            writer.assembly.at("line", number)
+            try:
                 writer.record(json.loads(line))
-    except (ValueError, RecursionError, _Flood):
+            except (ValueError, RecursionError):
+                broken += 1
+                writer.row(line)
+    except _Flood:
         return parse_code(text)
-    return writer.assembly.parsed()
+    return parse_code(text) if 2 * broken > len(lines) else writer.assembly.parsed()
 
 
 def parse_notebook(text: str) -> Parsed:
@@ -84,7 +90,7 @@ class _Writer:
             return
         plain = {name: value for name, value in found.items() if not _is_records(value)}
         for line in _flat(plain):
-            self._row(line)
+            self.row(line)
         for name, value in found.items():
             if _is_records(value):
                 self.assembly.nowhere()
@@ -93,14 +99,14 @@ class _Writer:
                 self._items(value, flowed(name))
 
     def record(self, value: Any) -> None:
-        self._row("; ".join(_flat(value)))
+        self.row("; ".join(_flat(value)))
 
     def _items(self, items: list[Any], within: str) -> None:
         for number, item in enumerate(items, 1):
             self.assembly.at("item", number, within)
             self.record(item)
 
-    def _row(self, text: str) -> None:
+    def row(self, text: str) -> None:
         self._left -= len(text)
         if self._left < 0:
             raise _Flood

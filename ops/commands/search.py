@@ -138,7 +138,7 @@ def _searched_here(settings: Settings, body: Json) -> Json:
     from retrieval.freshness import Freshness
     from retrieval.search import Searcher, SearchRequest
 
-    parts = open_parts(settings)
+    parts = open_parts(settings, parses=False)
     try:
         _load(parts)
         searcher = Searcher(

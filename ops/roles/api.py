@@ -51,7 +51,7 @@ class ApiRole:
     def open(self, waiting: Waiting, health: Health, undo: contextlib.ExitStack) -> str:
         """Answers once the ledger and the index are there: until the model is loaded, by words alone."""
         app = make_shared_app(self._settings, NoWork())
-        parts = waiting.until_made(lambda: open_parts(self._settings, clock=self._clock))
+        parts = waiting.until_made(lambda: open_parts(self._settings, clock=self._clock, parses=False))
         undo.callback(parts.close)
         messenger = Messenger(self._settings, app, parts.ledger, self._clock)
         messenger.start()

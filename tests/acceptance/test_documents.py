@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from tests.acceptance.program import Program, running
-from tests.documents import Section, pdf, pptx, scanned_pdf, xlsx
+from tests.documents import Section, endless_pdf, pdf, pptx, scanned_pdf, xlsx
 
 WORDS = "The quick brown fox jumps over the lazy dog near the river bank while the sun goes down. "
 PAGES = 12
@@ -60,7 +60,9 @@ def test_each_is_found_where_it_stands_or_says_why_not(program: Program) -> None
         hit = next(one for one in program.search(question) if one["uri"] == uri)
         assert place in hit["place"], hit
     documents = program.documents()
-    assert documents["scan.pdf"]["reason"] == "scanned: 1 page of pictures, and no text"
+    assert documents["scan.pdf"]["reason"] == (
+        "scanned: 1 page of pictures, and no text; install tesseract and set parsing.ocr to have it read"
+    )
     assert documents["locked.pdf"]["reason"] == "encrypted: the PDF asks for a password"
     assert documents["bomb.docx"]["state"] == "failed"
     assert "it is a damaged archive" in documents["bomb.docx"]["error"]
@@ -94,6 +96,22 @@ def test_what_is_inserted_moves_places_and_embeds_itself(program: Program, folde
     assert program.texts_embedded() - before <= 6
 
 
+def test_nobody_waits_for_documents_that_hang(program: Program, folder: Path) -> None:
+    """More of them than any lane leaves to such documents. They take minutes."""
+    many = folder / "more"
+    many.mkdir()
+    hanging = [f"more/a{n}.pdf" for n in range(3)]
+    for name in hanging:
+        (folder / name).write_bytes(endless_pdf())
+    time.sleep(1.0)  # they are being parsed, most probably; if not, the test is only easier to pass
+    (folder / "note.md").write_text("# Note\n\nA word about pistachios.\n")
+    (folder / "paper.pdf").write_bytes(paper("Persimmon."))
+    program.until(lambda: "pistachio" in str(program.search("pistachios")[:1]), what="the edit is found")
+    program.until(lambda: "Persimmon" in str(program.search("persimmon")[:1]), what="the paper is found")
+    states = {name: one["state"] for name, one in program.documents().items()}
+    assert {states.get(name, "pending") for name in hanging} == {"pending"}
+
+
 def test_nothing_is_left_of_a_program_that_was_killed(program: Program) -> None:
     children = psutil.Process(program.pid).children()
     assert children
@@ -102,3 +120,24 @@ def test_nothing_is_left_of_a_program_that_was_killed(program: Program) -> None:
     while any(map(psutil.pid_exists, (one.pid for one in children))) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not [one for one in children if psutil.pid_exists(one.pid)]
+
+
+def test_a_first_index_goes_on_beside_documents_that_hang(tmp_path: Path) -> None:
+    folder = tmp_path / "papers"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"a{number}.pdf").write_bytes(endless_pdf())
+    well = {f"b{number}.pdf" for number in range(8)} | {f"c{number}.md" for number in range(8)}
+    for name in well:
+        text = f"All about {name}."
+        body = text.encode() if name.endswith("md") else pdf([[("Title", [text])]])
+        (folder / name).write_bytes(body)
+    with Program(tmp_path / "data", folder) as program:
+        program.start().listening()
+
+        def live() -> set[str]:
+            documents = program.documents()
+            assert "failed" not in {one["state"] for one in documents.values()}
+            return {name for name, one in documents.items() if one["state"] == "live"}
+
+        program.until(lambda: live() == well, what="all that is well is live")

@@ -1,10 +1,10 @@
 """What the sandbox costs: documents parsed in its children against the same parsers in this process.
 
-    python -m tests.bench.parsing [--documents 200] [--hostile 2000]
+    python -m tests.bench.parsing [--documents 200]
 
 For every format that is parsed apart, generated documents of some pages; the two ways take turns, a tenth of
 the documents each time. Then the lag of an edit of a one-page PDF in the running program, beside that of the
-same text as Markdown. ``--hostile`` adds that many spoiled documents (see ``tests.hostile``).
+same text as Markdown.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from ingestion.parsing.documents import document_of
 from ingestion.parsing.sandbox import Sandbox
 from ingestion.records import Parsed
 from ops.wiring import BULK_THREADS
-from tests import hostile
 from tests.bench import _common
 from tests.documents import Section, docx, epub, odt, pdf, pptx, xlsx
 
@@ -117,7 +116,6 @@ def _is_found(one: _common.Asked, word: str) -> bool:
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--documents", type=int, default=200)
-    asked.add_argument("--hostile", type=int, default=0)
     options = asked.parse_args()
     _common.begin("Documents parsed in the sandbox")
     for name, make in FORMATS.items():
@@ -130,8 +128,6 @@ def main() -> None:
     _common.row("the same text as Markdown", _common.spread(of_text))
     more = statistics.median(of_pdf) - statistics.median(of_text)
     _common.row("more", f"{more:+.3f} s", "<= 0.3 s")
-    if options.hostile:
-        _common.row("spoiled documents", hostile.told(hostile.parse_all(options.hostile)))
 
 
 if __name__ == "__main__":

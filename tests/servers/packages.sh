@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the servers that the tests start themselves: Redis, PostgreSQL and Prometheus, from the system's
-# packages.
+# Installs the servers that the tests start themselves, Redis, PostgreSQL and Prometheus, and tesseract, from the
+# system's packages.
 # Without the right to do so it says what to run; the tests that need them then say why they are skipped.
 set -eu
 
@@ -12,16 +12,17 @@ wanted=
 command -v redis-server >/dev/null 2>&1 || wanted="$wanted redis-server"
 has_postgres || wanted="$wanted postgresql"
 command -v prometheus >/dev/null 2>&1 || wanted="$wanted prometheus"
+command -v tesseract >/dev/null 2>&1 || wanted="$wanted tesseract-ocr"
 [ -n "$wanted" ] || exit 0
 
 if command -v apt-get >/dev/null 2>&1; then
     by_hand="sudo sh tests/servers/packages.sh"  # which keeps apt-get from starting them
 elif command -v dnf >/dev/null 2>&1; then
-    by_hand="sudo dnf install -y redis postgresql-server golang-github-prometheus"
+    by_hand="sudo dnf install -y redis postgresql-server golang-github-prometheus tesseract"
 elif command -v brew >/dev/null 2>&1; then
-    by_hand="brew install redis postgresql prometheus"
+    by_hand="brew install redis postgresql prometheus tesseract"
 else
-    by_hand="install redis-server, PostgreSQL and Prometheus with the system's package manager"
+    by_hand="install redis-server, PostgreSQL, Prometheus and tesseract with the system's package manager"
 fi
 
 # Packages start what they bring, on the usual ports. The tests want the programs only.
@@ -51,5 +52,5 @@ if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null 2>&1; then
     tail -n 5 "$log" >&2
     rm -f "$log"
 fi
-say "The tests of the production stack and its alerts need$wanted. Run this once: $by_hand"
+say "The tests of the production stack, its alerts and scanned documents need$wanted. Run this once: $by_hand"
 say "(or point the tests at running servers: HEADWATER_TEST_REDIS_URL, HEADWATER_TEST_POSTGRES_URL)"

@@ -31,16 +31,35 @@ class Document:
     signatures: tuple[bytes, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Ocr:
+    """What reads pages that are pictures: where tesseract lies, and in which languages it reads."""
+
+    languages: str
+    program: str
+
+    @property
+    def parser(self) -> str:
+        """The name of the parser that uses it."""
+        return f"{PDF}:{self.languages}:{self.program}"
+
+    @property
+    def version(self) -> str:
+        return f"pictures in {self.languages}"
+
+
 _OFFICE_SUFFIXES = tuple(
     ".docx .docm .dotx .pptx .pptm .ppsx .xlsx .xlsm .xlsb .odt .ott .odp .ods .epub".split()  # noqa: SIM905
 )
 MAIL = "e-mail"
+PDF = "PDF"
+TOLD = "told"
 _OLD_OFFICE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 DOCUMENTS = (
-    Document("PDF", "pdf", "1", (".pdf",), ("application/pdf",), (b"%PDF-",)),
-    Document("Office document", "office", "1", _OFFICE_SUFFIXES, (), (b"PK\x03\x04",)),
-    Document("old Office document", "old_office", "1", (".xls",), (), (_OLD_OFFICE,)),
-    Document(MAIL, "mail", "1", (".eml", ".mht", ".mhtml"), ("message/rfc822", "multipart/related")),
+    Document(PDF, "pdf", "2", (".pdf",), ("application/pdf",), (b"%PDF-",)),
+    Document("Office document", "office", "2", _OFFICE_SUFFIXES, (), (b"PK\x03\x04",)),
+    Document("old Office document", "old_office", "2", (".xls",), (), (_OLD_OFFICE,)),
+    Document(MAIL, "mail", "2", (".eml", ".mht", ".mhtml"), ("message/rfc822", "multipart/related")),
 )
 _BY_NAME = {one.name: one for one in DOCUMENTS}
 _SIGNED = [(signature, one) for one in DOCUMENTS for signature in one.signatures]
@@ -67,9 +86,10 @@ def looks_like_one(uri: str) -> bool:
 
 
 def load_document(name: str) -> Callable[[bytes], Parsed]:
-    """The parser of a format. Imports what it needs."""
+    """The parser of a format, with what it needs imported. Behind a colon stands what its module is told."""
+    name, _, argument = name.partition(":")
     module = importlib.import_module(f"{__name__}.{_BY_NAME[name].module}")
-    return cast("Callable[[bytes], Parsed]", module.parse)
+    return cast("Callable[[bytes], Parsed]", module.parser(argument) if argument else module.parse)
 
 
 def _suffix(uri: str) -> str:

@@ -13,9 +13,10 @@ from ingestion.records import BlockKind, Parsed
 _W = named(
     "http://schemas.openxmlformats.org/wordprocessingml/2006/main",
     """body p tbl tr tc sdt sdtContent pPr pStyle outlineLvl numPr t tab br cr noBreakHyphen del moveFrom val
-    style styleId name basedOn footnote endnote type txbxContent ins moveTo customXml smartTag""",
+    style styleId name basedOn footnote endnote type txbxContent ins moveTo customXml smartTag trPr""",
 )
 _FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
+_BOX = _W["txbxContent"]
 _LEFT_OUT = frozenset((_W["del"], _W["moveFrom"], _FALLBACK, _W["pPr"]))
 _TRANSPARENT = frozenset(_W[name] for name in ("sdt", "sdtContent", "ins", "moveTo", "customXml", "smartTag"))
 _SPACES = {_W["tab"]: " ", _W["br"]: "\n", _W["cr"]: "\n", _W["noBreakHyphen"]: "-"}
@@ -65,10 +66,21 @@ def _write(document: Assembly, parent: Element, styles: _Styles) -> None:
         if element.tag == _W["p"]:
             _write_paragraph(document, element, styles)
         elif element.tag == _W["tbl"]:
-            for row in element.iter(_W["tr"]):
-                document.row(" | ".join(filter(None, (flowed(_text(cell)) for cell in row.iter(_W["tc"])))))
+            for row in _within(element, _W["tr"]):
+                if row.find(f"{_W['trPr']}/{_W['del']}") is None:
+                    cells = (flowed(_text(cell, boxes=True)) for cell in _within(row, _W["tc"]))
+                    document.row(" | ".join(filter(None, cells)))
         elif element.tag in _TRANSPARENT:
             _write(document, element, styles)
+
+
+def _within(parent: Element, tag: str) -> Iterator[Element]:
+    """The rows of a table, or the cells of a row, and not those of tables in them."""
+    for element in parent:
+        if element.tag == tag:
+            yield element
+        elif element.tag in _TRANSPARENT:
+            yield from _within(element, tag)
 
 
 def _write_paragraph(document: Assembly, paragraph: Element, styles: _Styles) -> None:
@@ -85,6 +97,16 @@ def _write_paragraph(document: Assembly, paragraph: Element, styles: _Styles) ->
         document.add(BlockKind.LIST_ITEM, text)
     else:
         document.paragraph(text)
+    for box in _boxes(paragraph):  # anchored here, and standing anywhere
+        _write(document, box, styles)
+
+
+def _boxes(parent: Element) -> Iterator[Element]:
+    for one in parent:
+        if one.tag == _BOX:
+            yield one
+        elif one.tag not in _LEFT_OUT:
+            yield from _boxes(one)
 
 
 def _write_notes(document: Assembly, root: Element) -> None:
@@ -93,21 +115,22 @@ def _write_notes(document: Assembly, root: Element) -> None:
             document.paragraph(" ".join(_text(one) for one in note.iter(_W["p"])))
 
 
-def _text(element: Element) -> str:
-    return "".join(_texts(element))
+def _text(element: Element, *, boxes: bool = False) -> str:
+    return "".join(_texts(element, boxes))
 
 
-def _texts(element: Element) -> Iterator[str]:
+def _texts(element: Element, boxes: bool) -> Iterator[str]:
+    """``boxes``: what stands in text boxes, too."""
     for one in element:
-        if one.tag in _LEFT_OUT:
+        if one.tag in _LEFT_OUT or (one.tag == _BOX and not boxes):
             continue
         if one.tag == _W["t"]:
             yield one.text or ""
         elif one.tag in _SPACES:
             yield _SPACES[one.tag]
         else:
-            yield from _texts(one)
-            if one.tag in (_W["p"], _W["txbxContent"]):
+            yield from _texts(one, boxes)
+            if one.tag in (_W["p"], _BOX):
                 yield "\n"
 
 

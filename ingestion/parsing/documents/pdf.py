@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
+from ingestion.errors import Scanned
 from ingestion.parsing.assembly import Assembly
-from ingestion.parsing.documents.pdf_lines import Line, read_lines
+from ingestion.parsing.documents import TOLD
+from ingestion.parsing.documents.pdf_lines import Line, Picture, read_lines
 from ingestion.records import BlockKind, Parsed
 
 _LARGER = 1.12  # than the body: a heading
@@ -26,8 +28,21 @@ _WORD_BROKEN = re.compile(r"[^\W\d_][-\u00ad\x02\ufffe]$")
 
 
 def parse(body: bytes) -> Parsed:
-    lines = read_lines(body)
-    return _Layout(lines).assembled()
+    return _Layout(read_lines(body)).assembled()
+
+
+def parser(argument: str) -> Callable[[bytes], Parsed]:
+    """One that raises Scanned as soon as a page is a picture, or one that reads pictures (see ``Ocr``)."""
+    if argument == TOLD:
+        return lambda body: _Layout(read_lines(body, _told)).assembled()
+    from ingestion.parsing.documents.scans import Tesseract
+
+    languages, _, program = argument.partition(":")
+    return lambda body: _Layout(read_lines(body, Tesseract(program, languages))).assembled()
+
+
+def _told(picture: Picture) -> list[Line]:
+    raise Scanned(f"scanned: page {picture.page} is a picture")
 
 
 class _Layout:

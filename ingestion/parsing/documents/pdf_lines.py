@@ -5,13 +5,13 @@ from __future__ import annotations
 import ctypes
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import pypdfium2 as pdfium
 import pypdfium2.raw as raw
 
-from ingestion.errors import DocumentUnparsable, NotIndexable
+from ingestion.errors import DocumentUnparsable, NotIndexable, Scanned
 from ingestion.parsing.assembly import flowed
 
 _GAP = 1.0  # of the size: wider than any space between words
@@ -30,6 +30,10 @@ _BROKEN_BEFORE_CAPITAL = re.compile(r"\ufffe(?=[^\W\d_a-z])")
 _NUMBER_ALONE = re.compile(r"(?:page|seite|p\.)?\s*[-–]?\s*\d{1,5}\s*[-–]?(?:\s*(?:of|/|von)\s*\d+)?", re.I)
 
 
+Box = tuple[float, float, float, float]
+"""Left, bottom, right, top, in points, from the lower left."""
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """One line of a page. Coordinates in points, from the lower left; ``size`` is the height of its letters
@@ -46,28 +50,57 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """A page that is drawn and not written."""
+
+    page: int
+    width: float
+    height: float
+    drawn: pdfium.PdfPage
+
+    def grey(self, scale: float) -> bytes:
+        """As a portable greymap, so many pixels a point."""
+        pixels = self.drawn.render(scale=scale, grayscale=True, may_draw_forms=False)
+        rows = memoryview(bytes(pixels.buffer))
+        starts = range(0, pixels.height * pixels.stride, pixels.stride)
+        body = b"".join(rows[start : start + pixels.width] for start in starts)
+        pixels.close()
+        return b"P5 %d %d 255\n" % (pixels.width, pixels.height) + body
+
+
+ReadPicture = Callable[[Picture], list["Line"]]
+
+
+@dataclass(frozen=True, slots=True)
 class _Page:
     height: float
     lines: Sequence[Line]
 
 
-def read_lines(body: bytes) -> list[Line]:
-    """Raises NotIndexable for what is encrypted or scanned, DocumentUnparsable for what is damaged."""
+def read_lines(body: bytes, read_picture: ReadPicture | None = None) -> list[Line]:
+    """``read_picture`` is asked for pages without text; without it, Scanned is raised where no page has any.
+
+    Raises NotIndexable for what is encrypted, DocumentUnparsable for what is damaged.
+    """
     document = _opened(body)
     pages: list[_Page] = []
     pictures = 0
     for number in range(len(document)):
         try:
             page = document[number]
-            lines = list(_lines(page.get_textpage(), number + 1))
+            lines = list(_lines(_Letters(page), number + 1))
         except pdfium.PdfiumError as error:
             raise DocumentUnparsable(f"its page {number + 1} is damaged") from error
         if not lines:
-            pictures += any(True for _ in page.get_objects([raw.FPDF_PAGEOBJ_IMAGE], max_depth=3))
+            is_picture = any(True for _ in page.get_objects([raw.FPDF_PAGEOBJ_IMAGE], max_depth=3))
+            pictures += is_picture
+            if is_picture and read_picture is not None:
+                width, height = page.get_size()
+                lines = read_picture(Picture(number + 1, width, height, page))
         pages.append(_Page(page.get_height(), _in_reading_order(lines)))
         page.close()
-    if pictures and not any(page.lines for page in pages):
-        raise NotIndexable(f"scanned: {_counted(len(pages))} of pictures, and no text")
+    if pictures and read_picture is None and not any(page.lines for page in pages):
+        raise Scanned(f"scanned: {_counted(len(pages))} of pictures, and no text")
     return _without_running_heads(pages)
 
 
@@ -86,57 +119,68 @@ def _counted(pages: int) -> str:
     return "1 page" if pages == 1 else f"{pages} pages"
 
 
-def _lines(letters: pdfium.PdfTextPage, page: int) -> Iterator[Line]:
-    text = _BROKEN_BEFORE_CAPITAL.sub("-", letters.get_text_range())
-    index = _Index(letters, text)
+class _Letters:
+    """The text of a page, and where its letters stand for who looks at the page, which may be turned."""
+
+    def __init__(self, page: pdfium.PdfPage) -> None:
+        self.raw = page.get_textpage()
+        self.text = _BROKEN_BEFORE_CAPITAL.sub("-", self.raw.get_text_range())
+        self._turned = page.get_rotation()
+        self._width, self._height = page.get_size()
+        self._same = self.raw.count_chars() == len(self.text)
+
+    def box(self, at: int) -> Box:
+        """Of the letter at this place of the text."""
+        left, bottom, right, top = self.raw.get_charbox(self.index(at), loose=True)
+        if self._turned == 90:
+            return bottom, self._height - right, top, self._height - left
+        if self._turned == 180:
+            return self._width - right, self._height - top, self._width - left, self._height - bottom
+        if self._turned == 270:
+            return self._width - top, left, self._width - bottom, right
+        return left, bottom, right, top
+
+    def index(self, at: int) -> int:
+        """PDFium's number of a letter, which differs from its place where some have no text."""
+        if self._same:
+            return at
+        units = len(self.text[:at].encode("utf-16-le", "surrogatepass")) // 2
+        return max(0, int(raw.FPDFText_GetCharIndexFromTextIndex(self.raw, units)))
+
+
+def _lines(letters: _Letters, page: int) -> Iterator[Line]:
+    text = letters.text
     start = 0
     for written in text.split("\r\n"):
         if written.strip():
-            yield _line(letters, index, page, written, start)
+            yield _line(letters, page, written, start)
         start += len(written) + 2
 
 
-class _Index:
-    """From places in the text to PDFium's numbers of letters, which differ where some have no text."""
-
-    def __init__(self, letters: pdfium.PdfTextPage, text: str) -> None:
-        self._letters = letters
-        self._same = letters.count_chars() == len(text)
-        self._text = text
-
-    def __getitem__(self, at: int) -> int:
-        if self._same:
-            return at
-        units = len(self._text[:at].encode("utf-16-le", "surrogatepass")) // 2
-        return max(0, int(raw.FPDFText_GetCharIndexFromTextIndex(self._letters, units)))
-
-
-def _line(letters: pdfium.PdfTextPage, index: _Index, page: int, written: str, start: int) -> Line:
+def _line(letters: _Letters, page: int, written: str, start: int) -> Line:
     first = start + len(written) - len(written.lstrip())
     last = start + len(written.rstrip()) - 1
     middle = max(first, start + len(written[: (first + last) // 2 - start].rstrip()) - 1)
-    boxes = [letters.get_charbox(index[at], loose=True) for at in (first, middle, last)]
+    boxes = [letters.box(at) for at in (first, middle, last)]
     left, right = boxes[0][0], boxes[2][2]
     # That of most letters: a bullet, a mark of a footnote or a large initial has a height of its own.
     _, bottom, _, top = sorted(boxes, key=lambda box: box[3] - box[1])[1]
     size = max(top - bottom, 1.0)
-    bold = _is_bold(letters, index[first]) and _is_bold(letters, index[last])
-    cells = _cells(letters, index, written, start, size)
+    bold = _is_bold(letters, first) and _is_bold(letters, last)
+    cells = _cells(letters, written, start, size)
     return Line(page, " ".join(cells), left, bottom, right, size, bold, cells)
 
 
-def _cells(
-    letters: pdfium.PdfTextPage, index: _Index, written: str, start: int, size: float
-) -> tuple[str, ...]:
+def _cells(letters: _Letters, written: str, start: int, size: float) -> tuple[str, ...]:
     """The parts of a line that are further from each other than words are."""
-    if letters.count_rects(index[start], len(written)) < 2:
+    if letters.raw.count_rects(letters.index(start), len(written)) < 2:
         return (flowed(written),)
     cells: list[str] = []
     done = 0
     for space in re.finditer(r"\s+", written.strip()):
         offset = start + len(written) - len(written.lstrip())
-        right = letters.get_charbox(index[offset + space.start() - 1], loose=True)[2]
-        left = letters.get_charbox(index[offset + space.end()], loose=True)[0]
+        right = letters.box(offset + space.start() - 1)[2]
+        left = letters.box(offset + space.end())[0]
         if left - right > _GAP * size:
             cells.append(flowed(written.strip()[done : space.start()]))
             done = space.end()
@@ -146,10 +190,10 @@ def _cells(
     return tuple(cells)
 
 
-def _is_bold(letters: pdfium.PdfTextPage, at: int) -> bool:
+def _is_bold(letters: _Letters, at: int) -> bool:
     name = ctypes.create_string_buffer(128)
     flags = ctypes.c_int(0)
-    raw.FPDFText_GetFontInfo(letters, at, name, len(name), ctypes.byref(flags))
+    raw.FPDFText_GetFontInfo(letters.raw, letters.index(at), name, len(name), ctypes.byref(flags))
     return bool(flags.value & _FORCED_BOLD) or bool(_BOLD.search(name.value.decode("utf-8", "replace")))
 
 

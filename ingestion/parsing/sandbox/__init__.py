@@ -13,6 +13,6 @@ it, it may hold no descriptor beyond its pipes.
 """
 
 from ingestion.parsing.sandbox.limits import Limits
-from ingestion.parsing.sandbox.pool import Sandbox, TakesLong
+from ingestion.parsing.sandbox.pool import NoRoom, Sandbox, TakesLong
 
-__all__ = ["Limits", "Sandbox", "TakesLong"]
+__all__ = ["Limits", "NoRoom", "Sandbox", "TakesLong"]

@@ -25,11 +25,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, cast
 
-from ingestion.parsing.sandbox.answers import refusal_to_json, to_json
+from ingestion.parsing.sandbox.answers import Answer, refusal_of, to_answer
 from ingestion.parsing.sandbox.limits import Limits
 from ingestion.records import Parsed
 
-LENGTH = struct.Struct(">Q")
+LENGTHS = struct.Struct(">QQ")
+"""Before a request: of the parser's name and the document. Before an answer: of its JSON and its text."""
 HELLO = b"headwater"
 COLLECT_AFTER = 20  # documents
 OPEN_FILES = 64  # while a parser is being loaded
@@ -45,6 +46,7 @@ class Parsers(Protocol):
 def main(parsers: str, limits: Limits) -> None:
     asked, answered = _own_pipes()
     _limit(limits)
+    _tell_of_the_end(asked)
     known = cast("Parsers", importlib.import_module(parsers))
     loaded: dict[str, Parse] = {}
     gc.disable()  # memory has its limit, and documents their end
@@ -57,12 +59,15 @@ def main(parsers: str, limits: Limits) -> None:
         if name not in loaded:
             loaded[name] = known.load(name)
             gc.freeze()  # what was loaded stays, and need not be looked through
-        answer = _answer(loaded[name], body, _Confinement(asked, answered, limits))
-        # One byte more than allowed is enough for the parent to refuse it.
-        answer = answer[: limits.answer_bytes + 1]
-        _write(answered, LENGTH.pack(len(answer)) + answer)
+        _write(answered, _framed(_answer(loaded[name], body, _Confinement(asked, answered, limits)), limits))
         if number % COLLECT_AFTER == 0:
             gc.collect()
+
+
+def _framed(answer: Answer, limits: Limits) -> bytes:
+    """One that is too long is told by its lengths alone: the parent refuses it."""
+    lengths = LENGTHS.pack(*map(len, answer))
+    return lengths if sum(map(len, answer)) > limits.answer_bytes else b"".join((lengths, *answer))
 
 
 def _own_pipes() -> tuple[int, int]:
@@ -103,25 +108,19 @@ class _Confinement:
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
         resource.setrlimit(resource.RLIMIT_NOFILE, (self._most_files, OPEN_FILES))
         signal.signal(signal.SIGIO, signal.SIG_DFL)
-        _tell_of_the_end(self._asked, told=True)
+        if _ended(self._asked):
+            sys.exit(0)
 
     def __exit__(self, *_: object) -> None:
-        _tell_of_the_end(self._asked, told=False)
         signal.signal(signal.SIGIO, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
-def _tell_of_the_end(pipe: int, *, told: bool) -> None:
-    """A signal when the parent closes its end, or dies; on Linux it ends the process."""
-    flags = fcntl.fcntl(pipe, fcntl.F_GETFL)
-    if told:
-        fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getpid())
-        fcntl.fcntl(pipe, fcntl.F_SETFL, flags | os.O_ASYNC)
-        if _ended(pipe):
-            sys.exit(0)
-    else:
-        fcntl.fcntl(pipe, fcntl.F_SETFL, flags & ~os.O_ASYNC)
+def _tell_of_the_end(pipe: int) -> None:
+    """A signal when the parent closes its end, or dies; on Linux it ends whoever does not ignore it."""
+    fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
 
 
 def _ended(pipe: int) -> bool:
@@ -130,14 +129,14 @@ def _ended(pipe: int) -> bool:
     return bool(looking.poll(0))
 
 
-def _answer(parse: Parse, body: bytes, confinement: _Confinement) -> bytes:
+def _answer(parse: Parse, body: bytes, confinement: _Confinement) -> Answer:
     """A parser that first needs a module when it can no longer open one is begun again with it."""
     tried: set[str] = set()
     try:
         while True:
             try:
                 with confinement:
-                    return to_json(parse(body))
+                    return to_answer(parse(body))
             except (OSError, ImportError) as error:
                 module = _module_wanted(error)
                 if module is None or module in tried:
@@ -146,7 +145,7 @@ def _answer(parse: Parse, body: bytes, confinement: _Confinement) -> bytes:
                 if importlib.util.find_spec(module) is not None:
                     importlib.import_module(module)
     except Exception as error:  # noqa: BLE001 - whatever a parser raises, the document is the reason
-        return refusal_to_json(error)
+        return refusal_of(error)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
@@ -175,16 +174,14 @@ def _request(pipe: int, idle_s: float) -> tuple[str, bytes] | None:
     """The next document; None when there is none for long, or the parent is gone."""
     if not select.select([pipe], [], [], idle_s)[0]:
         return None
-    head = _read(pipe, LENGTH.size)
-    if len(head) < LENGTH.size:
+    lengths = _read(pipe, LENGTHS.size)
+    if len(lengths) < LENGTHS.size:
         return None
-    name = _read(pipe, LENGTH.unpack(head)[0]).decode()
-    head = _read(pipe, LENGTH.size)
-    if len(head) < LENGTH.size:
+    of_name, of_body = LENGTHS.unpack(lengths)
+    request = _read(pipe, of_name + of_body)
+    if len(request) < of_name + of_body:
         return None
-    length = LENGTH.unpack(head)[0]
-    body = _read(pipe, length)
-    return (name, bytes(body)) if len(body) == length else None
+    return request[:of_name].decode(), bytes(memoryview(request)[of_name:])
 
 
 def _read(pipe: int, length: int) -> bytearray:

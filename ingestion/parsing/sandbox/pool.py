@@ -11,24 +11,30 @@ import threading
 import time
 
 from ingestion.errors import DocumentUnparsable, Interrupted, NotIndexable, ParserUnavailable
-from ingestion.parsing.sandbox.answers import Nonsense, OutOfMemory, from_json
+from ingestion.parsing.sandbox.answers import Nonsense, OutOfMemory, from_answer
 from ingestion.parsing.sandbox.limits import Limits
 from ingestion.parsing.sandbox.process import Breach, Child, unavailable
 from ingestion.records import Parsed
 
 PARSERS = "ingestion.parsing"
 LIMITS = Limits()
+_URGENT = 3
+_URGENT_WAIT_S = 0.2  # as long as a few documents that do not hang
 
 
 class TakesLong(Exception):
     """Not done within the caller's patience; with the full time it may be."""
 
 
+class NoRoom(TakesLong):
+    """Others that are urgent have every place."""
+
+
 class Sandbox:
     """Parses documents in children. Safe to call from any number of threads.
 
-    At most one child a processor works for callers without a ``patience_s``; those who have one are
-    few, and wait for nobody.
+    At most one child a processor works for callers who have time; besides them, up to three for those who
+    have none: a fourth does not wait for their documents to end, as a thread that waits does nothing else.
     """
 
     def __init__(self, parsers: str = PARSERS, limits: Limits = LIMITS) -> None:
@@ -38,20 +44,29 @@ class Sandbox:
         self._lock = threading.Lock()
         self._most = os.cpu_count() or 1
         self._slots = threading.Semaphore(self._most)
+        self._urgent = threading.Semaphore(_URGENT)
         self._idle: list[Child] = []
         self._busy: set[Child] = set()
         self._closed = False
 
-    def parse(self, parser: str, body: bytes, patience_s: float | None = None) -> Parsed:
+    def parse(
+        self, parser: str, body: bytes, patience_s: float | None = None, *, urgent: bool = False
+    ) -> Parsed:
         """What the parser of that name makes of these bytes.
 
         Raises NotIndexable as the parser does; DocumentUnparsable, which names the limit where one was
-        reached; TakesLong where ``patience_s`` is not enough; ParserUnavailable; Interrupted once closed.
+        reached; TakesLong where ``patience_s`` is not enough, which is NoRoom where the wait for other urgent
+        ones was; ParserUnavailable; Interrupted once closed.
         """
-        if patience_s is not None:
+        if not urgent:
+            with self._slots:
+                return self._parse(parser, body, patience_s)
+        if not self._urgent.acquire(timeout=_URGENT_WAIT_S):
+            raise NoRoom
+        try:
             return self._parse(parser, body, patience_s)
-        with self._slots:
-            return self._parse(parser, body, None)
+        finally:
+            self._urgent.release()
 
     def close(self) -> None:
         """End every child, also those at work: who waits for one gets Interrupted. Idempotent."""
@@ -93,7 +108,7 @@ class Sandbox:
         if give_up_at is not None:
             wall_s = min(wall_s, max(0.0, give_up_at - time.monotonic()))
         try:
-            return from_json(child.ask(parser, body, wall_s))
+            return from_answer(*child.ask(parser, body, wall_s))
         except Nonsense:
             raise Breach("its parser answered nonsense") from None
         except OutOfMemory:

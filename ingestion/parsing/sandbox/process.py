@@ -13,12 +13,14 @@ import sys
 import time
 
 from ingestion.errors import ParserUnavailable
-from ingestion.parsing.sandbox.child import HELLO, LENGTH
+from ingestion.parsing.sandbox.answers import Answer
+from ingestion.parsing.sandbox.child import HELLO, LENGTHS
 from ingestion.parsing.sandbox.limits import Limits
 
+_PROGRAM = ("-I", "-m", "ingestion.parsing.sandbox.child")
 _START_S = 60.0
 _END_S = 5.0
-_PIECE_BYTES = 2**20
+_PIECE_BYTES = 2**16  # what a pipe holds; more would be mapped and unmapped for every answer
 
 
 class Breach(Exception):
@@ -36,7 +38,7 @@ class Child:
         self._process = subprocess.Popen(
             [
                 sys.executable,
-                *("-I", "-m", "ingestion.parsing.sandbox.child"),
+                *_PROGRAM,
                 *(parsers, json.dumps(dataclasses.asdict(limits))),
             ],
             stdin=subprocess.PIPE,
@@ -61,28 +63,38 @@ class Child:
     def pid(self) -> int:
         return self._process.pid
 
-    def ask(self, parser: str, body: bytes, wall_s: float) -> bytes:
+    def ask(self, parser: str, body: bytes, wall_s: float) -> Answer:
         """The answer of a parser. Raises Breach, after which the child is to be ended, and ParserUnavailable
         where it never began."""
         self._greet()
         deadline = time.monotonic() + wall_s
         self.documents += 1
         name = parser.encode()
-        for piece in (LENGTH.pack(len(name)) + name + LENGTH.pack(len(body)), body):
-            self._write(piece, deadline)
-        (length,) = LENGTH.unpack(self._read(LENGTH.size, deadline))
-        if length > self._limits.answer_bytes:
+        self._write(b"".join((LENGTHS.pack(len(name), len(body)), name, body)), deadline)
+        found = self._read(LENGTHS.size, bytearray(), deadline)
+        of_json, of_text = LENGTHS.unpack_from(found)
+        if of_json + of_text > self._limits.answer_bytes:
             raise Breach(f"its text takes more than {self._limits.answer_bytes // 2**20} MiB")
-        return self._read(length, deadline)
+        text_at = LENGTHS.size + of_json
+        found = self._read(text_at + of_text, found, deadline)
+        if len(found) > text_at + of_text:  # it would be taken for the answer to the next document
+            raise Breach("its parser answered nonsense")
+        whole = bytes(found)
+        return whole[LENGTHS.size : text_at], whole[text_at:]
 
     def _greet(self) -> None:
-        """Wait until it reads: what it needs to start is no document's time."""
+        """Wait until it reads: what it needs to start is no document's time. Whatever else it says, unasked,
+        would be taken for an answer."""
         if self._greeted:
+            with contextlib.suppress(BlockingIOError):
+                raise Breach("its parser answered nonsense") if os.read(self._from, 1) else self._ended()
             return
         try:
-            self._greeted = self._read(len(HELLO), time.monotonic() + _START_S) == HELLO
+            self._greeted = self._read(len(HELLO), bytearray(), time.monotonic() + _START_S) == HELLO
         except Breach as breach:
             raise unavailable(str(breach)) from breach
+        if not self._greeted:
+            raise unavailable("what was started is none")
 
     def kill(self) -> None:
         """At once, with whatever it started. Idempotent."""
@@ -99,29 +111,28 @@ class Child:
             with contextlib.suppress(OSError):
                 pipe.close()
 
-    def _write(self, piece: bytes, deadline: float) -> None:
-        rest = memoryview(piece)
+    def _write(self, request: bytes, deadline: float) -> None:
+        rest = memoryview(request)
         while rest:
-            self._wait(self._to, select.POLLOUT, deadline)
             try:
                 rest = rest[os.write(self._to, rest[:_PIECE_BYTES]) :]
             except BlockingIOError:
-                continue
+                self._wait(self._to, select.POLLOUT, deadline)
             except BrokenPipeError:
                 raise self._ended() from None
 
-    def _read(self, length: int, deadline: float) -> bytes:
-        found = bytearray()
+    def _read(self, length: int, found: bytearray, deadline: float) -> bytearray:
+        """What was found and so much more that it is so long; longer where more was said than asked for."""
         while len(found) < length:
             self._wait(self._from, select.POLLIN, deadline)
             try:
-                piece = os.read(self._from, min(_PIECE_BYTES, length - len(found)))
+                piece = os.read(self._from, _PIECE_BYTES)
             except BlockingIOError:
                 continue
             if not piece:
                 raise self._ended()
             found += piece
-        return bytes(found)
+        return found
 
     def _wait(self, pipe: int, event: int, deadline: float) -> None:
         looking = select.poll()

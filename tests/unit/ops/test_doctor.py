@@ -18,7 +18,7 @@ from ops.doctor import examine, is_wrong
 from ops.findings import Finding, Verdict
 from ops.measured import Measuring
 from ops.opening import size_bytes
-from ops.settings import Settings, load
+from ops.settings import ParsingSettings, Settings, load
 from ops.showing import size
 from retrieval.embedding.hashing import HashingEmbedder
 from tests.unit.ops.books import Books
@@ -213,6 +213,15 @@ def test_the_rate_is_told_once_something_was_embedded(settings: Settings, data: 
     assert not found(default, "embedding")
     Measuring(data, HashingEmbedder(), SystemClock()).embedded(30, 0.5)
     assert found(default, "embedding")[0].what.startswith("60.0 texts/s with hashing")
+
+
+def test_who_reads_scans_is_looked_for(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not list(found(settings, "scans"))
+    wanted = settings.model_copy(update={"parsing": ParsingSettings(ocr="eng")})
+    monkeypatch.setenv("PATH", "/nowhere")
+    (finding,) = found(wanted, "scans")
+    assert finding.verdict is Verdict.WRONG
+    assert "there is no tesseract here" in finding.what
 
 
 def test_sources_and_what_waits_for_somebody(settings: Settings, filed: Books, handbook: Path) -> None:

@@ -310,6 +310,8 @@ include = [
         ('[daemon]\ndata = ""', ":2 daemon.data: is no folder that can be found"),
         ('[daemon]\ndata = "~nobody-of-this-name/x"', ":2 daemon.data: is no folder that can be found"),
         ('[daemon]\ndata = "a\\u0000b"', ":2 daemon.data: holds a zero byte"),
+        ('[parsing]\nocr = "eng deu"', ":2 parsing.ocr: 'eng deu' names no languages; write them as"),
+        ('[parsing]\nocr = ""', ":2 parsing.ocr: '' names no languages"),
         ('[daemon]\nhost = ""', ":2 daemon.host: '' is no host"),
         ('[daemon]\nhost = "http://127.0.0.1"', ":2 daemon.host: 'http://127.0.0.1' is no host"),
         (

@@ -9,14 +9,20 @@ from collections.abc import Iterator
 
 import pytest
 
-import workers.drafting
+import workers.slow
 from ingestion.database import Database
-from ingestion.parsing.sandbox import Limits, Sandbox
+from ingestion.parsing.ocr import make_scans
+from ingestion.parsing.sandbox import Limits, NoRoom, Sandbox, TakesLong
 from ingestion.records import Lane
 from ingestion.sources.memory import MemorySource
 from retrieval.search import SearchRequest
+from tests.documents import pdf, photographed
 from tests.rig import Rig, ShiftedClock
+from tests.servers.tesseract import tesseract
+from workers.drafting import Drafter
 from workers.outcomes import Result
+from workers.refresh import SLOW_DELAY_S
+from workers.slow import Slow
 
 MISBEHAVING = "tests.unit.ingestion.parsing.sandbox.misbehaving"
 
@@ -51,7 +57,7 @@ def test_a_place_reaches_the_one_who_asks(apart: Rig, source: MemorySource) -> N
 def test_text_is_published_before_anything_slow_is_begun(
     apart: Rig, source: MemorySource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers.drafting, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(workers.slow, "PATIENCE_S", 0.2)
     source.put("a.pdf", b"%PDF-echo")
     source.put("b.md", b"text")
     apart.sync()
@@ -68,7 +74,7 @@ def test_text_is_published_before_anything_slow_is_begun(
 def test_an_edit_that_is_slow_to_parse_goes_on_in_the_bulk_lane(
     apart: Rig, source: MemorySource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers.drafting, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(workers.slow, "PATIENCE_S", 0.2)
     source.put("a.pdf", b"%PDF-echo")
     apart.sync()
     source.put("a.pdf", b"%PDF-sleep")
@@ -81,6 +87,78 @@ def test_an_edit_that_is_slow_to_parse_goes_on_in_the_bulk_lane(
     apart.work_off()
     assert apart.states() == {"a.pdf": "failed"}
     assert [passage[-1] for passage in apart.passages()] == ["%PDF-echo"]  # the last good revision
+
+
+def test_what_hangs_in_bulk_work_comes_again_by_itself_and_last(
+    apart: Rig, source: MemorySource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers.slow, "PATIENCE_S", 0.2)
+    for name in ("a", "b"):
+        source.put(f"{name}.pdf", b"%PDF-sleep")
+    source.put("c.pdf", b"%PDF-echo")
+    apart.scan()
+    apart.work_off()
+    assert apart.states() == {"a.pdf": "pending", "b.pdf": "pending", "c.pdf": "live"}
+    apart.advance(SLOW_DELAY_S + 1.0)
+    apart.work.dispatch()
+    assert sorted(len(ids) for _, ids in apart.queue) == [1, 1]
+    apart.work_off()
+    assert apart.states() == {"a.pdf": "failed", "b.pdf": "failed", "c.pdf": "live"}
+
+
+def test_one_at_a_time_gets_its_full_time() -> None:
+    slow = Slow()
+    for number in (1, 2):
+        with pytest.raises(TakesLong), slow.turn(number, urgent=False) as patience_s:
+            assert patience_s == workers.slow.PATIENCE_S
+            raise TakesLong
+    with slow.turn(1, urgent=False) as patience_s:
+        assert patience_s is None
+        with pytest.raises(TakesLong), slow.turn(2, urgent=False):
+            raise AssertionError("it is the other's turn")
+        with slow.turn(2, urgent=True) as patience_s:
+            assert patience_s == workers.slow.PATIENCE_S
+        with slow.turn(3, urgent=False) as patience_s:
+            assert patience_s == workers.slow.PATIENCE_S
+    assert 1 not in slow
+    with slow.turn(2, urgent=False) as patience_s:
+        assert patience_s is None
+
+
+def test_who_found_no_room_is_not_called_slow() -> None:
+    slow = Slow()
+    with pytest.raises(NoRoom), slow.turn(1, urgent=True):
+        raise NoRoom
+    assert 1 not in slow
+
+
+def test_scanned_documents_are_read_once_ocr_is_switched_on(
+    database: Database, source: MemorySource, clock: ShiftedClock
+) -> None:
+    tesseract()
+    source.put("scan.pdf", photographed(pdf([[("Leave", ["Employees have thirty days of leave."])]])))
+    source.put("note.md", b"text")
+    before = Rig(database, [source], clock=clock)
+    before.recover()
+    before.sync()
+    assert before.states() == {"note.md": "live", "scan.pdf": "skipped"}
+    before.sandbox.close()
+
+    scans = make_scans("eng")
+    sandbox = Sandbox()
+    inner = before.embedder.inner
+    drafter = Drafter(inner.max_tokens, inner.count_tokens, clock, sandbox=sandbox, scans=scans)
+    after = Rig(database, [source], clock=clock, drafter=drafter, sandbox=sandbox)
+    after.recover()
+    after.forget_outcomes()
+    after.work.dispatch()
+    after.work_off()
+    assert [one.uri for one in after.outcomes] == ["scan.pdf"]
+    assert after.states() == {"note.md": "live", "scan.pdf": "live"}
+    (hit,) = after.searcher.search(SearchRequest("thirty days of leave", top_k=1)).hits
+    assert (hit.uri, hit.place) == ("scan.pdf", "page 1")
+    scans.sandbox.close()
+    sandbox.close()
 
 
 def test_text_starts_no_process(apart: Rig, source: MemorySource, monkeypatch: pytest.MonkeyPatch) -> None:

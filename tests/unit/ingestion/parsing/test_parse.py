@@ -9,7 +9,7 @@ import time
 import pytest
 
 from ingestion.errors import DocumentUnparsable, NotIndexable
-from ingestion.parsing import FORMATS, PARSER_VERSION, at_hand, format_of
+from ingestion.parsing import FORMATS, PARSER_VERSION, at_hand, format_of, read_alike
 from ingestion.parsing import parse as parse_with
 from ingestion.parsing.outline import MAX_TITLE
 from ingestion.records import BlockKind
@@ -28,7 +28,7 @@ SAMPLES = {
 def test_a_change_of_what_is_parsed_needs_a_new_version() -> None:
     parsed = [parse(text.encode(), uri) for uri, text in SAMPLES.items()]
     digest = hashlib.sha256(repr([(p.text, list(p.blocks)) for p in parsed]).encode()).hexdigest()
-    assert (PARSER_VERSION, digest[:16]) == ("2", "0190c394ef82110b")
+    assert (PARSER_VERSION, digest[:16]) == ("3", "0190c394ef82110b")
 
 
 ENDLESS = "word " * 100_000
@@ -75,7 +75,7 @@ def test_a_heading_that_people_write_is_kept_as_it_is() -> None:
     ],
 )
 def test_the_format_comes_from_media_type_or_suffix(uri: str, media_type: str | None, name: str) -> None:
-    assert format_of(uri, media_type).name == name
+    assert format_of(b"", uri, media_type).name == name
 
 
 def test_no_suffix_belongs_to_two_formats() -> None:
@@ -178,3 +178,16 @@ def _parse_s(body: bytes, uri: str) -> float:
     start = time.process_time()
     parse(body, uri)
     return time.process_time() - start
+
+
+def test_what_no_name_says_its_beginning_says() -> None:
+    for uri, body, name in (
+        ("README", b"\xef\xbb\xbf\n <!DOCTYPE html><h1>Title</h1>", "HTML"),
+        ("page", b"<html><body>Text.", "HTML"),
+        ("data.unknown", b' {"a": [1]}\n', "JSON"),
+        ("README", b"[draft] and then text", "plain text"),
+        ("a.txt", b"<html><body>Text.", "plain text"),
+        ("a.md", b"<html><body>Text.", "Markdown"),
+    ):
+        assert format_of(body, uri).name == name, uri
+    assert not read_alike("README", "a.txt")
