@@ -262,7 +262,7 @@ class WebSource:
             return Gone(url, evidence, now)
         first = before.notes.get(_MISSING)
         if first is None:
-            self._kept.note(self.name, url, {**before.notes, _MISSING: now})
+            self._kept.note(self.name, url, {**before.notes, _MISSING: now}, of=before.digest)
         if first is None or now - float(first) < APART_S:
             return self._seen(before)
         # What is kept of it stays: where the absence is held, it is served, and read for another edition.
