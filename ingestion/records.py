@@ -7,7 +7,7 @@ the epoch (UTC) as floats; offsets count characters of the decoded text; sizes a
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 
@@ -119,12 +119,14 @@ class Listing:
 
     ``blind`` holds what could not be looked at: URI prefixes (each ends with '/', or is '' for
     everything) and single URIs. An element speaks of a URI if it equals it, or is such a prefix of it:
-    what it speaks of may not be called absent. ``faults`` says why, one line each.
+    what it speaks of may not be called absent. Nor may what is ``unseen``: single URIs, where there may be
+    many, or where one that ends with '/' speaks of itself alone. ``faults`` says why, one line each.
     """
 
     sightings: Sequence[Seen | Skipped]
     root: Root
     blind: Sequence[str] = ()
+    unseen: Collection[str] = frozenset()
     faults: Sequence[str] = ()
     started_at: float = 0.0
     finished_at: float = 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
+from collections.abc import Iterator
 from pathlib import Path
 
 _HASHED = re.compile(r"[0-9a-f]{8}\.\d+")  # as OpenSSL looks for authorities in a folder
@@ -11,14 +12,25 @@ _HASHED = re.compile(r"[0-9a-f]{8}\.\d+")  # as OpenSSL looks for authorities in
 
 def fault_of(error: BaseException) -> str | None:
     """Why there is no TLS, if that is what is behind an error; nothing of what was sent is in it."""
-    at: BaseException | None = error
-    while at is not None:
+    for at in _behind(error):
         if isinstance(at, ssl.SSLCertVerificationError):
             return at.verify_message
         if isinstance(at, ssl.SSLError):
             return str(getattr(at, "reason", "") or type(at).__name__)
-        at = at.__cause__ or at.__context__
     return None
+
+
+def certificate_fault_of(error: BaseException) -> str | None:
+    """What is wrong with a server's certificate, if that is what is behind an error."""
+    found = (at.verify_message for at in _behind(error) if isinstance(at, ssl.SSLCertVerificationError))
+    return next(found, None)
+
+
+def _behind(error: BaseException) -> Iterator[BaseException]:
+    at: BaseException | None = error
+    while at is not None:
+        yield at
+        at = at.__cause__ or at.__context__
 
 
 def authorities() -> bytes | None:

@@ -13,6 +13,7 @@ from ingestion.ledger.trying import try_to_write
 from ops import backlog
 from ops.backlog import Backlog, SourceBacklog
 from ops.findings import Finding, note, ok, wrong
+from ops.kinds.web import WebSettings
 from ops.measured import last_measured
 from ops.opening import data_file, open_ledger, size_bytes
 from ops.settings import Settings
@@ -84,9 +85,20 @@ def _contents(settings: Settings, ledger: Ledger) -> Iterator[Finding]:
     now = ledger.now()  # the time that all of this goes by
     for source in found.active:
         yield from _source(source, ledger, now)
+    yield from _pages_of_several(settings, ledger)
     yield _dead(found.active)
     yield from _waiting(found, now)
     yield from (_canary(canary, now) for canary in found.canaries)
+
+
+def _pages_of_several(settings: Settings, ledger: Ledger) -> Iterator[Finding]:
+    """What sitemaps of several sources name is found as often."""
+    names = [source.name for source in settings.sources if isinstance(source, WebSettings)]
+    twice = ledger.kept.in_several(names) if len(names) > 1 else []
+    if twice:
+        pages = "one page is" if len(twice) == 1 else f"{len(twice):,} pages are"
+        what = f"{pages} in several of {', '.join(names)} ({plain(twice[0])}), and found as often."
+        yield note("web pages", what, "Leave them out of the sitemaps or urls of all but one.")
 
 
 def model(settings: Settings) -> Iterator[Finding]:

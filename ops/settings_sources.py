@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ingestion.sources.web.urls import normal
 from ops.kinds import USUAL, kind_of
 from ops.toml_places import Place
 
@@ -52,7 +53,9 @@ def without_data(sources: Sequence[Any], data: str) -> list[Any]:
 
 
 def faults_between(sources: Sequence[Any], data: str) -> Iterator[tuple[Place, str]]:
-    """Names used twice, folders given twice or inside one another, the data folder as a source."""
+    """Names used twice, folders given twice or inside one another, the data folder as a source, web pages
+    given twice."""
+    yield from _pages_given_twice(sources)
     names: dict[str, int] = {}
     for number, source in enumerate(sources):
         if _text(source, "name") and source["name"] in names:
@@ -100,6 +103,19 @@ def _overlap(sources: Sequence[Any], earlier: int, later: int) -> Iterator[tuple
         yield at, _nested(roots[1], roots[0], earlier)
     elif _inside(roots[0], roots[1]) and not _picks(sources[later]):
         yield at, f"{roots[1]} holds sources[{earlier}]: {roots[0]}, which would be indexed twice; " + _CHOICE
+
+
+def _pages_given_twice(sources: Sequence[Any]) -> Iterator[tuple[Place, str]]:
+    """Pages and sitemaps of several sources: what only their sitemaps have in common, the doctor finds."""
+    given: dict[str, int] = {}
+    for number, source in enumerate(sources):
+        for key in ("urls", "sitemaps"):
+            urls = source.get(key) if isinstance(source, dict) else None
+            for url in urls if isinstance(urls, list | tuple) else ():
+                first = given.setdefault(normal(url), number) if isinstance(url, str) else number
+                if first != number:
+                    what = f"{url} is in sources[{first}] already, and its pages would be found twice"
+                    yield ("sources", number, key), f"{what}; leave it out of one of the two."
 
 
 _CHOICE = "give only the outer folder, or leave the inner one out there with exclude."

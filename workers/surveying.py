@@ -103,6 +103,7 @@ class Surveyor:
             if uri not in seen
             and entry.standing is not Standing.RETIRED
             and entry.observed < generation
+            and uri not in listing.unseen
             and not is_blind(uri, listing.blind)
         ]
         self._absences(plan, source, missing)
@@ -130,7 +131,11 @@ class Surveyor:
             listing = source.list_below(prefix)
             observations |= {sighting.uri: sighting for sighting in _fitting(listing)}
             below = self._ledger.documents.below(source.name, prefix)
-            missing |= {entry.uri: entry for entry in below if not is_blind(entry.uri, listing.blind)}
+            missing |= {
+                entry.uri: entry
+                for entry in below
+                if entry.uri not in listing.unseen and not is_blind(entry.uri, listing.blind)
+            }
         absent: list[str] = []
         for observation in _looked(source, batch.uris).values():
             if isinstance(observation, Gone):

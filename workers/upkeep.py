@@ -86,11 +86,13 @@ class Upkeep:
         return reaped
 
     def trim(self) -> None:
-        """Keep the last attempts of each document only, tombstones for a month, and of punctuality what an
-        objective may still ask for."""
+        """Keep the last attempts of each document only, tombstones for a month but without what was kept of
+        their documents, and of punctuality what an objective may still ask for."""
         self._ledger.publications.trim_history()
         self._ledger.punctuality.forget()
         self._ledger.kept.forget_deleted(self._ledger.now() - TOMBSTONES_S)
+        while self._ledger.kept.forget_retired(self._ledger.now() - self._sweep_after_s):
+            pass
         while self._ledger.documents.prune(self._ledger.now() - TOMBSTONES_S):
             pass  # short transactions: edits pass between them
 

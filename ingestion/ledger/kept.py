@@ -18,7 +18,8 @@ import sqlalchemy as sa
 from ingestion.clock import Clock
 from ingestion.database import Database
 from ingestion.ledger.sql import among, inserting, slices
-from ingestion.ledger.tables import bodies, kept
+from ingestion.ledger.tables import attempts, bodies, documents, kept, sources
+from ingestion.records import Standing
 
 PLAUSIBLE_S = 3600.0  # so long before its receipt a change may have been, to be reckoned from then
 _LEVEL = 6
@@ -49,6 +50,28 @@ _SWEEPABLE = (
     sa.select(bodies.c.digest)
     .where(_unused, bodies.c.kept_at < sa.bindparam("before"))
     .limit(sa.bindparam("at_most"))
+)
+_was_retired = (
+    sa.select(sa.func.max(attempts.c.finished_at))
+    .where(attempts.c.document_id == documents.c.id, attempts.c.outcome == "retired")
+    .scalar_subquery()
+)
+_RETIRED = (
+    sa.select(kept.c.source, kept.c.uri)
+    .select_from(
+        documents.join(kept, sa.and_(kept.c.source == documents.c.source, kept.c.uri == documents.c.uri))
+    )
+    .where(
+        documents.c.source.in_(sa.select(sources.c.name)),  # for the index
+        documents.c.standing == Standing.RETIRED,
+        kept.c.digest.is_not(None),
+        kept.c.received_at < _was_retired,
+        _was_retired < sa.bindparam("before"),
+    )
+    .limit(sa.bindparam("at_most"))
+)
+_FORGET = sa.delete(kept).where(
+    kept.c.source == sa.bindparam("in_source"), kept.c.uri == sa.bindparam("at_uri")
 )
 
 
@@ -130,9 +153,10 @@ class Kept:
                 )
         return looks, {look.uri for look in changed}
 
-    def note(self, source: str, uri: str, notes: Mapping[str, Any]) -> None:
-        """What the source will want to know of a document at its next look."""
-        at = sa.and_(kept.c.source == source, kept.c.uri == uri)
+    def note(self, source: str, uri: str, notes: Mapping[str, Any], *, of: str | None) -> None:
+        """What the source will want to know of a document at its next look; nothing where that is another
+        one by now than ``of``, its digest."""
+        at = sa.and_(kept.c.source == source, kept.c.uri == uri, kept.c.digest == of)
         with self._database.write() as connection:
             connection.execute(sa.update(kept).where(at).values(notes=dict(notes)))
 
@@ -149,6 +173,18 @@ class Kept:
             query = query.where(kept.c.uri >= prefix, kept.c.uri < end)
         with self._database.read() as connection:
             return [KeptLook(*row) for row in connection.execute(query, {"in_source": source})]
+
+    def in_several(self, sources: Sequence[str]) -> list[str]:
+        """The URIs that more than one of these sources have."""
+        query = (
+            sa.select(kept.c.uri)
+            .where(kept.c.source.in_(sources), kept.c.digest.is_not(None))
+            .group_by(kept.c.uri)
+            .having(sa.func.count() > 1)
+            .order_by(kept.c.uri)
+        )
+        with self._database.read() as connection:
+            return list(connection.execute(query).scalars())
 
     def body(self, source: str, uri: str) -> KeptBody | None:
         """A document whole, or None if it is not there."""
@@ -173,6 +209,18 @@ class Kept:
             for some in slices(old):
                 connection.execute(sa.delete(bodies).where(bodies.c.digest.in_(some)))
         return len(old)
+
+    def forget_retired(self, before: float, *, at_most: int = 500) -> int:
+        """Forget documents that were retired before this moment and not given since; returns how many.
+
+        A document that is given again is kept before it is wanted: until then its tombstone speaks of what it
+        was before. What is held is not retired: it is served, and read for other editions.
+        """
+        with self._database.write() as connection:
+            rows = connection.execute(_RETIRED, {"before": before, "at_most": at_most}).all()
+            for row in rows:
+                connection.execute(_FORGET, {"in_source": row.source, "at_uri": row.uri})
+        return len(rows)
 
     def forget_deleted(self, before: float) -> int:
         """Forget that documents were deleted before this moment; returns how many."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
+from ingestion.sources.web.urls import fault_of
 from ops.findings import Finding, note
 from ops.kinds.base import Means, SourceSettings
 from ops.schedules import Cron, Every, Schedule
@@ -19,12 +19,7 @@ if TYPE_CHECKING:
 
 
 def _an_url(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        _ = parts.port
-    except ValueError:
-        parts = urlsplit("")
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.fragment:
+    if fault_of(value) is not None or "#" in value:
         raise ValueError(
             f"{value[:80]!r} is no URL of a page; write https://host/path, without a name or '#'."
         )
@@ -77,7 +72,9 @@ class WebSettings(SourceSettings):
         from ingestion.sources.web.source import WebSource
 
         user_agent = f"Headwater/{version()}"
-        fetcher = Fetcher(user_agent=user_agent, allowed=self.allow_private_hosts, per_host=self.per_host)
+        fetcher = Fetcher(
+            user_agent=user_agent, allowed=self.allow_private_hosts, per_host=self.per_host, clock=means.clock
+        )
         return WebSource(
             self.name,
             means.ledger.kept,

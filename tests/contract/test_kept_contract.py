@@ -9,9 +9,12 @@ import pytest
 import sqlalchemy as sa
 
 from ingestion.database import Database
+from ingestion.ledger.documents import Change
 from ingestion.ledger.kept import PLAUSIBLE_S, Keep, Kept, digest_of
 from ingestion.ledger.ledger import Ledger
+from ingestion.ledger.sources import SourceRow
 from ingestion.ledger.tables import bodies
+from ingestion.records import Lane, Seen
 from tests.rig import ShiftedClock
 
 SOURCE = "tickets"
@@ -108,6 +111,56 @@ def test_a_body_goes_once_no_document_has_it(database: Database, kept: Kept, clo
     found = kept.body(SOURCE, "b")
     assert found is not None
     assert found[1] == b"shared"
+
+
+def test_what_is_retired_is_forgotten_and_what_is_held_or_given_again_is_not(
+    database: Database, kept: Kept, clock: ShiftedClock
+) -> None:
+    ledger = Ledger(database, clock)
+    ledger.sources.configure([SourceRow(SOURCE, "web", "there")])
+    uris = ["gone", "approved", "held", "back", "as it was", "present"]
+    kept.keep(SOURCE, [Keep(uri, uri.encode()) for uri in [*uris, "not told yet"]])
+    changes = [Change(Seen(uri, "look", None, 1, None, clock.now()), clock.now()) for uri in uris]
+    ids = dict(zip(uris, ledger.documents.want(SOURCE, changes, Lane.FRESH, sent=False), strict=True))
+    clock.shift_s += 10
+    ledger.documents.hold([ids["approved"]], "many at once")
+    shown = ledger.documents.held(SOURCE)[2]
+    ledger.documents.hold([ids["held"]], "many at once")
+    ledger.documents.retire({ids["gone"]: "404", ids["back"]: "404", ids["as it was"]: "404"})
+    assert ledger.documents.approve(SOURCE, shown) == [ids["approved"]]
+    clock.shift_s += 10
+    kept.keep(SOURCE, [Keep("back", b"back again"), Keep("as it was", b"as it was")])
+    ledger.documents.want(SOURCE, [changes[uris.index("as it was")]], Lane.FRESH, sent=False)
+    assert kept.forget_retired(clock.now() - 60) == 0, "too soon"
+    clock.shift_s += 120
+    assert kept.forget_retired(clock.now() - 60) == 2
+    assert {look.uri for look in kept.below(SOURCE, "")} == {
+        "held",
+        "back",
+        "as it was",
+        "present",
+        "not told yet",
+    }
+    kept.sweep(clock.now() - 60)
+    assert digest_of(b"gone") not in bodies_in(database)
+    assert digest_of(b"held") in bodies_in(database)
+
+
+def test_what_several_sources_have_is_known(kept: Kept) -> None:
+    for source, uris in (("a", "xyz"), ("b", "xy"), ("c", "z"), ("d", "x")):
+        kept.keep(source, [Keep(uri, uri.encode()) for uri in uris])
+    kept.keep("b", [Keep("y", None)])
+    assert kept.in_several(["a", "b", "c"]) == ["x", "z"]
+    assert kept.in_several(["b", "c"]) == []
+
+
+def test_a_note_is_of_what_it_was_made_of(kept: Kept) -> None:
+    (first,), _ = kept.keep(SOURCE, [Keep("a", b"one")])
+    kept.note(SOURCE, "a", {"missing": 1}, of=first.digest)
+    assert kept.find(SOURCE, ["a"])["a"].notes == {"missing": 1}
+    kept.keep(SOURCE, [Keep("a", b"two", notes={"etag": "2"})])
+    kept.note(SOURCE, "a", {"etag": "1"}, of=first.digest)
+    assert kept.find(SOURCE, ["a"])["a"].notes == {"etag": "2"}
 
 
 def test_a_change_is_reckoned_from_when_its_giver_says_if_that_can_be(

@@ -25,6 +25,7 @@ from ingestion.sources.objects.bucket import Bucket
 from ingestion.sources.objects.source import ObjectsSource
 from ingestion.sources.port import Read, SourcePort
 from ingestion.sources.push import PushSource
+from ingestion.sources.web import pages
 from ingestion.sources.web import source as web
 from ingestion.sources.web.fetching import Fetcher
 from ingestion.sources.web.source import WebSource
@@ -330,7 +331,7 @@ PLACES: dict[str, Callable[[Path], Place]] = {
 
 @pytest.fixture(params=PLACES)
 def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    monkeypatch.setattr(web, "APART_S", 0.0)
+    monkeypatch.setattr(pages, "APART_S", 0.0)
     monkeypatch.setattr(web, "WANTED_FOR_S", 0.0)
     if request.param == "objects":
         BucketPlace.server = request.getfixturevalue("objects")

@@ -22,8 +22,12 @@ class Tls:
     key: Path
 
 
-def certified(place: Path) -> Tls:
-    """Files for a server on 127.0.0.1, signed by an authority that nobody else knows."""
+def certified(place: Path, *, here: str = "127.0.0.1", days: int = 1) -> Tls:
+    """Files for a server on 127.0.0.1, signed by an authority that nobody else knows, good for so many days.
+
+    ``here``: another address, for one whose certificate is not its own.
+    """
+    place.mkdir(exist_ok=True)
     authority_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     authority_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
     authority = (
@@ -32,12 +36,12 @@ def certified(place: Path) -> Tls:
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(authority_key.public_key()), critical=False)
         .sign(authority_key, hashes.SHA256())
     )
-    here = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(here))])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, here)])
     issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
     certificate = (
-        _certificate(name, authority_name, key.public_key())
-        .add_extension(here, critical=False)
+        _certificate(name, authority_name, key.public_key(), days)
+        .add_extension(address, critical=False)
         .add_extension(issuer, critical=False)
         .sign(authority_key, hashes.SHA256())
     )
@@ -55,7 +59,7 @@ def certified(place: Path) -> Tls:
 
 
 def _certificate(
-    subject: x509.Name, issuer: x509.Name, public: ec.EllipticCurvePublicKey
+    subject: x509.Name, issuer: x509.Name, public: ec.EllipticCurvePublicKey, days: int = 1
 ) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     return (
@@ -64,6 +68,6 @@ def _certificate(
         .issuer_name(issuer)
         .public_key(public)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now - datetime.timedelta(days=9))
+        .not_valid_after(now + datetime.timedelta(days=days))
     )

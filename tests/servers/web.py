@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Mapping
@@ -13,10 +14,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from xml.sax.saxutils import escape
 
+from tests.servers.certificates import Tls
+
 
 @dataclass
 class Answer:
-    """What a path answers. ``etag`` None: made from the body; '': none."""
+    """What a path answers. ``etag`` None: made from the body; '': none. It waits for ``until``, and ``then``
+    is set."""
 
     body: bytes = b""
     status: int = 200
@@ -24,15 +28,19 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     etag: str | None = None
     wait_s: float = 0.0
+    until: threading.Event | None = None
+    then: threading.Event | None = None
 
 
 class WebServer:
     """``pages`` by path, query included. Its sitemap names all of them, unless it is given itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: Tls | None = None) -> None:
+        self.tls = tls  # from the next start on
         self.pages: dict[str, Answer] = {}
         self.asked: list[tuple[str, int]] = []
         self.agents: set[str] = set()
+        self.conditions: set[str] = set()  # times since when something was asked for
         self.connections = 0
         self.most_at_once = self._now = 0
         self._lock = threading.Lock()
@@ -42,7 +50,7 @@ class WebServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self._port}"
 
     def start(self) -> None:
         """On the port it had before, if it had one."""
@@ -77,6 +85,10 @@ class WebServer:
 
         self._server = Quiet(("127.0.0.1", self._port), Handler)
         self._port = self._server.server_address[1]
+        if self.tls is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(self.tls.certificate, self.tls.key)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
 
@@ -102,6 +114,7 @@ class WebServer:
             self._now += 1
             self.most_at_once = max(self.most_at_once, self._now)
             self.agents.add(handler.headers.get("User-Agent", ""))
+            self.conditions |= set(handler.headers.get_all("If-Modified-Since", []))
         try:
             self._send(handler)
         except (BrokenPipeError, ConnectionResetError):
@@ -116,6 +129,10 @@ class WebServer:
             found = Answer(self._sitemap(), media_type="application/xml")
         found = found or Answer(b"nothing here", 404)
         time.sleep(found.wait_s)
+        if found.until is not None:
+            found.until.wait(30)
+        if found.then is not None:
+            found.then.set()
         etag = f'"{hashlib.sha256(found.body).hexdigest()[:16]}"' if found.etag is None else found.etag
         known = etag and found.status == 200 and handler.headers.get("If-None-Match") == etag
         status = 304 if known else found.status

@@ -18,8 +18,15 @@ import httpcore
 
 Resolve = Callable[[str, int], list[str]]
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: an IPv4 address in the last 32 bits
-# Where a translator may put an address inside: local NAT64 (RFC 8215), SIIT, IPv4-compatible, and RFC 6890's.
-_TRANSLATED = tuple(map(ipaddress.ip_network, ("64:ff9b:1::/48", "::ffff:0:0:0/96", "::/96", "192.0.0.0/24")))
+_UNICAST = ipaddress.ip_network("2000::/3")  # all of IPv6 that is given out (RFC 4291)
+# Public as they look, these lead elsewhere: tunnels into networks of IPv4 (Teredo, 6to4 and its relays), what
+# RFC 6890 keeps for protocols, RFC 9637 for examples, and the host of a virtual machine in Azure.
+_INWARD = tuple(
+    map(
+        ipaddress.ip_network,
+        ("2001::/32", "2002::/16", "192.88.99.0/24", "192.0.0.0/24", "3fff::/20", "168.63.129.16/32"),
+    )
+)
 
 
 class AddressRefused(Exception):
@@ -33,33 +40,50 @@ def resolved(host: str, port: int) -> list[str]:
 
 
 def is_open(address: str) -> bool:
-    """Whether it is on the open internet, whatever it is wrapped in."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    if any(found in network for network in _TRANSLATED if network.version == found.version):
+    """Whether it is on the open internet, whatever it is wrapped in. What is no address is not."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
         return False
     if isinstance(found, ipaddress.IPv6Address):
-        inner = found.ipv4_mapped or found.sixtofour or (found.teredo or (None, None))[1]
-        if inner is None and found in _NAT64:
-            inner = ipaddress.IPv4Address(int(found) & 0xFFFF_FFFF)
-        if inner is not None:
-            return is_open(str(inner))
-        if found.is_site_local:
+        if found in _NAT64:
+            return is_open(str(ipaddress.IPv4Address(int(found) & 0xFFFF_FFFF)))
+        if found.ipv4_mapped is not None:
+            return is_open(str(found.ipv4_mapped))
+        if found not in _UNICAST:
             return False
+    if any(found in network for network in _INWARD if network.version == found.version):
+        return False
     return found.is_global and not found.is_multicast
+
+
+class _Deadlines(threading.local):
+    """When what a thread waits for is over (by ``time.monotonic``)."""
+
+    at: float | None = None
+
+    def within(self, timeout: float | None) -> float | None:
+        """The rest of the time, or less. Raises httpcore.ReadTimeout once it is over."""
+        if self.at is None:
+            return timeout
+        left_s = self.at - time.monotonic()
+        if left_s <= 0:
+            raise httpcore.ReadTimeout("it did not end in time")
+        return left_s if timeout is None else min(timeout, left_s)
 
 
 class _TimedStream(httpcore.NetworkStream):
     """A server that sends a byte every few seconds is given up in time, too."""
 
-    def __init__(self, inner: httpcore.NetworkStream, deadline: threading.local) -> None:
+    def __init__(self, inner: httpcore.NetworkStream, deadline: _Deadlines) -> None:
         self._inner = inner
         self._deadline = deadline
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._inner.read(max_bytes, self._left(timeout))
+        return self._inner.read(max_bytes, self._deadline.within(timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._inner.write(buffer, self._left(timeout))
+        self._inner.write(buffer, self._deadline.within(timeout))
 
     def close(self) -> None:
         self._inner.close()
@@ -67,20 +91,11 @@ class _TimedStream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        inner = self._inner.start_tls(ssl_context, server_hostname, self._left(timeout))
+        inner = self._inner.start_tls(ssl_context, server_hostname, self._deadline.within(timeout))
         return _TimedStream(inner, self._deadline)
 
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)
-
-    def _left(self, timeout: float | None) -> float | None:
-        at: float | None = getattr(self._deadline, "at", None)
-        if at is None:
-            return timeout
-        left_s = at - time.monotonic()
-        if left_s <= 0:
-            raise httpcore.ReadTimeout("it did not end in time")
-        return left_s if timeout is None else min(timeout, left_s)
 
 
 class CheckedBackend(httpcore.NetworkBackend):
@@ -90,7 +105,7 @@ class CheckedBackend(httpcore.NetworkBackend):
         self._allowed = frozenset(host.lower() for host in allowed)
         self._resolve = resolve
         self._inner = httpcore.SyncBackend()
-        self._deadline = threading.local()
+        self._deadline = _Deadlines()
 
     def give_up_at(self, moment: float) -> None:
         """Whatever this thread waits for is over then (by ``time.monotonic``)."""
@@ -116,7 +131,9 @@ class CheckedBackend(httpcore.NetworkBackend):
         failed: httpcore.ConnectError | httpcore.ConnectTimeout | None = None
         for address in addresses:
             try:
-                inner = self._inner.connect_tcp(address, port, timeout, local_address, socket_options)
+                inner = self._inner.connect_tcp(
+                    address, port, self._deadline.within(timeout), local_address, socket_options
+                )
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failed = error
             else:

@@ -7,7 +7,12 @@ and decides by the lengths of texts, so that an edit may move what it takes for 
 
 from __future__ import annotations
 
+import re
+
 from lxml import etree, html
+
+from ingestion.errors import NotIndexable
+from ingestion.parsing.decoding import declared_charset, decode
 
 _BESIDE = frozenset(
     """
@@ -18,6 +23,9 @@ _BESIDE = frozenset(
 _ROLES = frozenset({"navigation", "banner", "contentinfo", "search", "complementary", "dialog", "alert"})
 _MAIN = ("main", "article")
 _KEPT = frozenset({"lang", "colspan", "rowspan", "start"})
+_HEAD_BYTES = 1024  # within these a page says its charset
+_MAX_TAGS = 1_500_000  # a tree of them takes some 200 MB
+_PASSWORD = re.compile(rb"""type\s{0,9}=\s{0,9}["']?password""", re.IGNORECASE)
 
 
 class NoPage(ValueError):
@@ -26,11 +34,7 @@ class NoPage(ValueError):
 
 def main_part(body: bytes, charset: str | None) -> tuple[bytes, str]:
     """HTML in UTF-8, and its plain text. The same main part gives the same bytes. Raises NoPage."""
-    parser = html.HTMLParser(encoding=charset, remove_comments=True, remove_pis=True, huge_tree=False)
-    try:
-        root = html.document_fromstring(body, parser=parser)
-    except (etree.ParserError, etree.XMLSyntaxError, ValueError, LookupError) as error:
-        raise NoPage(str(error)) from None
+    root = _tree(body, charset)
     title = (root.findtext(".//title") or "").strip()
     part = _part(root)
     _strip(part)
@@ -42,8 +46,25 @@ def main_part(body: bytes, charset: str | None) -> tuple[bytes, str]:
 
 def asks_password(body: bytes) -> bool:
     """Whether the page, as it came, asks for a password."""
-    lowered = body.lower()
-    return b'type="password"' in lowered or b"type='password'" in lowered or b"type=password" in lowered
+    return _PASSWORD.search(body) is not None
+
+
+def _tree(body: bytes, charset: str | None) -> html.HtmlElement:
+    """Decoded as any other document: left to it, the parser takes UTF-8 that nobody declared for Latin-1."""
+    if body.count(b"<") > _MAX_TAGS:
+        raise NoPage(f"more than {_MAX_TAGS:,} tags")
+    try:
+        text, _ = decode(body, charset or declared_charset(body[:_HEAD_BYTES]))
+    except NotIndexable as error:
+        raise NoPage(error.message) from None
+    parser = html.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True, huge_tree=False)
+    try:
+        root = html.document_fromstring(text.encode("utf-8", "replace"), parser=parser)
+    except (etree.ParserError, etree.XMLSyntaxError, ValueError) as error:
+        raise NoPage(str(error)) from None
+    if any(fault.level == etree.ErrorLevels.FATAL for fault in parser.error_log):
+        raise NoPage("its tags are nested too deeply")  # and what comes after that is lost
+    return root
 
 
 def _part(root: html.HtmlElement) -> html.HtmlElement:

@@ -1,62 +1,38 @@
 """Web pages as a source: those of a list of URLs, and those that sitemaps name.
 
 What was read is kept in the ledger: a look asks only whether there is something newer, and workers ask
-nobody. A page that is missing counts as gone once it was missing at two looks; whatever else keeps one from
-being seen (a server in trouble, a login page, an empty one) says nothing about it, and the last one stays.
+nobody. What keeps a page from being seen (a server in trouble, a login page, an empty one) says nothing about
+it, and the last one stays.
 """
 
 from __future__ import annotations
 
 import builtins
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from ingestion.clock import Clock
-from ingestion.errors import DocumentGone, DocumentUnreadable, NotIndexable, SourceUnavailable
-from ingestion.ledger.kept import Keep, Kept, KeptBody, KeptLook
-from ingestion.parsing.decoding import declared_charset
+from ingestion.errors import DocumentGone, DocumentUnreadable, HeadwaterError, NotIndexable, SourceUnavailable
+from ingestion.ledger.kept import Kept, KeptBody
 from ingestion.records import Content, Gone, Listing, Observation, Root, Seen, Skipped
-from ingestion.sources.port import Read, Watch, one_by_one
+from ingestion.sources.port import Read, Watch
 from ingestion.sources.read_ahead import ReadAhead, may_be_kept
 from ingestion.sources.settling import Dirty
-from ingestion.sources.survey import too_large
 from ingestion.sources.unwatched import Unwatched
-from ingestion.sources.web.fetching import Failed, Fetcher, Missing, Page, TooLarge, Unchanged, moment
-from ingestion.sources.web.main_text import NoPage, asks_password, main_part
+from ingestion.sources.web.fetching import CONNECTIONS, Answer, Fetcher
+from ingestion.sources.web.looks import Look, Moved, Unseen, told
+from ingestion.sources.web.moves import Moves, Settled, followed, hidden
+from ingestion.sources.web.pages import Known, Pages, came_from, there
 from ingestion.sources.web.robots import Robots
-from ingestion.sources.web.sitemaps import MAX_BYTES, MAX_URLS, NoSitemap, Sitemap, parse_sitemap
+from ingestion.sources.web.rounds import Round
+from ingestion.sources.web.wanted import Reading, Unreadable, Wanted
 
-THREADS = 8
-APART_S = 30.0  # two looks that miss a page are as far from one another at least
-WANTED_FOR_S = 5.0  # a look that follows a listing does not read the sitemaps again
-MAX_SITEMAPS = 500
-FAULTS_TOLD = 5
-LOGIN_CHARACTERS = 400  # a page that asks for a password, and says no more than this, is nothing but that
-_HTML = ("text/html", "application/xhtml+xml")
-_VALIDATORS, _MISSING, _FROM = "validators", "missing", "from"  # in the notes of a kept page
+log = logging.getLogger("headwater.web")
 
-
-@dataclass(frozen=True, slots=True)
-class _Unseen:
-    """Nothing is known of a page now; what was known of it stays."""
-
-    uri: str
-    reason: str
-    place: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Moved:
-    """For good. ``page``: what is there, None where it is as it was kept."""
-
-    uri: str
-    to: str
-    page: Page | None
-
-
-_Look = Seen | Skipped | Gone | _Unseen | _Moved
+WANTED_FOR_S = 5.0  # looks that follow a listing do not read the sitemaps again
+MISSED_FOR_S = 30.0  # nor ask again for what it has missed
+PATIENCE_S = 900.0  # of a listing, with hosts that want a pause between requests
+LOOK_PATIENCE_S = 10.0  # of looks at single pages
 
 
 class WebSource:
@@ -82,10 +58,13 @@ class WebSource:
         self._fetcher = fetcher
         self._urls = urls
         self._sitemaps = sitemaps
-        self._most_bytes = max_document_bytes
-        self._user_agent = user_agent
         self._clock = clock
-        self._last_wanted: tuple[float, Mapping[str, None]] = (float("-inf"), {})
+        self._robots = Robots(fetcher, user_agent, clock)
+        self._pages = Pages(name, kept, fetcher, self._robots, max_document_bytes, clock)
+        self._moves = Moves(name, kept, self._pages, clock)
+        self._last_wanted: tuple[float, Wanted] = (float("-inf"), Wanted())
+        self._left: Collection[str] = ()  # by the last listing, in order
+        self._missed: dict[str, Gone] = {}  # by the last listing
 
     def root(self) -> Root:
         """There is no such thing as an empty web: what cannot be reached is a fault of the listing."""
@@ -97,40 +76,34 @@ class WebSource:
     def list_below(self, prefix: str) -> Listing:
         """Looks at everything: a page below the prefix may be where one from elsewhere has moved to."""
         started_at = self._clock.now()
-        wanted = self._wanted()
+        self._robots.forget()
+        wanted = self._read_wanted()
         known = {look.uri: look for look in self._kept.below(self.name, "")}
-        robots = self._robots()
-        with ThreadPoolExecutor(THREADS, thread_name_prefix=f"web-{self.name}") as threads:
-            looks = builtins.list(threads.map(lambda url: self._look(url, known, robots), wanted))
-        looks = [look for look in self._after_moves(looks, wanted) if look.uri.startswith(prefix)]
-        unseen = [look for look in looks if isinstance(look, _Unseen)]
+        looks = self._looked_at(wanted.pages, known)
+        self._missed = {look.uri: look for look in looks if isinstance(look, Gone)}
+        unseen = [look for look in looks if isinstance(look, Unseen)]
         if looks and len(unseen) == len(looks) and all(look.place for look in unseen):
             raise self._unavailable(unseen[0].reason)
+        sightings = {look.uri: look for look in looks if isinstance(look, Seen | Skipped)}
+        for url, reason in wanted.refused.items():
+            sightings.setdefault(url, Skipped(url, reason, self._clock.now()))
         return Listing(
-            [look for look in looks if isinstance(look, Seen | Skipped)],
+            [sighting for uri, sighting in sightings.items() if uri.startswith(prefix)],
             self.root(),
-            blind=[*(look.uri for look in unseen), *_moved_from(unseen, known)],
-            faults=_told(unseen),
+            unseen={look.uri for look in unseen}.union(hidden(unseen, followed(known, wanted.pages))),
+            faults=told([look for look in unseen if look.uri.startswith(prefix)]),
             started_at=started_at,
             finished_at=self._clock.now(),
         )
 
     def look(self, uri: str) -> Observation:
-        known = self._kept.find(self.name, [uri]) if _may_be(uri) else {}
-        wanted = self._wanted(age_s=WANTED_FOR_S)
-        if uri not in wanted and not self._moved_here(uri, wanted):  # nobody is asked about it any more
-            return Gone(uri, "it is none of the URLs, nor in a sitemap", self._clock.now())
-        found, before = self._look(uri, known, self._robots()), known.get(uri)
-        if isinstance(found, _Moved) and before is not None and before.digest is not None:
-            return self._seen(before)  # a listing sees where to, and what else has moved there
-        (look,) = [one for one in self._after_moves([found], wanted) if one.uri == uri]
-        if isinstance(look, _Unseen):  # of one page: that the place itself is away, a listing tells
+        look = self._looks_at([uri])[uri]
+        if isinstance(look, Unseen):  # of one page: that the place itself is away, a listing tells
             raise self._unreadable(uri, look.reason)
-        assert not isinstance(look, _Moved)
         return look
 
     def looks(self, uris: Sequence[str]) -> Mapping[str, Observation]:
-        return one_by_one(self.look, uris)
+        return {uri: look for uri, look in self._looks_at(uris).items() if not isinstance(look, Unseen)}
 
     def read(self, uri: str) -> Content:
         return self._content(uri, self._kept.body(self.name, uri) if _may_be(uri) else None)
@@ -139,169 +112,113 @@ class WebSource:
         return ReadAhead(self._kept, self.name, uris, self._content)
 
     def _content(self, uri: str, found: KeptBody | None) -> Content:
-        if found is None:  # never seen yet
+        if found is None:  # never seen yet, or forgotten with its last retirement
             look = self.look(uri)
             if isinstance(look, Skipped):
                 raise NotIndexable(look.reason, source=self.name, uri=uri)
-            found = self._kept.body(self.name, uri)
+            found = self._kept.body(self.name, uri) if _may_be(uri) else None
         if found is None:
             raise DocumentGone(f"{uri} is not kept.", source=self.name, uri=uri)
         kept, body = found
-        return Content(body, self._seen(kept), kept.media_type)
+        return Content(body, self._pages.seen(kept), kept.media_type)
 
     def watch(self, on_dirty: Callable[[Dirty], None]) -> Watch:
         return Unwatched()
 
-    def _robots(self) -> Robots:
-        return Robots(self._fetcher.fetch, self._user_agent)
+    def _looked_at(self, wanted: Mapping[str, None], known: Known) -> builtins.list[Settled]:
+        """A look at each: those first that the last listing has left."""
+        pages = dict.fromkeys([*(url for url in self._left if url in wanted), *wanted])
+        round_ = self._round(pages, known, PATIENCE_S)
+        looks = self._moves.settle(builtins.list(round_.looks.values()), wanted, known)
+        left = [Unseen(url, why, place=True, left=True) for url, why in round_.left.items()]
+        self._left = round_.left
+        covered = {look.uri for look in (*looks, *left) if not isinstance(look, Gone)}
+        strays = [
+            uri
+            for uri, origin in followed(known, wanted).items()
+            if uri not in covered and origin not in covered
+        ]
+        alone = self._round(strays, known, LOOK_PATIENCE_S)
+        return [*looks, *left, *self._moves.settle(builtins.list(alone.looks.values()), wanted, known)]
 
-    def _wanted(self, age_s: float = 0.0) -> Mapping[str, None]:
-        """Every URL that is to be looked at, as of so many seconds ago or later.
+    def _looks_at(self, uris: Sequence[str]) -> dict[str, Settled]:
+        """A look at each. A move is left to the next listing, which sees what else has moved there."""
+        now = self._clock.now()
+        missed = {uri: gone for uri in uris if (gone := self._missed.pop(uri, None)) is not None}
+        found: dict[str, Settled] = {
+            uri: gone for uri, gone in missed.items() if now - gone.observed_at < MISSED_FOR_S
+        }
+        asked = [uri for uri in dict.fromkeys(uris) if uri not in found]
+        known = self._kept.find(self.name, [uri for uri in asked if _may_be(uri)])
+        wanted, pages = self._wanted_with(asked, known)
+        for uri in asked:
+            if uri in wanted.refused:
+                found[uri] = Skipped(uri, wanted.refused[uri], now)
+            elif uri not in pages:  # nobody is asked about it any more
+                found[uri] = Gone(uri, "it is none of the URLs, nor in a sitemap", now)
+        looked = self._round(pages, known, LOOK_PATIENCE_S)
+        moved = [look for look in looked.looks.values() if isinstance(look, Moved)]
+        known |= self._kept.find(self.name, [look.to for look in moved])
+        settled = self._moves.settle(
+            [self._as_before(look, known) for look in looked.looks.values()], wanted.pages, known
+        )
+        left = {uri: Unseen(uri, why, place=True, left=True) for uri, why in looked.left.items()}
+        return found | left | {look.uri: look for look in settled if look.uri in pages}
 
-        Raises SourceUnavailable where a sitemap cannot be read whole.
-        """
+    def _as_before(self, look: Look, known: Known) -> Look:
+        before = there(known, look.uri) if isinstance(look, Moved) else None
+        return look if before is None else self._pages.seen(before)
+
+    def _round(self, pages: Iterable[str], known: Known, patience_s: float) -> Round[Look]:
+        def look(url: str) -> Look:
+            try:
+                return self._pages.look(url, known)
+            except HeadwaterError:
+                raise
+            except Exception as error:
+                log.exception("unexpected error at a page of %s", self.name)
+                return Unseen(url, f"unexpected {type(error).__name__}")
+
+        made: Round[Look] = Round(pages, self._fetcher.hosts, self._clock, look, patience_s=patience_s)
+        made.run(CONNECTIONS)
+        return made
+
+    def _wanted_with(self, uris: Sequence[str], known: Known) -> tuple[Wanted, Collection[str]]:
+        """What is wanted, and which of these are to be looked at. What was wanted some time ago will do for
+        those that are among it: that they no longer are, the next listing finds. But that they are not yet,
+        only the sitemaps can say."""
         read_at, wanted = self._last_wanted
-        if self._clock.monotonic() - read_at >= age_s:
-            read_at, wanted = self._clock.monotonic(), self._read_wanted()
-            self._last_wanted = read_at, wanted
+        pages = self._among(uris, known, wanted)
+        if len(pages) < len(uris) and self._clock.monotonic() - read_at >= WANTED_FOR_S:
+            wanted = self._read_wanted()
+            pages = self._among(uris, known, wanted)
+        return wanted, pages
+
+    def _among(self, uris: Sequence[str], known: Known, wanted: Wanted) -> Collection[str]:
+        """Those that are wanted, or that a page that is has moved to."""
+        origins = {
+            origin
+            for uri in uris
+            if (look := there(known, uri)) is not None
+            and (origin := came_from(look)) in wanted.pages
+            and origin is not None
+        }
+        moved_to = followed({**known, **self._kept.find(self.name, [*origins])}, wanted.pages)
+        return dict.fromkeys(uri for uri in uris if uri in wanted.pages or uri in moved_to)
+
+    def _read_wanted(self) -> Wanted:
+        """Raises SourceUnavailable where a sitemap cannot be read whole."""
+        read_at = self._clock.monotonic()
+        try:
+            wanted = Reading(self._sitemap, self._urls, self._sitemaps, self._clock).wanted()
+        except Unreadable as error:
+            raise self._unavailable(str(error)) from None
+        self._last_wanted = read_at, wanted
         return wanted
 
-    def _read_wanted(self) -> Mapping[str, None]:
-        found = dict.fromkeys(self._urls)
-        pending, read = builtins.list(self._sitemaps), set[str]()
-        while pending:
-            url = pending.pop()
-            if url in read:
-                continue
-            read.add(url)
-            if len(read) > MAX_SITEMAPS:
-                raise self._unavailable(f"there are more than {MAX_SITEMAPS} sitemaps")
-            sitemap = self._sitemap(url)
-            if sitemap.is_index:
-                pending += sitemap.urls
-            else:
-                found |= dict.fromkeys(sitemap.urls)
-            if len(found) > MAX_URLS:
-                raise self._unavailable(f"the sitemaps name more than {MAX_URLS:,} pages")
-        return found
-
-    def _moved_here(self, uri: str, wanted: Mapping[str, None]) -> bool:
-        """Whether a page that is to be looked at has moved here for good."""
-        look = self._kept.find(self.name, [uri]).get(uri)
-        return look is not None and look.notes.get(_FROM) in wanted
-
-    def _sitemap(self, url: str) -> Sitemap:
-        answer = self._fetcher.fetch(url, MAX_BYTES)
-        if isinstance(answer, Page):
-            try:
-                return parse_sitemap(answer.body)
-            except NoSitemap as error:
-                raise self._unavailable(f"of {url}, {error}") from None
-        reason = (
-            answer.reason if isinstance(answer, Failed) else str(getattr(answer, "evidence", "too large"))
-        )
-        raise self._unavailable(f"{url}: {reason}")
-
-    def _look(self, url: str, known: Mapping[str, KeptLook], robots: Robots) -> _Look:
-        before = known.get(url)
-        if before is not None and before.digest is None:
-            before = None
-        refusal = robots.refusal(url)
-        if isinstance(refusal, Failed):
-            return _Unseen(url, refusal.reason, refusal.place)
-        if refusal is not None:
-            return Skipped(url, refusal, self._clock.now())
-
-        def validators(at: str) -> Mapping[str, str]:
-            """Those of this very page: where it leads for a while, others say nothing about it. None while
-            it is missing, so that what comes back is read."""
-            look = known.get(at)
-            if look is None or look.digest is None or _MISSING in look.notes:
-                return {}
-            told = look.notes.get(_VALIDATORS, {}) if at == url or look.notes.get(_FROM) == url else {}
-            return {str(name): str(value) for name, value in told.items()}
-
-        answer = self._fetcher.fetch(url, self._most_bytes, validators)
-        if isinstance(answer, Page | Unchanged) and answer.moved and answer.url != url:
-            return _Moved(url, answer.url, answer if isinstance(answer, Page) else None)
-        if isinstance(answer, Page):
-            return self._taken(url, answer)
-        if isinstance(answer, Unchanged) and before is not None and answer.url == url:
-            return self._seen(before)
-        if isinstance(answer, Missing):
-            return self._missing(url, answer.evidence, before)
-        if isinstance(answer, TooLarge):
-            reason = too_large(answer.size_bytes, self._most_bytes, "max_document_bytes")
-            return Skipped(url, reason, self._clock.now(), answer.size_bytes)
-        reason = answer.reason if isinstance(answer, Failed) else "it answers as nothing that was asked for"
-        return _Unseen(url, reason, isinstance(answer, Failed) and answer.place)
-
-    def _taken(self, url: str, page: Page, came_from: str | None = None) -> Seen | _Unseen:
-        """Keep what is new of a page."""
-        body, media_type = page.body, page.media_type
-        if media_type is not None and media_type.partition(";")[0].strip().lower() in _HTML:
-            try:
-                body, text = main_part(page.body, declared_charset(media_type.encode("ascii", "replace")))
-            except NoPage as error:
-                return _Unseen(url, f"it is no HTML ({error})")
-            if asks_password(page.body) and len(text) < LOGIN_CHARACTERS:
-                return _Unseen(url, "it is a login page now")
-            body, media_type = (body, "text/html; charset=utf-8") if text else (b"", media_type)
-        if not body.strip():
-            return _Unseen(url, "it is empty now")
-        notes: dict[str, object] = {_VALIDATORS: dict(page.validators) if page.url == url else {}}
-        if came_from is not None:
-            notes[_FROM] = came_from
-        (look,), _ = self._kept.keep(self.name, [Keep(url, body, media_type, notes=notes)])
-        return self._seen(look)
-
-    def _missing(self, url: str, evidence: str, before: KeptLook | None) -> Seen | Gone:
-        """Gone at the second look that misses it."""
-        now = self._clock.now()
-        if before is None:
-            return Gone(url, evidence, now)
-        first = before.notes.get(_MISSING)
-        if first is None:
-            self._kept.note(self.name, url, {**before.notes, _MISSING: now})
-        if first is None or now - float(first) < APART_S:
-            return self._seen(before)
-        # What is kept of it stays: where the absence is held, it is served, and read for another edition.
-        return Gone(url, f"{evidence}, as at the look before", now)
-
-    def _after_moves(self, looks: Sequence[_Look], wanted: Collection[str]) -> builtins.list[_Look]:
-        """A page that moved for good is another document, which the survey knows again by its content; where
-        its new place is a document's already, or that of several, it is as good as missing."""
-        targets = Counter(look.to for look in looks if isinstance(look, _Moved))
-        found: builtins.list[_Look] = []
-        for look in looks:
-            if not isinstance(look, _Moved):
-                found.append(look)
-                continue
-            known = self._kept.find(self.name, [look.uri, look.to])
-            before, there = known.get(look.uri), known.get(look.to)
-            evidence = f"it moved for good to {look.to}"
-            alone = targets[look.to] == 1 and look.to not in wanted
-            if not alone:
-                lives = before is not None and before.digest is not None
-                found.append(self._missing(look.uri, evidence, before if lives else None))
-                continue
-            taken: _Look | None = None
-            if look.page is not None:
-                taken = self._taken(look.to, look.page, look.uri)
-            elif there is not None and there.digest is not None:
-                taken = self._seen(there)
-            if isinstance(taken, Seen):
-                if before is not None and before.digest is not None:
-                    self._kept.keep(self.name, [Keep(look.uri, None)])
-                found += [taken, Gone(look.uri, evidence, self._clock.now())]
-            else:
-                reason = taken.reason if isinstance(taken, _Unseen) else evidence
-                found.append(_Unseen(look.uri, reason))
-        return found
-
-    def _seen(self, look: KeptLook) -> Seen:
-        changed_at = moment(look.notes.get(_VALIDATORS, {}).get("If-Modified-Since"))
-        return Seen(look.uri, look.fingerprint, None, look.size_bytes, changed_at, self._clock.now())
+    def _sitemap(self, url: str, most_bytes: int) -> Answer:
+        """A file that is there says little of whether the pages are."""
+        return self._fetcher.fetch(url, most_bytes, proves=False)
 
     def _unavailable(self, reason: str) -> SourceUnavailable:
         return SourceUnavailable(
@@ -317,19 +234,6 @@ class WebSource:
             source=self.name,
             uri=uri,
         )
-
-
-def _moved_from(unseen: Iterable[_Unseen], known: Mapping[str, KeptLook]) -> Iterator[str]:
-    """The pages that those have moved to for good: they cannot be seen either."""
-    names = {look.uri for look in unseen}
-    return (uri for uri, look in known.items() if look.notes.get(_FROM) in names)
-
-
-def _told(unseen: Iterable[_Unseen]) -> builtins.list[str]:
-    """The first few in full: thousands may have one reason."""
-    lines = [f"{look.uri}: {look.reason}" for look in unseen]
-    more = len(lines) - FAULTS_TOLD
-    return [*lines[:FAULTS_TOLD], *([f"and {more:,} more"] if more > 0 else [])]
 
 
 def _may_be(uri: str) -> bool:

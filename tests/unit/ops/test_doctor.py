@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ingestion.clock import SystemClock
+from ingestion.ledger.kept import Keep
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.sources import SourceRow
 from ingestion.own import canary_of
@@ -245,6 +246,21 @@ def test_sources_and_what_waits_for_somebody(settings: Settings, filed: Books, h
     filed.ledger.documents.approve("handbook", 10**9)
     filed.listed("handbook")
     assert "in the future" in found(settings, "source handbook")[0].what
+
+
+def test_pages_that_several_sources_have(data: Path, filed: Books, tmp_path: Path) -> None:
+    file = tmp_path / "headwater.toml"
+    tables = [f'[[sources]]\nkind = "web"\nname = "{name}"\nurls = ["http://{name}/"]\n' for name in "vw"]
+    file.write_text("".join(tables))
+    settings = load(file, arguments={"daemon.data": data, "embedding.model": "hashing"}, environ={})
+    kept = filed.ledger.kept
+    kept.keep("v", [Keep("http://v/", b"one"), Keep("http://x/", b"one")])
+    kept.keep("w", [Keep("http://w/", b"one")])
+    assert found(settings, "web pages") == []
+    kept.keep("w", [Keep("http://x/", b"one")])
+    (finding,) = found(settings, "web pages")
+    assert finding.verdict is Verdict.NOTE
+    assert "one page is in several of v, w (http://x/)" in finding.what
 
 
 def test_ages_go_by_the_clock_of_the_ledger(

@@ -224,6 +224,16 @@ include = [
             '[[sources]]\nkind = "web"\nname = "w"\nurls = ["http://u:p@h/"]',
             ":4 sources[0].urls[0]: 'http://u:p@h/' is no URL of a page",
         ),
+        (
+            '[[sources]]\nkind = "web"\nname = "v"\nurls = ["http://h"]\n'
+            '[[sources]]\nkind = "web"\nname = "w"\nurls = ["http://H:80"]',
+            ":8 sources[1].urls: http://H:80 is in sources[0] already, and its pages would be found twice",
+        ),
+        (
+            '[[sources]]\nkind = "web"\nname = "v"\nsitemaps = ["http://h/s"]\n'
+            '[[sources]]\nkind = "web"\nname = "w"\nsitemaps = ["http://i/s", "http://h:80/s"]',
+            ":8 sources[1].sitemaps: http://h:80/s is in sources[0] already",
+        ),
         ('[[sources]]\nkind = "push"', ":1 sources[0].name: is missing; add it."),
         (
             '[[sources]]\nkind = "git"\nname = "g"\nrepository = "ext::sh -c x"',

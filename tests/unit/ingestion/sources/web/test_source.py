@@ -2,102 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
-from collections.abc import Callable, Iterator
+import time
+from email.utils import formatdate
 from pathlib import Path
 
 import pytest
 
 from ingestion.database import Database
 from ingestion.errors import DocumentUnreadable, SourceUnavailable
-from ingestion.ledger.ledger import Ledger
-from ingestion.records import Gone, Listing, Seen, Skipped
+from ingestion.records import Gone, Seen, Skipped
 from ingestion.sources.web import fetching
 from ingestion.sources.web.addresses import is_open
 from ingestion.sources.web.fetching import Failed, Fetcher, Missing, Page, TooLarge, Unchanged
-from ingestion.sources.web.main_text import main_part
-from ingestion.sources.web.source import APART_S, WANTED_FOR_S, WebSource
-from tests.rig import Rig, ShiftedClock
+from ingestion.sources.web.main_text import NoPage, main_part
+from ingestion.sources.web.pages import Pages
+from tests.rig import Rig
 from tests.servers.web import Answer, WebServer
-
-NAME = "wiki"
-PAGE = """<!doctype html><html><head><title>Leave</title><script nonce="{n}">x({n})</script></head><body>
-<nav>Home | {n}</nav><header>Banner {n}</header><main class="c{n}"><header><h1>Annual leave</h1></header>
-<p data-n="{n}">Thirty days of {what}.</p><aside>Advertisement {n}</aside></main>
-<footer>generated at {n}</footer></body></html>"""
-
-
-def page(n: int = 1, what: str = "holiday") -> Answer:
-    return Answer(PAGE.format(n=n, what=what).encode())
-
-
-@pytest.fixture
-def server() -> Iterator[WebServer]:
-    one = WebServer()
-    yield one
-    one.stop()
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    made = Database.file(tmp_path / "ledger.db")
-    yield made
-    made.close()
-
-
-class Wiki:
-    """A web source of one sitemap, and of these paths beside it."""
-
-    def __init__(self, database: Database, server: WebServer, *paths: str) -> None:
-        self.server, self.clock = server, ShiftedClock()
-        self.ledger = Ledger(database, self.clock)
-        self.fetcher = Fetcher(user_agent="headwater-tests", allowed=["127.0.0.1"], per_host=2)
-        self.source = WebSource(
-            NAME,
-            self.ledger.kept,
-            self.fetcher,
-            urls=[server.url + path for path in paths],
-            sitemaps=[] if paths else [f"{server.url}/sitemap.xml"],
-            max_document_bytes=100_000,
-            user_agent="headwater-tests",
-            clock=self.clock,
-        )
-
-    def later(self, seconds: float = max(APART_S, WANTED_FOR_S) + 1) -> None:
-        self.clock.shift_s += seconds
-
-    def seen(self, listing: Listing | None = None) -> dict[str, str]:
-        """Fingerprints by path."""
-        listing = listing or self.source.list()
-        return {
-            one.uri.removeprefix(self.server.url): one.fingerprint
-            for one in listing.sightings
-            if isinstance(one, Seen)
-        }
-
-    def read(self, path: str) -> str:
-        return self.source.read(self.server.url + path).body.decode()
-
-
-MakeWiki = Callable[..., Wiki]
-
-
-@pytest.fixture
-def make_wiki(database: Database, server: WebServer) -> Iterator[MakeWiki]:
-    with contextlib.ExitStack() as undo:
-
-        def make(*paths: str) -> Wiki:
-            one = Wiki(database, server, *paths)
-            undo.callback(one.fetcher.close)
-            return one
-
-        yield make
-
-
-@pytest.fixture
-def wiki(make_wiki: MakeWiki) -> Wiki:
-    return make_wiki()
+from tests.wiki import NAME, MakeWiki, Wiki, page
 
 
 def test_what_is_unchanged_is_asked_for_and_not_sent(wiki: Wiki, server: WebServer) -> None:
@@ -159,12 +81,13 @@ LOGIN = Answer(
 )
 HIDES = {
     "an error": Answer(b"<p>Sorry</p>", 500),
-    "busy": Answer(b"<p>Later</p>", 503, headers={"Retry-After": "60"}),
-    "too many": Answer(b"", 429),
     "refused": Answer(b"<p>No</p>", 403),
     "a key wanted": Answer(b"", 401),
     "a login page": LOGIN,
     "a way to one": Answer(status=302, headers={"Location": "/login"}),
+    "a way to one that asks for a name only": Answer(status=302, headers={"Location": "/sso/start"}),
+    "a way to one for good": Answer(status=301, headers={"Location": "/sso/start"}),
+    "nested without end": Answer(b"<main>" + b"<div>" * 400 + b"Thirty days</main>"),
     "empty": Answer(b""),
     "empty of text": Answer(b"<html><body><nav>Home</nav><main> </main></body></html>"),
     "round and round": Answer(status=302, headers={"Location": "/a"}),
@@ -175,15 +98,17 @@ HIDES = {
 
 @pytest.mark.parametrize("answer", HIDES.values(), ids=HIDES.keys())
 def test_what_hides_a_page_says_nothing_about_it(wiki: Wiki, server: WebServer, answer: Answer) -> None:
-    server.pages |= {"/a": page(1), "/b": page(2), "/login": LOGIN}
+    server.pages |= {"/a": page(1), "/b": page(2)}
     first, text = wiki.seen(), wiki.read("/a")
     assert first.keys() == {"/a", "/b"}
+    sitemap = "\n".join(server.url + path for path in server.pages).encode()
+    server.pages |= {"/sitemap.xml": Answer(sitemap), "/login": LOGIN, "/sso/start": Answer(b"<p>Your name?")}
     server.pages["/a"] = answer
     for _ in range(3):
         wiki.later()
         listing = wiki.source.list()
         assert wiki.seen(listing).keys() == {"/b"}
-        assert f"{server.url}/a" in listing.blind
+        assert f"{server.url}/a" in listing.unseen
         assert any(fault.startswith(f"{server.url}/a: ") for fault in listing.faults)
     with pytest.raises((DocumentUnreadable, SourceUnavailable)):
         wiki.source.look(f"{server.url}/a")
@@ -250,7 +175,7 @@ def test_robots_decide_what_is_looked_at(make_wiki: MakeWiki, server: WebServer)
         wiki.source.list()
     assert set(server.paths()) == {"/robots.txt"}
     server.pages["/robots.txt"] = Answer(b"# a comment\n" * 100_000, media_type="text/plain")
-    assert wiki.source.list().blind, "what it forbids may stand in the rest"
+    assert wiki.source.list().unseen, "what it forbids may stand in the rest"
     assert set(server.paths()) == {"/robots.txt"}
 
 
@@ -398,13 +323,6 @@ def test_a_host_that_is_allowed_may_be_inside_but_not_where_it_leads(server: Web
     fetcher.close()
 
 
-@pytest.fixture
-def fetcher() -> Iterator[Fetcher]:
-    one = Fetcher(user_agent="t", allowed=["127.0.0.1"], per_host=2)
-    yield one
-    one.close()
-
-
 @pytest.mark.parametrize(
     "url",
     ["file:///etc/passwd", "ftp://127.0.0.1/", "http://", "http:///a", "http://[::1/", "http://u:p@127.0.0.1/",
@@ -504,7 +422,7 @@ def test_where_a_page_has_moved_is_not_seen_while_its_server_is_in_trouble(
     server.pages["/b"] = Answer(status=503)
     listing = wiki.source.list()
     assert wiki.seen(listing).keys() == {"/other"}
-    assert f"{server.url}/b" in listing.blind
+    assert f"{server.url}/b" in listing.unseen
     with pytest.raises(DocumentUnreadable):
         wiki.source.look(f"{server.url}/b")
 
@@ -545,3 +463,180 @@ def test_a_hint_leaves_a_move_to_the_next_listing(make_wiki: MakeWiki, server: W
     server.pages |= {"/a": Answer(status=301, headers={"Location": "/b"}), "/b": page(1)}
     assert isinstance(wiki.source.look(f"{server.url}/a"), Seen)
     assert wiki.seen().keys() == {"/b"}
+
+
+def test_where_a_page_moved_stays_looked_at_once_nothing_leads_there(
+    make_wiki: MakeWiki, database: Database, server: WebServer
+) -> None:
+    wiki = make_wiki("/old", "/other")
+    moved = Answer(status=301, headers={"Location": "/new"})
+    server.pages |= {"/old": moved, "/new": page(1), "/other": page(2, "work")}
+    rig = piped(wiki, database)
+    rig.sync(NAME)
+    server.pages |= {"/old": Answer(status=404), "/new": page(1, "rest")}
+    wiki.later()
+    assert rig.sync(NAME).fault is None
+    assert rig.states().keys() == {f"{server.url}/new", f"{server.url}/other"}
+    assert "rest" in " ".join(passage[-1] for passage in rig.passages()), "an edit there is found"
+    wiki.later()
+    rig.sync(NAME)
+    assert rig.states().keys() == {f"{server.url}/new", f"{server.url}/other"}, "and not the last one"
+    server.pages["/old"] = page(1, "rest")
+    wiki.later()
+    rig.sync(NAME)
+    assert rig.states().keys() == {f"{server.url}/old", f"{server.url}/other"}, "it is back, and alone"
+
+
+def test_what_was_kept_of_a_page_goes_with_it_but_not_while_it_is_held(
+    wiki: Wiki, database: Database, server: WebServer
+) -> None:
+    server.pages |= {f"/{number}": page(number, f"thing {number}") for number in range(30)}
+    server.pages["/sitemap.xml"] = Answer("\n".join(server.url + path for path in server.pages).encode())
+    rig = piped(wiki, database)
+    rig.sync(NAME)
+    for number in range(20):
+        del server.pages[f"/{number}"]
+    for _ in range(2):
+        wiki.later()
+        rig.sync(NAME)
+    for _ in range(2):
+        rig.advance(120.0)
+        rig.upkeep.trim()
+        rig.upkeep.sweep_bodies()
+    assert "thing 3" in wiki.read("/3")
+    rig.ledger.documents.approve(NAME, rig.ledger.documents.held(NAME)[2])
+    rig.upkeep.trim()
+    assert len(wiki.ledger.kept.below(NAME, "")) == 30, "an attempt may be about to read it"
+    for _ in range(2):
+        rig.advance(120.0)
+        rig.upkeep.trim()
+        rig.upkeep.sweep_bodies()
+    assert len(wiki.ledger.kept.below(NAME, "")) == 10
+    server.pages["/3"] = page(3, "thing 3")
+    wiki.later()
+    rig.sync(NAME)
+    assert len(rig.states()) == 11, "it comes back as it was"
+
+
+def test_a_time_alone_says_nothing_of_the_second_that_it_names(wiki: Wiki, server: WebServer) -> None:
+    """Changed twice within it: the server would answer 304 for ever."""
+    now = formatdate(time.time(), usegmt=True)
+    server.pages["/a"] = Answer(page(1).body, etag="", headers={"Last-Modified": now})
+    wiki.seen()
+    wiki.seen()
+    assert not server.conditions
+    old = formatdate(time.time() - 3600, usegmt=True)
+    server.pages["/a"] = Answer(page(1).body, etag="", headers={"Last-Modified": old})
+    wiki.seen()
+    wiki.seen()
+    assert server.conditions == {old}
+
+
+def test_letters_that_nobody_declared_are_read_as_they_are(wiki: Wiki, server: WebServer) -> None:
+    for media_type in ("text/html", "text/html; charset=nonsense", "text/html; charset=iso-8859-1"):
+        server.pages["/a"] = Answer("<p>Größe ✓ ünïcode</p>".encode(), media_type=media_type)
+        wiki.seen()
+        assert "Größe ✓" in wiki.read("/a")
+    latin = "<p>Grüße aus Köln</p>".encode("latin-1")
+    server.pages["/a"] = Answer(latin, media_type="text/html; charset=ISO-8859-1")
+    wiki.seen()
+    assert "Grüße aus Köln" in wiki.read("/a")
+
+
+def test_half_a_page_is_none() -> None:
+    """Where its tags are nested deeper than the parser goes, all that follows is lost."""
+    with pytest.raises(NoPage, match="too deeply"):
+        main_part(b"<p>before</p>" + b"<div>" * 400 + b"</div>" * 400 + b"<p>after</p>", None)
+
+
+def test_the_same_main_part_is_the_same_document_however_it_is_sent(wiki: Wiki, server: WebServer) -> None:
+    text = "<html><head><title>T</title></head><body><main><p>Größe</p></main>{}</body></html>"
+    fingerprints = set()
+    for body, media_type in (
+        (text.format("").encode(), "text/html"),
+        (text.format("<!-- x -->").encode("utf-16"), "TEXT/HTML; charset=utf-16"),
+        (text.format("<footer>1</footer>").encode("latin-1"), "text/html;charset=latin1"),
+        (text.format("<script>2</script>").encode(), "application/xhtml+xml"),
+    ):
+        server.pages["/a"] = Answer(body, media_type=media_type)
+        fingerprints |= set(wiki.seen().values())
+    assert len(fingerprints) == 1
+
+
+def test_a_look_that_missed_a_page_takes_nothing_from_one_that_saw_it(wiki: Wiki, server: WebServer) -> None:
+    """Two processes look: what the slower one notes is of a revision that is no longer kept."""
+    server.pages["/a"] = page(1)
+    wiki.seen()
+    kept, url = wiki.ledger.kept, f"{server.url}/a"
+    before = kept.find(NAME, [url])[url]
+    server.pages["/a"] = page(2, "rest")
+    first = wiki.seen()
+    Pages(NAME, kept, wiki.fetcher, wiki.source._robots, 1000, wiki.clock).missing(url, "HTTP 404", before)
+    assert wiki.seen() == first
+    assert "/a" in server.paths(304), "what it has is still what a look is conditional on"
+
+
+def test_what_nobody_expected_of_a_page_keeps_no_other_from_being_seen(
+    wiki: Wiki, server: WebServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.pages |= {"/a": page(1), "/b": Answer(page(2, "a fault").body)}
+
+    def breaks(body: bytes, charset: str | None) -> tuple[bytes, str]:
+        if b"a fault" in body:
+            raise ZeroDivisionError
+        return main_part(body, charset)
+
+    monkeypatch.setattr("ingestion.sources.web.pages.main_part", breaks)
+    listing = wiki.source.list()
+    assert wiki.seen(listing).keys() == {"/a"}
+    assert listing.faults == [f"{server.url}/b: unexpected ZeroDivisionError"]
+    assert "unexpected error at" in caplog.text
+
+
+def test_a_page_of_which_nobody_says_what_it_is(wiki: Wiki, server: WebServer) -> None:
+    server.pages["/a"] = Answer(b"\n<!DOCTYPE html><nav>1</nav><main>Thirty days</main>", media_type=None)
+    first = wiki.seen()
+    server.pages["/a"] = Answer(b"\n<!DOCTYPE html><nav>2</nav><main>Thirty days</main>", media_type=None)
+    assert wiki.seen() == first
+
+
+@pytest.mark.parametrize("etag", ['"\xff\xfe"', '"' + "e" * 5000 + '"'])
+def test_a_tag_that_cannot_be_sent_back_is_not(wiki: Wiki, server: WebServer, etag: str) -> None:
+    server.pages["/a"] = Answer(page(1).body, etag=etag)
+    first = wiki.seen()
+    assert wiki.seen() == first
+    assert server.paths(200).count("/a") == 2
+
+
+def test_many_looks_at_once_are_few_questions(wiki: Wiki, server: WebServer) -> None:
+    server.pages |= {f"/{number}": page(number) for number in range(20)}
+    listing = wiki.source.list()
+    uris = [one.uri for one in listing.sightings]
+    server.pages |= {"/3": Answer(status=500), "/4": page(4, "rest"), "/5": Answer(status=403)}
+    looks = wiki.source.looks([*uris, f"{server.url}/none", "nonsense"])
+    assert {uri for uri, look in looks.items() if isinstance(look, Gone)} == {
+        f"{server.url}/none",
+        "nonsense",
+    }
+    assert set(uris) - looks.keys() == {f"{server.url}/3", f"{server.url}/5"}
+    as_listed = {one.uri: one.fingerprint for one in listing.sightings if isinstance(one, Seen)}
+    changed = {
+        uri for uri, look in looks.items() if isinstance(look, Seen) and look.fingerprint != as_listed[uri]
+    }
+    assert changed == {f"{server.url}/4"}
+
+
+def test_a_page_missed_by_a_listing_is_not_asked_for_twice(
+    wiki: Wiki, database: Database, server: WebServer
+) -> None:
+    server.pages |= {"/a": page(1), "/b": page(2, "work")}
+    server.pages["/sitemap.xml"] = Answer(f"{server.url}/a\n{server.url}/b".encode())
+    rig = piped(wiki, database)
+    rig.sync(NAME)
+    del server.pages["/a"]
+    wiki.later()
+    rig.sync(NAME)
+    wiki.later()
+    server.paths()
+    assert rig.sync(NAME).retired == 1
+    assert server.paths(404) == ["/robots.txt", "/a"]
