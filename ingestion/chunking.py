@@ -24,7 +24,7 @@ from ingestion.places import place_of
 from ingestion.records import Block, BlockKind, Chunk, Parsed
 from ingestion.splitting import BETWEEN_BLOCKS, Unit, split_into_units
 
-CHUNKER_VERSION = "1"
+CHUNKER_VERSION = "2"
 """Part of the pipeline's fingerprint: change it with every change of what any blocks are cut into."""
 
 CountTokens = Callable[[Sequence[str]], list[int]]

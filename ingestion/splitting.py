@@ -1,42 +1,22 @@
-"""Blocks to units: whole where they fit, else pieces at sentences, lines, phrases, words, characters.
+"""Blocks to units: whole where they fit, else pieces at the seams of ``ingestion.seams``.
 
-A unit is never cut further by the rule in ``ingestion.cutting``. Code and tables are split at blank
-lines and lines before anything else, so that their lines stay whole while a line fits at all.
+A unit is never cut further by the rule in ``ingestion.cutting``.
 """
 
 from __future__ import annotations
 
-import re
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from ingestion.records import Block, BlockKind
+from ingestion.seams import Step, keeps_indent, steps_of
 
 MAX_CHARS_PER_TOKEN = 16
 """A word of any length may be one unknown token to a model; its length must count nevertheless."""
 
 BETWEEN_BLOCKS = 0
 BEHIND_HEADING = 9  # weaker than any other boundary
-
-_WORDS = re.compile(r"\s++")
-_WORD_GROUPS = re.compile(r"\s++(?=\S)")  # only those words' ends that _ends_a_group chooses
-# Possessive, and entered once for each stretch: a million dots must not be scanned a million times.
-_PROSE_SEAMS = (
-    re.compile(r"(?<![.!?…])[.!?…]++[\"'”’»)\]*_`]*+\s++|[。！？]++[”’」』）]*+\s*+"),  # sentences
-    re.compile(r"(?>\r\n?|\n)\s*+"),  # lines
-    re.compile(r"[,;:]\s++|[，；：、]\s*+"),  # phrases
-    _WORD_GROUPS,
-    _WORDS,
-)
-_LINE_SEAMS = (
-    re.compile(r"(?>\r\n?|\n)(?:[^\S\r\n]*+(?>\r\n?|\n))++"),  # stretches between blank lines
-    re.compile(r"\r\n?|\n"),  # lines
-    _WORD_GROUPS,
-    _WORDS,
-)
-_BY_LINES = frozenset((BlockKind.CODE, BlockKind.TABLE))
 
 CountContent = Callable[[Sequence[str]], list[int]]
 """Tokens of each text, special tokens left out."""
@@ -55,14 +35,14 @@ class Unit:
 
 @dataclass(slots=True)
 class _Piece:
-    """A stretch that may yet be split, at the seams of level ``depth`` of its kind."""
+    """A stretch that may yet be split, by the first of the steps."""
 
-    kind: BlockKind
     start: int
     end: int
     strength: int
     room: int
-    depth: int = 0
+    steps: Sequence[Step]
+    keeps_indent: bool
 
 
 def split_into_units(
@@ -110,7 +90,8 @@ def _block_pieces(blocks: Sequence[Block], weights: Sequence[int], room: int) ->
     for block, weight in zip(blocks, weights, strict=True):
         strength = BEHIND_HEADING if headings else BETWEEN_BLOCKS
         left = room - headings if headings <= room // 2 else room
-        pieces.append(_Piece(block.kind, block.start, block.end, strength, left))
+        steps, indent = steps_of(block), keeps_indent(block)
+        pieces.append(_Piece(block.start, block.end, strength, left, steps, indent))
         headings = headings + weight if block.kind is BlockKind.HEADING else 0
     return pieces
 
@@ -123,35 +104,16 @@ def _settle(text: str, piece: _Piece, weight: int, units: list[Unit], pieces: li
         pieces.extend(_split(text, piece))
 
 
-def _split(text: str, piece: _Piece) -> list[_Piece]:
-    """Pieces at the next kind of seam; the first keeps the strength of the boundary before it."""
-    seams = _LINE_SEAMS if piece.kind in _BY_LINES else _PROSE_SEAMS
-    if piece.depth < len(seams):
-        cuts = _seam_ends(text, piece, seams[piece.depth])
-    else:
-        half = (piece.end - piece.start + 1) // 2
-        width = max(1, min(piece.room // 2, half))
-        cuts = list(range(piece.start + width, piece.end, width))
-    pieces: list[_Piece] = []
-    for start, end in zip([piece.start, *cuts], [*cuts, piece.end], strict=True):
-        span = _without_blank_ends(text, start, end, keep_indent=piece.kind in _BY_LINES)
+def _split(text: str, piece: _Piece) -> Iterator[_Piece]:
+    """Pieces at the seams of its next step; the first keeps the strength of the boundary before it."""
+    step, rest = piece.steps[0], piece.steps[1:] or piece.steps
+    cuts = step.cuts(text, piece.start, piece.end, piece.room)
+    strength = piece.strength
+    for start, end in pairwise([piece.start, *cuts, piece.end]):
+        span = _without_blank_ends(text, start, end, keep_indent=piece.keeps_indent)
         if span is not None:
-            strength = BETWEEN_BLOCKS + 1 + piece.depth if pieces else piece.strength
-            depth = min(piece.depth + 1, len(seams))
-            pieces.append(_Piece(piece.kind, *span, strength, piece.room, depth))
-    return pieces
-
-
-def _seam_ends(text: str, piece: _Piece, seam: re.Pattern[str]) -> list[int]:
-    ends = [found.end() for found in seam.finditer(text, piece.start, piece.end)]
-    if seam is not _WORD_GROUPS:
-        return ends
-    return [end for start, end in pairwise([piece.start, *ends]) if _ends_a_group(text[start:end].strip())]
-
-
-def _ends_a_group(word: str) -> bool:
-    """Content decides, so that an edit moves no other group; every eighth word on average."""
-    return zlib.crc32(word.encode("utf-8", "surrogatepass")) % 8 == 0
+            yield _Piece(*span, strength, piece.room, rest, piece.keeps_indent)
+            strength = BETWEEN_BLOCKS + step.strength
 
 
 def _without_blank_ends(text: str, start: int, end: int, *, keep_indent: bool) -> tuple[int, int] | None:
