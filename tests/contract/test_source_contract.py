@@ -18,6 +18,7 @@ from ingestion.errors import DocumentGone, HeadwaterError, NotIndexable, SourceU
 from ingestion.ledger.kept import Keep
 from ingestion.ledger.ledger import Ledger
 from ingestion.records import Content, Gone, Listing, Observation, Seen, Skipped
+from ingestion.sources.adapting import AdaptiveSource
 from ingestion.sources.feed import source as feed
 from ingestion.sources.feed.source import FeedSource
 from ingestion.sources.files import FilesSource
@@ -321,6 +322,15 @@ class BucketPlace:
         shutil.move(folder.with_name(f"{self._bucket}-elsewhere"), folder)
 
 
+class AdaptivePlace(WebPlace):
+    """The same, looked at where they change most."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        adaptive = AdaptiveSource(self._web, self._ledger, looks_per_hour=3600, clock=SystemClock())
+        self.source = Below(adaptive, f"{self._server.url}/")
+
+
 class FeedPlace:
     """Entries of an Atom feed, without titles."""
 
@@ -383,6 +393,7 @@ PLACES: dict[str, Callable[[Path], Place]] = {
     "objects": BucketPlace,
     "push": PushPlace,
     "web": WebPlace,
+    "adaptive web": AdaptivePlace,
     "feed": FeedPlace,
 }
 """A kind of sources, and its line here."""
