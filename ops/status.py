@@ -46,7 +46,7 @@ def status_report(settings: Settings, ledger: Ledger, clock: Clock) -> Json:
         "fresh_as_of": None if fresh_as_of is None else rfc3339(fresh_as_of),
         "daemon": None if daemon is None else _daemon(daemon),
         "sources": [
-            _source(source, sizes, ledger, now) | _budget(source, settings) for source in found.sources
+            _source(source, sizes, ledger, now) | _in_settings(source, settings) for source in found.sources
         ],
         "lanes": [
             {
@@ -99,10 +99,14 @@ def _source(source: SourceBacklog, sizes: Sizes, ledger: Ledger, now: float) -> 
     return shown
 
 
-def _budget(source: SourceBacklog, settings: Settings) -> Json:
-    """``looks_per_hour`` is None where documents are not looked at one by one."""
-    budgets = {one.name: one.looks_per_hour for one in settings.sources}
-    return {"looks_per_hour": budgets.get(source.state.name)}
+def _in_settings(source: SourceBacklog, settings: Settings) -> Json:
+    """``looks_per_hour`` is None where documents are not looked at one by one, ``to_do`` where nothing is."""
+    name, configured = source.state.name, {one.name: one for one in settings.sources}
+    left = not source.state.active and name not in configured
+    return {
+        "looks_per_hour": configured[name].looks_per_hour if name in configured else None,
+        "to_do": f"headwater source remove {name}" if left else None,
+    }
 
 
 def _held(source: SourceBacklog, ledger: Ledger) -> Json:

@@ -15,6 +15,7 @@ from ingestion.ledger.hints import Hints
 from ingestion.ledger.kept import Kept
 from ingestion.ledger.publishing import Publications
 from ingestion.ledger.punctuality import Punctuality
+from ingestion.ledger.removing import Removing
 from ingestion.ledger.rhythms import Rhythms
 from ingestion.ledger.sources import Sources
 from ingestion.ledger.turns import Turns
@@ -44,6 +45,7 @@ class Ledger:
         self.hints = Hints(database)
         self.rhythms = Rhythms(database)
         self.turns = Turns(database, clock)
+        self.removing = Removing(database, clock)
 
     def now(self) -> float:
         """The time that its entries go by, for whoever compares them: one clock for all processes."""

@@ -117,6 +117,8 @@ def _source(source: Json, now: float) -> Iterator[str]:
             every = duration(3600 / budget)
             yield f"  looks          {budget:,} an hour, one every {every}, where pages change most"
         yield from _promise(source)
+    if to_do := source.get("to_do"):
+        yield f"  left           no settings that run have it. To have its documents removed: {to_do}"
     if source["fault"]:
         yield f"  fault          {plain(source['fault'])}"
     if held := source["held"]:
