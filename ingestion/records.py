@@ -7,6 +7,7 @@ the epoch (UTC) as floats; offsets count characters of the decoded text; sizes a
 from __future__ import annotations
 
 import enum
+import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
@@ -121,6 +122,7 @@ class Listing:
     everything) and single URIs. An element speaks of a URI if it equals it, or is such a prefix of it:
     what it speaks of may not be called absent. Nor may what is ``unseen``: single URIs, where there may be
     many, or where one that ends with '/' speaks of itself alone. ``faults`` says why, one line each.
+    ``seen_until``: before it everything was looked at, where that is not the start.
     """
 
     sightings: Sequence[Seen | Skipped]
@@ -130,15 +132,28 @@ class Listing:
     faults: Sequence[str] = ()
     started_at: float = 0.0
     finished_at: float = 0.0
+    seen_until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """The bytes of a document and the look that was taken after they had been read."""
+    """The bytes of a document and the look that was taken after they had been read.
+
+    ``title``: what the source calls it, beside its bytes.
+    """
 
     body: bytes
     seen: Seen
     media_type: str | None = None
+    title: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """Of all that the document is made from."""
+        found = hashlib.sha256(self.body)
+        if self.title is not None:
+            found.update(b"\0title\0" + self.title.encode("utf-8", "replace"))
+        return found.hexdigest()
 
 
 class BlockKind(enum.StrEnum):

@@ -21,6 +21,7 @@ COMMANDS = (
     "status",
     "check",
     "sources",
+    "source",
     "sync",
     "rebuild",
     "explain",

@@ -7,6 +7,7 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 
 from ingestion.clock import Clock
 from ingestion.errors import HeadwaterError
@@ -23,13 +24,22 @@ LOOK_AT_CLOCK_S = 30.0
 
 Note = Callable[[str, float, float], None]
 """Of a source, when a look last began, and when the next one is due."""
+Looked = Callable[[str], float | None]
+"""When anybody last began to look at a source."""
+Turn = Callable[[str, threading.Event], AbstractContextManager[None]]
+"""Waits until a source is this process's to be listed, or until it is to stop."""
+
+
+def _at_once(name: str, stopping: threading.Event) -> AbstractContextManager[None]:
+    return contextlib.nullcontext()
 
 
 class Lister:
     """A thread for each source: a slow mount stands before nobody, and none is looked at twice at once.
 
     ``list_source`` may raise: then it is called again soon. Whoever asks while a source is being listed has
-    it listed once more after that.
+    it listed once more after that. Where several processes have the same schedules, ``turn`` and ``looked``
+    see to it that one looks, and that it is not done again by the others.
     """
 
     def __init__(
@@ -39,10 +49,14 @@ class Lister:
         *,
         schedules: Mapping[str, Schedule],
         note: Note = lambda name, last, following: None,
+        turn: Turn = _at_once,
+        looked: Looked = lambda name: None,
     ) -> None:
         self._list_source = list_source
         self._clock = clock
         self._note = note
+        self._turn = turn
+        self._looked = looked
         self._asked = {name: threading.Event() for name in schedules}
         self._stopping = threading.Event()
         self._threads = [
@@ -73,11 +87,22 @@ class Lister:
 
     def _run(self, name: str, schedule: Schedule) -> None:
         told, failed, last = "", 0, self._clock.now()  # a start lists everything
-        while self._waited(name, schedule, failed, last):
+        since = last
+        while self._waited(name, schedule, failed, last, since):
+            was_asked = self._asked[name].is_set()
             self._asked[name].clear()  # before the listing: what is asked during it comes after it
-            last = self._clock.now()
             try:
-                self._list_source(name)
+                with self._turn(name, self._stopping):
+                    other = self._looked(name)
+                    if self._stopping.is_set():
+                        return
+                    if not was_asked and other is not None and other > last:  # of another process
+                        last = since = other
+                        continue
+                    last = self._clock.now()
+                    with contextlib.suppress(HeadwaterError):
+                        self._note(name, last, last)  # before it: others need not look then
+                    self._list_source(name)
             except Exception as error:
                 if str(error) != told:
                     unexpected = None if isinstance(error, HeadwaterError) else error
@@ -85,11 +110,12 @@ class Lister:
                 told, failed = str(error), failed + 1
             else:
                 told, failed = "", 0
+            since = self._clock.now()
 
-    def _waited(self, name: str, schedule: Schedule, failed: int, last: float) -> bool:
-        """Waits until it is time, or somebody asks. False once it is to stop."""
+    def _waited(self, name: str, schedule: Schedule, failed: int, last: float, since: float) -> bool:
+        """Waits until it is time, reckoned from ``since``, or somebody asks. False once it is to stop."""
         began = self._clock.now()
-        due = self._due(schedule, began, failed)
+        due = self._due(schedule, min(since, began), failed)
         with contextlib.suppress(HeadwaterError):  # it is for people
             self._note(name, last, due)
         while not self._asked[name].is_set() and (left_s := due - self._clock.now()) > 0:

@@ -58,6 +58,12 @@ class Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class AdaptiveSettings(Table):
+    """A budget of looks, spent where they find the most change."""
+
+    looks_per_hour: Annotated[Count, Field(ge=1, le=1_000_000, description="looks at single documents")]
+
+
 class ObjectiveSettings(Table):
     """What is promised of a source: this share of its changes searchable, and of its deletions no longer
     found, within so many seconds, over so many days. A share of 1 would leave no budget to watch."""

@@ -45,7 +45,9 @@ def status_report(settings: Settings, ledger: Ledger, clock: Clock) -> Json:
         "at": rfc3339(now),
         "fresh_as_of": None if fresh_as_of is None else rfc3339(fresh_as_of),
         "daemon": None if daemon is None else _daemon(daemon),
-        "sources": [_source(source, sizes, ledger, now) for source in found.sources],
+        "sources": [
+            _source(source, sizes, ledger, now) | _in_settings(source, settings) for source in found.sources
+        ],
         "lanes": [
             {
                 "lane": lane.lane,
@@ -95,6 +97,16 @@ def _source(source: SourceBacklog, sizes: Sizes, ledger: Ledger, now: float) -> 
         shown |= promise_json(source, sizes, ledger, now)
     shown["held"] = _held(source, ledger) if source.lag.held else None
     return shown
+
+
+def _in_settings(source: SourceBacklog, settings: Settings) -> Json:
+    """``looks_per_hour`` is None where documents are not looked at one by one, ``to_do`` where nothing is."""
+    name, configured = source.state.name, {one.name: one for one in settings.sources}
+    left = not source.state.active and name not in configured
+    return {
+        "looks_per_hour": configured[name].looks_per_hour if name in configured else None,
+        "to_do": f"headwater source remove {name}" if left else None,
+    }
 
 
 def _held(source: SourceBacklog, ledger: Ledger) -> Json:

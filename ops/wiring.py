@@ -26,6 +26,7 @@ from ops.opening import make_ledger
 from ops.schedules import Schedule
 from ops.settings import EmbeddingSettings, Settings
 from ops.stores import make_index, refuse_network_mount
+from ops.turns import InTurn
 from retrieval.embedding.batching import MicroBatcher
 from retrieval.embedding.port import Embedder, Vectors
 from retrieval.index.port import Index
@@ -186,6 +187,11 @@ def make_sources(settings: Settings, means: Means) -> dict[str, SourcePort]:
 def schedules(settings: Settings) -> dict[str, Schedule]:
     """When each of them is listed."""
     return {source.name: source.schedule for source in watched_sources(settings)}
+
+
+def in_turn(settings: Settings, ledger: Ledger) -> InTurn:
+    """For processes that may be several: who of them lists what is looked at on schedule alone."""
+    return InTurn(ledger, [source.name for source in settings.sources if source.scheduled])
 
 
 def source_rows(settings: Settings, sources: Mapping[str, SourcePort]) -> list[SourceRow]:

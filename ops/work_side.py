@@ -11,7 +11,8 @@ from ops.in_process import InProcess
 from ops.listing import Lister
 from ops.settings import Settings
 from ops.stores import broker_url
-from ops.wiring import Parts, bulk_threads, schedules
+from ops.turns import InTurn
+from ops.wiring import Parts, bulk_threads, in_turn, schedules
 from ops.workshop import Messenger, make_shared_app
 from workers.no_work import NoWork
 from workers.tracing import UNTRACED, Tracing
@@ -54,7 +55,16 @@ def make_work_side(
     tasks = InProcess(work, bulk_threads=threads, broker=url, prefix=settings.broker.prefix, tracing=tracing)
     app = make_shared_app(settings, NoWork())
     messenger = Messenger(settings, app, parts.ledger, clock, tracing=tracing)
-    return _Shared(tasks, messenger, Lister(work.list_source, clock, schedules=looks, note=note))
+    turn = in_turn(settings, parts.ledger)
+    lister = Lister(
+        work.list_source,
+        clock,
+        schedules=looks,
+        note=note,
+        turn=turn,
+        looked=turn.looked,
+    )
+    return _Shared(tasks, messenger, lister, turn)
 
 
 class _Alone:
@@ -83,8 +93,8 @@ class _Alone:
 class _Shared:
     """Listings are of this process, so that a watcher waits for no broker."""
 
-    def __init__(self, tasks: InProcess, messenger: Messenger, lister: Lister) -> None:
-        self._tasks, self._messenger, self._lister = tasks, messenger, lister
+    def __init__(self, tasks: InProcess, messenger: Messenger, lister: Lister, turn: InTurn) -> None:
+        self._tasks, self._messenger, self._lister, self._turn = tasks, messenger, lister, turn
         self.send, self.list_source = messenger.send, lister.ask
         self.waiting, self.lost_messages = messenger.waiting, messenger.lost_messages
 
@@ -94,9 +104,11 @@ class _Shared:
     def start(self) -> None:
         self._messenger.start()
         self._tasks.start()
+        self._turn.start()
         self._lister.start()
 
     def stop(self) -> None:
         self._lister.stop()
+        self._turn.close()
         self._tasks.stop()
         self._messenger.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from ingestion.ledger.values import Claim, Look, Pipelines
 from ingestion.parsing import PARSER_VERSION, outgrown, parse, readable, version_of, versions
 from ingestion.parsing.documents import looks_like_one
 from ingestion.parsing.ocr import Scans
+from ingestion.parsing.outline import titled
 from ingestion.parsing.sandbox import Sandbox
 from ingestion.records import Chunk, Content, Lane, Parsed
 from ingestion.sources.port import Read
@@ -85,7 +85,7 @@ class Drafter:
             content = read(claim.uri)
         except NotIndexable as refusal:
             return self._skipped(claim, refusal.message)
-        digest = hashlib.sha256(content.body).hexdigest()
+        digest = content.digest
         look = self._look(claim, content)
         pipeline = self.pipeline(version_of(content.body, claim.uri, content.media_type, ocr=self._ocr))
         if digest == claim.digest and pipeline == claim.pipeline and not claim.repair:
@@ -117,6 +117,8 @@ class Drafter:
             return sandbox.parse(parser, body, patience_s, urgent=urgent)
 
         parsed = parse(content.body, content.seen.uri, content.media_type, apart=apart, ocr=self._ocr)
+        if content.title is not None:
+            parsed = titled(parsed, content.title)
         return chunk(parsed, max_tokens=self._max_tokens, count_tokens=self._count_tokens)
 
     def _skipped(self, claim: Claim, reason: str) -> Draft:

@@ -117,7 +117,7 @@ class Reconciler:
         self._ledger.sources.finish_listing(
             source.name,
             generation,
-            started_at=listing.started_at,
+            started_at=listing.started_at if listing.seen_until is None else listing.seen_until,
             device=device,
             machine=listing.root.machine,
             fault=found,

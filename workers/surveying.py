@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -382,6 +381,6 @@ def _looked(source: SourcePort, uris: Sequence[str]) -> dict[str, Seen | Skipped
 
 def _digest(source: SourcePort, uri: str) -> str | None:
     try:
-        return hashlib.sha256(source.read(uri).body).hexdigest()
+        return source.read(uri).digest
     except HeadwaterError:
         return None  # whoever reads it next says why

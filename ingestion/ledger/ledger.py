@@ -15,7 +15,10 @@ from ingestion.ledger.hints import Hints
 from ingestion.ledger.kept import Kept
 from ingestion.ledger.publishing import Publications
 from ingestion.ledger.punctuality import Punctuality
+from ingestion.ledger.removing import Removing
+from ingestion.ledger.rhythms import Rhythms
 from ingestion.ledger.sources import Sources
+from ingestion.ledger.turns import Turns
 from ingestion.ledger.views import Views
 
 LEASE_S = 60.0
@@ -40,6 +43,9 @@ class Ledger:
         self.canaries = Canaries(database, clock)
         self.kept = Kept(database, clock)
         self.hints = Hints(database)
+        self.rhythms = Rhythms(database)
+        self.turns = Turns(database, clock)
+        self.removing = Removing(database, clock)
 
     def now(self) -> float:
         """The time that its entries go by, for whoever compares them: one clock for all processes."""

@@ -308,6 +308,26 @@ hints = sa.Table(
     sa.Column("place", Name, primary_key=True),
 )
 
+# What looks have taught of how often a document changes: a gamma distribution (``ingestion.adaptive``).
+rhythms = sa.Table(
+    "rhythms",
+    metadata,
+    sa.Column("source", Name, primary_key=True),
+    sa.Column("uri", Name, primary_key=True),
+    sa.Column("looked_at", sa.Float, nullable=False),
+    sa.Column("shape", sa.Float, nullable=False),
+    sa.Column("span_s", sa.Float, nullable=False),
+)
+
+# Which process looks at a source that several could look at.
+turns = sa.Table(
+    "turns",
+    metadata,
+    sa.Column("source", Name, primary_key=True),
+    sa.Column("holder", sa.String, nullable=False),
+    sa.Column("until", sa.Float, nullable=False),
+)
+
 # One row.
 installation = sa.Table(
     "installation",

@@ -6,8 +6,9 @@ Decides heading paths and the exact ends of blocks. Never looks at what a block 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
-from ingestion.records import Block, BlockKind
+from ingestion.records import Block, BlockKind, Parsed
 
 NEWLINE = re.compile(r"\r\n?|\n")
 DOCUMENT_TITLE = 0  # the level of a title that a document gives itself beside its headings
@@ -29,7 +30,7 @@ class Outline:
         A heading that repeats the document's own title takes its place instead of standing under it. One that
         is longer than MAX_TITLE ends in an ellipsis.
         """
-        title = title if len(title) <= MAX_TITLE else title[: MAX_TITLE - 1].rstrip() + "…"
+        title = _cut(title)
         while self._open and (self._open[-1][0] >= level or self._open[-1] == (DOCUMENT_TITLE, title)):
             self._open.pop()
         self._open.append((level, title))
@@ -41,6 +42,25 @@ class Outline:
         while self._open and self._open[-1][0] >= level:
             self._open.pop()
         self.path = tuple(title for _, title in self._open)
+
+
+def titled(parsed: Parsed, title: str) -> Parsed:
+    """The same under a title that its source gives it, above all headings of its own; a first heading that
+    repeats it takes its place."""
+    above = _cut(" ".join(title.split()))
+    if not above:
+        return parsed
+    blocks = [
+        block
+        if block.heading_path[:1] == (above,)
+        else replace(block, heading_path=(above, *block.heading_path))
+        for block in parsed.blocks
+    ]
+    return replace(parsed, blocks=blocks)
+
+
+def _cut(title: str) -> str:
+    return title if len(title) <= MAX_TITLE else title[: MAX_TITLE - 1].rstrip() + "…"
 
 
 def line_starts(text: str) -> list[int]:

@@ -68,7 +68,7 @@ class PushSource:
         seen = self._seen(look, self._clock.now())
         if isinstance(seen, Skipped):
             raise NotIndexable(seen.reason, source=self.name, uri=uri)
-        return Content(body, seen, look.media_type)
+        return Content(body, seen, look.media_type, look.title)
 
     def watch(self, on_dirty: Callable[[Dirty], None]) -> Watch:
         return Unwatched(sees_all=True)

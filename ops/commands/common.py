@@ -41,6 +41,13 @@ def located(function: Decorated) -> Decorated:
     )(function)
 
 
+def places(ctx: click.Context, config: Path | None, data: Path | None) -> tuple[Path | None, Path | None]:
+    """``--config`` and ``--data`` of a command in a group, which takes them, too: they may stand before or
+    after the command's name."""
+    before: tuple[Path | None, Path | None] = ctx.obj
+    return config or before[0], data or before[1]
+
+
 def settings_of(config: Path | None, data: Path | None, host: str | None = None) -> Settings:
     """The settings in force. Where they name no source, those that ``up`` was last given for this data
     folder count: so a second terminal needs no arguments. Raises WrongSettings."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ops.commands.common import located, opened_ledger, settings_of
+from ops.commands.common import located, opened_ledger, places, settings_of
 from ops.showing import ago, counted, plain, reason_for
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def command(ctx: click.Context, config: Path | None, data: Path | None) -> None:
 @click.pass_context
 def list_(ctx: click.Context, config: Path | None, data: Path | None) -> None:
     """What failed, why, and since when."""
-    _list(*_places(ctx, config, data))
+    _list(*places(ctx, config, data))
 
 
 @command.command("replay")
@@ -53,7 +53,7 @@ def replay(
     data: Path | None,
 ) -> None:
     """Try dead letters again."""
-    with opened_ledger(settings_of(*_places(ctx, config, data))) as ledger:
+    with opened_ledger(settings_of(*places(ctx, config, data))) as ledger:
         number = ledger.claims.replay(_chosen(ledger, documents, everything))
     click.echo(f"{counted(number, 'document')} will be tried again. See: headwater status")
 
@@ -73,15 +73,9 @@ def drop(
     """Give dead letters up until their documents change; what is live of them stays."""
     from ingestion.ledger.dropping import drop as give_up
 
-    with opened_ledger(settings_of(*_places(ctx, config, data))) as ledger:
+    with opened_ledger(settings_of(*places(ctx, config, data))) as ledger:
         number = give_up(ledger.database, _chosen(ledger, documents, everything))
     click.echo(f"{counted(number, 'document')} given up, each until it changes.")
-
-
-def _places(ctx: click.Context, config: Path | None, data: Path | None) -> tuple[Path | None, Path | None]:
-    """``--config`` and ``--data`` may stand before or after the command's name."""
-    before: tuple[Path | None, Path | None] = ctx.obj
-    return config or before[0], data or before[1]
 
 
 def _list(config: Path | None, data: Path | None) -> None:

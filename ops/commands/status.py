@@ -113,7 +113,12 @@ def _source(source: Json, now: float) -> Iterator[str]:
         yield f"  last listing   {_at(source['listed_at'], now)}"
         if source["next_look_at"] and seconds_of(source["next_look_at"]) > now:
             yield f"  next listing   {moment(seconds_of(source['next_look_at']))}"
+        if budget := source.get("looks_per_hour"):
+            every = duration(3600 / budget)
+            yield f"  looks          {budget:,} an hour, one every {every}, where pages change most"
         yield from _promise(source)
+    if to_do := source.get("to_do"):
+        yield f"  left           no settings that run have it. To have its documents removed: {to_do}"
     if source["fault"]:
         yield f"  fault          {plain(source['fault'])}"
     if held := source["held"]:

@@ -9,6 +9,7 @@ from pydantic import SerializeAsAny, ValidationError, ValidatorFunctionWrapHandl
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from ops.kinds.base import SourceSettings, word_of
+from ops.kinds.feed import FeedSettings
 from ops.kinds.files import FilesSettings
 from ops.kinds.git import GitSettings
 from ops.kinds.objects import ObjectsSettings
@@ -16,7 +17,8 @@ from ops.kinds.push import PushSettings
 from ops.kinds.web import WebSettings
 
 KINDS: dict[str, type[SourceSettings]] = {
-    word_of(kind): kind for kind in (FilesSettings, GitSettings, ObjectsSettings, PushSettings, WebSettings)
+    word_of(kind): kind
+    for kind in (FilesSettings, FeedSettings, GitSettings, ObjectsSettings, PushSettings, WebSettings)
 }
 USUAL = word_of(FilesSettings)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from ingestion.own import is_own
 from ops.findings import Finding
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from ingestion.clock import Clock
     from ingestion.ledger.ledger import Ledger
     from ingestion.sources.port import SourcePort
+
+
+SCHEDULES = ("every_s", "scan_every_s", "cron")
 
 
 def _a_source(value: str) -> str:
@@ -53,6 +56,20 @@ class SourceSettings(Table):
     objective: Annotated[ObjectiveSettings, Field(description="what is promised of it")] = Field(
         default_factory=ObjectiveSettings
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _adaptive_where_it_can_be(cls, table: Any) -> Any:
+        if isinstance(table, dict) and "adaptive" in table and "adaptive" not in cls.model_fields:
+            known = [name for name in SCHEDULES if name in cls.model_fields]
+            schedules = f"the schedules of this kind are {' and '.join(known)}" if known else "it needs none"
+            raise ValueError(f"cannot be adaptive: its documents are not looked at one by one; {schedules}.")
+        return table
+
+    @property
+    def looks_per_hour(self) -> int | None:
+        """The budget of one that is adaptive."""
+        return None
 
     @property
     def place(self) -> str:

@@ -11,11 +11,14 @@ from ingestion.sources.web.urls import fault_of
 from ops.findings import Finding, note
 from ops.kinds.base import Means, SourceSettings
 from ops.schedules import Cron, Every, Schedule
-from ops.settings_types import Count, CronLine, Seconds
+from ops.settings_types import AdaptiveSettings, Count, CronLine, Seconds
 from ops.version import version
 
 if TYPE_CHECKING:
+    from ingestion.sources.adapting import AdaptiveSource
     from ingestion.sources.web.source import WebSource
+
+NEW_EVERY_S = 3600.0  # sitemaps of an adaptive source
 
 
 def _an_url(value: str) -> str:
@@ -43,6 +46,9 @@ class WebSettings(SourceSettings):
     cron: Annotated[
         CronLine | None, Field(description="when to look instead, as in a crontab and in UTC: 30 2 * * *")
     ] = None
+    adaptive: Annotated[
+        AdaptiveSettings | None, Field(description="looks where pages change most: { looks_per_hour = 600 }")
+    ] = None
     per_host: Annotated[Count, Field(ge=1, le=16, description="requests to one host at once")] = 2
     allow_private_hosts: Annotated[
         tuple[str, ...], Field(description="hosts that may be on this machine or in a private network")
@@ -55,8 +61,11 @@ class WebSettings(SourceSettings):
     def _makes_sense(self) -> WebSettings:
         if not self.urls and not self.sitemaps:
             raise ValueError("names nothing to look at; give urls or sitemaps.")
-        if self.cron is not None and "every_s" in self.model_fields_set:
-            raise ValueError("has both every_s and cron; leave one of them out.")
+        every = "every_s" if "every_s" in self.model_fields_set else None
+        given = [every, self.cron and "cron", self.adaptive and "adaptive"]
+        schedules = [name for name in given if name]
+        if len(schedules) > 1:
+            raise ValueError(f"has both {schedules[0]} and {schedules[1]}; leave one of them out.")
         return self
 
     @property
@@ -64,10 +73,26 @@ class WebSettings(SourceSettings):
         return ", ".join([*self.sitemaps, *self.urls])[:500]
 
     @property
+    def looks_per_hour(self) -> int | None:
+        return None if self.adaptive is None else self.adaptive.looks_per_hour
+
+    @property
     def schedule(self) -> Schedule:
+        """Of an adaptive one: when it is asked for pages that are new."""
+        if self.adaptive is not None:
+            return Every(NEW_EVERY_S)
         return Every(self.every_s) if self.cron is None else Cron(self.cron)
 
-    def source(self, means: Means) -> WebSource:
+    def source(self, means: Means) -> WebSource | AdaptiveSource:
+        from ingestion.sources.adapting import AdaptiveSource
+
+        web = self._web(means)
+        if self.adaptive is None:
+            return web
+        looks_per_hour = self.adaptive.looks_per_hour
+        return AdaptiveSource(web, means.ledger, looks_per_hour=looks_per_hour, clock=means.clock)
+
+    def _web(self, means: Means) -> WebSource:
         from ingestion.sources.web.fetching import Fetcher
         from ingestion.sources.web.source import WebSource
 

@@ -25,7 +25,15 @@ from ops.roles.process import Waiting
 from ops.settings import Settings
 from ops.showing import counted
 from ops.version import version
-from ops.wiring import add_sources, ensure_edition, make_sources, objectives, open_or_make_ledger, schedules
+from ops.wiring import (
+    add_sources,
+    ensure_edition,
+    in_turn,
+    make_sources,
+    objectives,
+    open_or_make_ledger,
+    schedules,
+)
 from ops.workshop import Messenger, make_shared_app
 from workers.dispatch import Dispatcher
 from workers.no_work import NoWork
@@ -112,11 +120,16 @@ class WatchRole:
             missed=metrics.scan_missed,
             tracing=self._tracing,
         )
+        turn = in_turn(self._settings, seeing.ledger)
+        turn.start()
+        undo.callback(turn.close)
         lister = Lister(
             lambda name: _listed(reconciler, seeing.sources[name]),
             self._clock,
             schedules=schedules(self._settings),
             note=seeing.ledger.sources.set_looks,
+            turn=turn,
+            looked=turn.looked,
         )
         prepare_perches(self._settings)
         watcher = Watcher(

@@ -98,7 +98,7 @@ def test_a_type_decides_how_it_is_read_and_a_title_is_kept(program: Program, htt
     assert found(program, "antelopes", answer["generation"]) == ["page"]
     (hit,) = [one for one in program.search("antelopes") if one["uri"] == "page"]
     assert "antelopes & more" in hit["text"]
-    assert hit["heading_path"] == ["Bongo"]
+    assert hit["heading_path"] == ["A page", "Bongo"]
     response = http.get(at("page"))
     assert response.headers["ETag"] == f'"{answer["digest"]}"'
     kept = response.json()

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Protocol
+from xml.sax.saxutils import escape
 
 import pytest
 
@@ -17,6 +18,9 @@ from ingestion.errors import DocumentGone, HeadwaterError, NotIndexable, SourceU
 from ingestion.ledger.kept import Keep
 from ingestion.ledger.ledger import Ledger
 from ingestion.records import Content, Gone, Listing, Observation, Seen, Skipped
+from ingestion.sources.adapting import AdaptiveSource
+from ingestion.sources.feed import source as feed
+from ingestion.sources.feed.source import FeedSource
 from ingestion.sources.files import FilesSource
 from ingestion.sources.git.places import Local
 from ingestion.sources.git.source import GitSource
@@ -318,6 +322,70 @@ class BucketPlace:
         shutil.move(folder.with_name(f"{self._bucket}-elsewhere"), folder)
 
 
+class AdaptivePlace(WebPlace):
+    """The same, looked at where they change most."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        adaptive = AdaptiveSource(self._web, self._ledger, looks_per_hour=3600, clock=SystemClock())
+        self.source = Below(adaptive, f"{self._server.url}/")
+
+
+class FeedPlace:
+    """Entries of an Atom feed, without titles."""
+
+    renames = holds_empty = False
+    vanishes = True
+
+    def __init__(self, folder: Path) -> None:
+        clock = SystemClock()
+        self._server = WebServer()
+        self._ledger = Ledger(Database.file(folder / "ledger.db"), clock)
+        self._fetcher = Fetcher(user_agent="tests", allowed=["127.0.0.1"], per_host=16)
+        self._entries: dict[str, bytes] = {}
+        self._publish()
+        self.source: SourcePort = FeedSource(
+            "notes",
+            self._ledger.kept,
+            self._fetcher,
+            urls=[f"{self._server.url}/feed"],
+            retire_dropped=True,
+            max_document_bytes=LIMIT_BYTES,
+            clock=clock,
+        )
+
+    def put(self, uri: str, body: bytes) -> None:
+        self._entries[uri] = body
+        self._publish()
+
+    def delete(self, uri: str) -> None:
+        del self._entries[uri]
+        self._publish()
+
+    def rename(self, old: str, new: str) -> None:
+        self._entries[new] = self._entries.pop(old)
+        self._publish()
+
+    def vanish(self) -> None:
+        self._server.stop()
+
+    def come_back(self) -> None:
+        self._server.start()
+
+    def close(self) -> None:
+        self._fetcher.close()
+        self._server.stop()
+        self._ledger.database.close()
+
+    def _publish(self) -> None:
+        entries = "".join(
+            f"<entry><id>{escape(uri)}</id><content>{escape(body.decode())}</content></entry>"
+            for uri, body in self._entries.items()
+        )
+        feed = f'<feed xmlns="http://www.w3.org/2005/Atom">{entries}</feed>'
+        self._server.pages["/feed"] = Answer(feed.encode(), media_type="application/atom+xml")
+
+
 PLACES: dict[str, Callable[[Path], Place]] = {
     "files": FolderPlace,
     "git": GitPlace,
@@ -325,6 +393,8 @@ PLACES: dict[str, Callable[[Path], Place]] = {
     "objects": BucketPlace,
     "push": PushPlace,
     "web": WebPlace,
+    "adaptive web": AdaptivePlace,
+    "feed": FeedPlace,
 }
 """A kind of sources, and its line here."""
 
@@ -333,6 +403,7 @@ PLACES: dict[str, Callable[[Path], Place]] = {
 def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     monkeypatch.setattr(pages, "APART_S", 0.0)
     monkeypatch.setattr(web, "WANTED_FOR_S", 0.0)
+    monkeypatch.setattr(feed, "READ_FOR_S", 0.0)
     if request.param == "objects":
         BucketPlace.server = request.getfixturevalue("objects")
     made = PLACES[request.param](tmp_path)

@@ -125,6 +125,14 @@ class WebSource:
     def watch(self, on_dirty: Callable[[Dirty], None]) -> Watch:
         return Unwatched()
 
+    def wanted(self, age_s: float = 0.0) -> Collection[str]:
+        """What a listing would look at, and where that has moved to, as of so many seconds ago or later."""
+        read_at, wanted = self._last_wanted
+        if self._clock.monotonic() - read_at >= age_s:
+            wanted = self._read_wanted()
+        known = {look.uri: look for look in self._kept.below(self.name, "")}
+        return {**wanted.pages, **dict.fromkeys(followed(known, wanted.pages))}.keys()
+
     def _looked_at(self, wanted: Mapping[str, None], known: Known) -> builtins.list[Settled]:
         """A look at each: those first that the last listing has left."""
         pages = dict.fromkeys([*(url for url in self._left if url in wanted), *wanted])

@@ -151,6 +151,22 @@ def test_a_model_that_is_missing_is_part_of_the_report(filed: Books, data: Path)
     assert report["model"]["path"] is None
 
 
+def test_a_budget_of_looks_is_told(filed: Books, data: Path, tmp_path: Path, run: Run) -> None:
+    config = tmp_path / "headwater.toml"
+    config.write_text(
+        '[[sources]]\nkind = "web"\nname = "notes"\nurls = ["https://h/"]\n'
+        "adaptive = { looks_per_hour = 1200 }\n"
+    )
+    filed.configure(handbook="/srv/handbook", notes="https://h/")
+    budgets = {
+        one["name"]: one["looks_per_hour"]
+        for one in json.loads(run(f"status --json --config {config}").output)["sources"]
+    }
+    assert budgets == {"handbook": None, "notes": 1200}
+    output = run(f"status --config {config}").output
+    assert "1,200 an hour, one every 3.00 s, where pages change most" in output
+
+
 def test_sources_that_left_the_settings_are_marked(filed: Books, run: Run) -> None:
     filed.publish(filed.want("handbook", "live.md")[0])
     filed.configure(notes="/srv/notes")

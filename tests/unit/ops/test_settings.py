@@ -225,6 +225,28 @@ include = [
             ":4 sources[0].urls[0]: 'http://u:p@h/' is no URL of a page",
         ),
         (
+            '[[sources]]\nkind = "web"\nname = "w"\nurls = ["https://h/"]\nevery_s = 60\n'
+            "adaptive = { looks_per_hour = 9 }",
+            ":1 sources[0]: has both every_s and adaptive; leave one of them out.",
+        ),
+        (
+            '[[sources]]\nkind = "web"\nname = "w"\nurls = ["https://h/"]\nadaptive = { looks_per_hour = 0 }',
+            ":5 sources[0].adaptive.looks_per_hour: should be greater than or equal to 1. It is 0.",
+        ),
+        (
+            '[[sources]]\nroot = "a"\nadaptive = { looks_per_hour = 9 }',
+            ":1 sources[0]: cannot be adaptive: its documents are not looked at one by one; the schedules of "
+            "this kind are scan_every_s and cron.",
+        ),
+        (
+            '[[sources]]\nkind = "push"\nname = "p"\nadaptive = { looks_per_hour = 9 }',
+            ":1 sources[0]: cannot be adaptive: its documents are not looked at one by one; it needs none.",
+        ),
+        (
+            '[[sources]]\nkind = "feed"\nname = "f"\nurls = ["https://h/"]\nevery_s = 60\ncron = "0 2 * * *"',
+            ":1 sources[0]: has both every_s and cron; leave one of them out.",
+        ),
+        (
             '[[sources]]\nkind = "web"\nname = "v"\nurls = ["http://h"]\n'
             '[[sources]]\nkind = "web"\nname = "w"\nurls = ["http://H:80"]',
             ":8 sources[1].urls: http://H:80 is in sources[0] already, and its pages would be found twice",

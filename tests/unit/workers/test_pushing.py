@@ -182,3 +182,23 @@ def test_bodies_that_nobody_has_are_swept(counter: Counter) -> None:
     assert counter.rig.upkeep.sweep_bodies() == 1
     counter.rig.settle()
     assert counter.rig.states() == {"a": "live"}
+
+
+def test_a_title_is_the_heading_above_all_others(counter: Counter) -> None:
+    def give(title: str | None) -> None:
+        counter.desk.push(SOURCE, [Keep("1.md", b"walrus: the printer burns", "text/markdown", title)])
+        counter.rig.work_off()
+
+    def headings(question: str) -> list[tuple[str, ...]]:
+        answer = counter.rig.searcher.search(SearchRequest(question, top_k=5))
+        return [tuple(hit.heading_path) for hit in answer.hits if "walrus" in hit.text]
+
+    give("Fires")
+    assert headings("walrus printer") == [("Fires",)]
+    give("Fires of 2026")
+    assert headings("walrus printer") == [("Fires of 2026",)], "another title is a change"
+    embedded = len(counter.rig.embedder.texts)
+    give("Fires of 2026")
+    assert len(counter.rig.embedder.texts) == embedded
+    give(None)
+    assert headings("walrus printer") == [()]

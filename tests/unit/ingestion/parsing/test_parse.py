@@ -11,7 +11,7 @@ import pytest
 from ingestion.errors import DocumentUnparsable, NotIndexable
 from ingestion.parsing import FORMATS, PARSER_VERSION, at_hand, format_of, read_alike
 from ingestion.parsing import parse as parse_with
-from ingestion.parsing.outline import MAX_TITLE
+from ingestion.parsing.outline import MAX_TITLE, titled
 from ingestion.records import BlockKind
 
 parse = functools.partial(parse_with, apart=at_hand)
@@ -191,3 +191,28 @@ def test_what_no_name_says_its_beginning_says() -> None:
     ):
         assert format_of(body, uri).name == name, uri
     assert not read_alike("README", "a.txt")
+
+
+@pytest.mark.parametrize(
+    ("body", "title", "paths"),
+    [
+        ("one", "Leave", [("Leave",)]),
+        ("one", " Leave\n policy ", [("Leave policy",)]),
+        ("one", " \n", [()]),
+        (
+            "# Leave\n\none\n\n## More\n\ntwo",
+            "Leave",
+            [("Leave",), ("Leave",), ("Leave", "More"), ("Leave", "More")],
+        ),
+        ("# Days\n\none", "Leave", [("Leave", "Days"), ("Leave", "Days")]),
+        ("one", "x" * 9000, [("x" * (MAX_TITLE - 1) + "…",)]),
+    ],
+)
+def test_a_title_of_the_source_s_stands_above_all(
+    body: str, title: str, paths: list[tuple[str, ...]]
+) -> None:
+    before = parse(body.encode(), "a.md", apart=at_hand)
+    after = titled(before, title)
+    assert [block.heading_path for block in after.blocks] == paths
+    assert after.text == before.text
+    assert [(one.start, one.end) for one in after.blocks] == [(one.start, one.end) for one in before.blocks]
