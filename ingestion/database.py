@@ -33,6 +33,8 @@ BUSY_TIMEOUT_MS = 30_000
 BUSY_PAUSE_S = 0.001
 # A reader that lasts lets the log grow; once it ends, the file is cut back to this.
 LOG_BYTES = 64 * 2**20
+# Written back at once. With a quarter of it, a first index waited a fifth of its time for the disk.
+LOG_PAGES = 4000
 
 # Faults of the program, not of the database: trying again changes nothing, so they keep their name.
 _OURS = (sa.exc.IntegrityError, sa.exc.ProgrammingError, sa.exc.DataError, sa.exc.NotSupportedError)
@@ -240,6 +242,7 @@ def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
     for pragma in (
         f"journal_size_limit={LOG_BYTES}",
         "synchronous=NORMAL",
+        f"wal_autocheckpoint={LOG_PAGES}",
         "foreign_keys=ON",
         "temp_store=MEMORY",
         "secure_delete=FAST",  # some builds overwrite all that is freed: ten times the time of a DROP

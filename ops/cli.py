@@ -22,6 +22,7 @@ COMMANDS = (
     "check",
     "sources",
     "source",
+    "sql",
     "sync",
     "rebuild",
     "explain",

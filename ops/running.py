@@ -27,6 +27,7 @@ from workers.tracing import UNTRACED, Tracing
 STOP_S = 4.0
 BUSY_TICK_S = 0.5
 IDLE_TICK_S = 2.0
+BUSY_SHARE = 10  # of the time, one part of so many is for asking how far the work is
 
 # What they warn of is told already: by the outcomes, by what watches the folder, by whoever met a lost
 # connection.
@@ -128,6 +129,7 @@ def _tell(daemon: Daemon, printing: Printing, stop: Stop) -> None:
     ready, tick, faults = False, BUSY_TICK_S, dict[str, str | None]()
     model = _ModelLines(daemon, printing)
     while not stop.wait(tick):
+        began = time.monotonic()
         try:
             now_ready = not ready and daemon.ready  # asked first: the summary comes before it
             remaining = daemon.bulk_remaining()
@@ -139,7 +141,8 @@ def _tell(daemon: Daemon, printing: Printing, stop: Stop) -> None:
                 _tell_ready(daemon, printing)
         except HeadwaterError:
             remaining = 1  # the ledger is away; the outcomes say so
-        tick = IDLE_TICK_S if ready and not remaining else BUSY_TICK_S
+        asked_s = time.monotonic() - began  # it grows with what waits, and takes from what works on that
+        tick = IDLE_TICK_S if ready and not remaining else max(BUSY_TICK_S, BUSY_SHARE * asked_s)
 
 
 class _ModelLines:

@@ -58,7 +58,8 @@ def _sentence(kind: str, at: Place, message: str, value: Any, model: type[BaseMo
 
 
 def _but(keys: tuple[str, ...], value: Any) -> str:
-    return "" if keys[:1] == ("api",) or keys in SECRETS else f" It is {_shown(value)}."
+    secret = keys[:1] == ("api",) or keys in (*SECRETS, ("sources", "url"))
+    return "" if secret else f" It is {_shown(value)}."
 
 
 def _shown(value: Any) -> str:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from ingestion.ledger.absence import Absences
 from ingestion.ledger.entries import SERVED
 from ingestion.ledger.punctuality import Finished, note
-from ingestion.ledger.sql import advance, among, inserting, next_token, record_attempts, slices
+from ingestion.ledger.sql import advance, among, inserting, next_token, record_attempts, slices, write_rows
 from ingestion.ledger.tables import documents, editions, publications
 from ingestion.ledger.tombstones import absorb, event, withdraw
 from ingestion.objectives import Kind
@@ -125,7 +125,7 @@ class Documents(Absences):
             span = {"first": last - len(changes) + 1, "last": last}
             rows = [_changed(source, change, span["first"] + n) for n, change in enumerate(changes)]
             dialect = connection.dialect.name
-            connection.execute(_upsert(dialect, newer=True), rows)
+            write_rows(connection, _upsert(dialect, newer=True), rows)
             message = {"in_lane": lane.value, "sent": now if sent else 0.0}
             connection.execute(_make_pending(dialect), {**span, **message})
             return [row.id for row in connection.execute(_OBSERVED, span)]
@@ -274,7 +274,7 @@ def _skipped(source: str, skipped: Skipped, generation: int) -> dict[str, Any]:
 
 
 @functools.cache
-def _upsert(dialect: str, *, newer: bool) -> sa.Executable:
+def _upsert(dialect: str, *, newer: bool) -> sa.Insert:
     """Writes observations. ``newer`` ones leave the published look's identity, and the time since when
     there is something to publish, as they are: the old revision is still what is live."""
     insert = inserting(dialect, documents)

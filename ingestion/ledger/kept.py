@@ -7,6 +7,7 @@ source finds what was kept and then not told.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ import sqlalchemy as sa
 
 from ingestion.clock import Clock
 from ingestion.database import Database
-from ingestion.ledger.sql import among, inserting, slices
+from ingestion.ledger.sql import among, inserting, slices, write_rows
 from ingestion.ledger.tables import attempts, bodies, documents, kept, sources
 from ingestion.records import Standing
 
@@ -125,7 +126,7 @@ class Kept:
         self._clock = clock
 
     def keep(
-        self, source: str, given: Sequence[Keep], check: Check = lambda known: None
+        self, source: str, given: Sequence[Keep], check: Check | None = None
     ) -> tuple[list[KeptLook], set[str]]:
         """Keep what is given, all of it or nothing: each URI at most once.
 
@@ -133,25 +134,49 @@ class Kept:
         be deleted is left out.
         What is the same as before stays as it was. ``check`` sees what is known of them, and may raise.
         """
-        packed = {digest_of(one.body): one.body for one in given if one.body is not None}
-        rows = {
-            digest: {"digest": digest, "size_bytes": len(body), "packed": zlib.compress(body, _LEVEL)}
-            for digest, body in packed.items()
+        uris = [one.uri for one in given]
+        digests = [None if one.body is None else digest_of(one.body) for one in given]
+        with self._database.read() as connection:
+            before = _known(connection, source, uris)
+            looks = _looks(given, digests, before, self._database.now(connection, self._clock))
+        if check is None and all(before.get(look.uri) is look for look in looks):
+            return looks, set()
+        bodies_given = {
+            digest: one.body
+            for one, digest in zip(given, digests, strict=True)
+            if digest is not None and one.body is not None
         }
+        # Before the transaction, as it takes time; what others change meanwhile is packed within.
+        packed = {digest: _pack(bodies_given[digest]) for digest in _new_bodies(looks, before)}
         with self._database.write() as connection:
             now = self._database.now(connection, self._clock)
-            known = _known(connection, source, [one.uri for one in given])
-            check(known)
-            looks = [look for one in given if (look := _look(one, known.get(one.uri), now)) is not None]
-            changed = [look for look in looks if known.get(look.uri) is not look]
-            needed = {look.digest for look in changed} - {None}
-            for digest in sorted(needed, key=str):
-                connection.execute(_keep_body(connection.dialect.name), {**rows[str(digest)], "kept_at": now})
+            known = _known(connection, source, uris)
+            if check is not None:
+                check(known)
+            if known != before:
+                before, looks = known, _looks(given, digests, known, now)
+            changed = [look for look in looks if before.get(look.uri) is not look]
+            rows = [
+                {
+                    "digest": digest,
+                    "size_bytes": len(bodies_given[digest]),
+                    "packed": packed.get(digest) or _pack(bodies_given[digest]),
+                    "kept_at": now,
+                }
+                for digest in sorted(_new_bodies(looks, known))
+            ]
+            if rows:
+                write_rows(connection, _keep_body(connection.dialect.name), rows)
             if changed:
-                connection.execute(
-                    _keep_look(connection.dialect.name), [_row(source, look) for look in changed]
-                )
+                write = _keep_look(connection.dialect.name)
+                write_rows(connection, write, [_row(source, look) for look in changed])
         return looks, {look.uri for look in changed}
+
+    def has_any(self, source: str) -> bool:
+        """Whether anything was ever kept of it."""
+        query = sa.select(kept.c.uri).where(kept.c.source == source).limit(1)
+        with self._database.read() as connection:
+            return connection.execute(query).first() is not None
 
     def note(self, source: str, uri: str, notes: Mapping[str, Any], *, of: str | None) -> None:
         """What the source will want to know of a document at its next look; nothing where that is another
@@ -229,6 +254,10 @@ class Kept:
             return connection.execute(query).rowcount
 
 
+def _pack(body: bytes) -> bytes:
+    return zlib.compress(body, _LEVEL)
+
+
 def _first(uris: Sequence[str], known: Known, most_bytes: int) -> Iterator[str]:
     size_bytes = 0
     for number, uri in enumerate(uris):
@@ -246,13 +275,24 @@ def _known(connection: sa.Connection, source: str, uris: Sequence[str]) -> dict[
     return found
 
 
-def _look(given: Keep, before: KeptLook | None, now: float) -> KeptLook | None:
+def _looks(given: Sequence[Keep], digests: Sequence[str | None], known: Known, now: float) -> list[KeptLook]:
+    pairs = zip(given, digests, strict=True)
+    looks = [_look(one, digest, known.get(one.uri), now) for one, digest in pairs]
+    return [look for look in looks if look is not None]
+
+
+def _new_bodies(looks: Sequence[KeptLook], known: Known) -> set[str]:
+    """Digests of bodies that their documents did not have before."""
+    had = {look.uri: look.digest for look in known.values()}
+    return {look.digest for look in looks if look.digest is not None and had.get(look.uri) != look.digest}
+
+
+def _look(given: Keep, digest: str | None, before: KeptLook | None, now: float) -> KeptLook | None:
     """What a document is now; the very look before where nothing changes. None: it is and was not there."""
-    if given.body is None:
+    if given.body is None or digest is None:
         if before is None or before.digest is None:
             return before
         return KeptLook(given.uri, None, None, None, now, now, given.notes, 0)
-    digest = digest_of(given.body)
     same = before is not None and (digest, given.media_type, given.title) == (
         before.digest,
         before.media_type,
@@ -283,12 +323,14 @@ def _row(source: str, look: KeptLook) -> dict[str, Any]:
     }
 
 
-def _keep_body(dialect: str) -> sa.Executable:
+@functools.cache
+def _keep_body(dialect: str) -> sa.Insert:
     insert = inserting(dialect, bodies)
     return insert.on_conflict_do_update(index_elements=["digest"], set_={"kept_at": insert.excluded.kept_at})
 
 
-def _keep_look(dialect: str) -> sa.Executable:
+@functools.cache
+def _keep_look(dialect: str) -> sa.Insert:
     insert = inserting(dialect, kept)
     new = insert.excluded
     names = ("digest", "media_type", "title", "changed_at", "received_at", "notes")

@@ -15,7 +15,7 @@ from ingestion.database import Database
 from ingestion.ledger import leases
 from ingestion.ledger.peers import agree, beside
 from ingestion.ledger.punctuality import Finished, note
-from ingestion.ledger.sql import advance, among, record_attempts, slices
+from ingestion.ledger.sql import advance, among, record_attempts, slices, write_rows
 from ingestion.ledger.switch import history, settle_documents, switch_chunks, switch_publications
 from ingestion.ledger.tables import attempts, chunks, editions, is_marked
 from ingestion.ledger.values import Claim, Edition, ManifestChunk, Published, Publishing, Staging
@@ -119,7 +119,7 @@ class Publications:
                 if staging.claim.document_id in current and not staging.known
             ]
             if rows:
-                connection.execute(_STAGE, rows)
+                write_rows(connection, _STAGE, rows)
             if current:
                 now = self._database.now(connection, self._clock)
                 leases.renew(connection, claims, now + self._lease_s)

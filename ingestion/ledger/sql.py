@@ -6,11 +6,13 @@ to run it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from ingestion.ledger.tables import attempts, counters, documents, editions, sources, tokens
 from ingestion.own import MARK
@@ -83,8 +85,47 @@ def slices(elements: Sequence[Element], size: int = SLICE) -> Iterator[Sequence[
         yield elements[start : start + size]
 
 
+def write_rows(
+    connection: sa.Connection, statement: sa.Insert | sa.Update, rows: Sequence[Mapping[str, Any]]
+) -> None:
+    """Execute a statement once for each row; all rows name the same columns or parameters.
+
+    In a file, SQLAlchemy takes longer to look at a row's parameters than SQLite to write it, so they are
+    brought into their order here.
+    """
+    if not connection.dialect.positional:
+        connection.execute(statement, rows)
+        return
+    text, ordered = _ordering(statement, connection.dialect, tuple(rows[0]))
+    connection.exec_driver_sql(text, [ordered(row) for row in rows])
+
+
+@functools.lru_cache(maxsize=256)
+def _ordering(
+    statement: sa.Insert | sa.Update, dialect: sa.Dialect, keys: tuple[str, ...]
+) -> tuple[str, Callable[[Mapping[str, Any]], tuple[Any, ...]]]:
+    """The statement's text, and what makes its parameters of a row."""
+    compiled = statement.compile(dialect=dialect, column_keys=list(keys))
+    assert isinstance(compiled, SQLCompiler)
+    assert compiled.positiontup is not None
+    names, constants = compiled.positiontup, dict(compiled.params)
+    processors = {
+        number: processor
+        for number, name in enumerate(names)
+        if (processor := compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect)) is not None
+    }
+
+    def ordered(row: Mapping[str, Any]) -> tuple[Any, ...]:
+        values = [row[name] if name in row else constants[name] for name in names]
+        for number, processor in processors.items():
+            values[number] = processor(values[number])
+        return tuple(values)
+
+    return str(compiled), ordered
+
+
 def record_attempts(connection: sa.Connection, rows: Iterable[dict[str, Any]]) -> None:
     """Add to the history. Rows name the columns of ``attempts``; all rows the same ones."""
     listed = list(rows)
     if listed:
-        connection.execute(_RECORD, listed)
+        write_rows(connection, _RECORD, listed)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import sqlalchemy as sa
 
 from ingestion.ledger.leases import Current
-from ingestion.ledger.sql import among, slices
+from ingestion.ledger.sql import among, slices, write_rows
 from ingestion.ledger.tables import NO_TOKEN, chunks, documents, publications
 from ingestion.ledger.values import Placed, Publishing
 from ingestion.places import kept
@@ -104,9 +104,9 @@ def switch_chunks(
     moved = [_place(one) for revision in revisions for one in revision.moved]
     added = [_place(one) | {"tick": tick} for revision in revisions for one in revision.added]
     if moved:
-        connection.execute(_PLACE, moved)
+        write_rows(connection, _PLACE, moved)
     if added:
-        connection.execute(_BEAR, added)
+        write_rows(connection, _BEAR, added)
     return dropped
 
 
@@ -136,7 +136,7 @@ def switch_publications(
                 "at": now,
             }
         )
-    connection.execute(_PUBLISH, rows)
+    write_rows(connection, _PUBLISH, rows)
 
 
 def settle_documents(
@@ -166,9 +166,9 @@ def settle_documents(
             }
         )
     if settled:
-        connection.execute(_SETTLE, settled)
+        write_rows(connection, _SETTLE, settled)
     if waiting:
-        connection.execute(_WAIT, waiting)
+        write_rows(connection, _WAIT, waiting)
 
 
 def history(revision: Publishing, now: float) -> dict[str, object]:

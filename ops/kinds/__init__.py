@@ -14,11 +14,20 @@ from ops.kinds.files import FilesSettings
 from ops.kinds.git import GitSettings
 from ops.kinds.objects import ObjectsSettings
 from ops.kinds.push import PushSettings
+from ops.kinds.sql import SqlSettings
 from ops.kinds.web import WebSettings
 
 KINDS: dict[str, type[SourceSettings]] = {
     word_of(kind): kind
-    for kind in (FilesSettings, FeedSettings, GitSettings, ObjectsSettings, PushSettings, WebSettings)
+    for kind in (
+        FilesSettings,
+        FeedSettings,
+        GitSettings,
+        ObjectsSettings,
+        PushSettings,
+        SqlSettings,
+        WebSettings,
+    )
 }
 USUAL = word_of(FilesSettings)
 

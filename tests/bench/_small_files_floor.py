@@ -31,7 +31,7 @@ AT_ONCE = 512  # texts a call of the embedder
 
 
 @dataclass(frozen=True, slots=True)
-class _File:
+class Read:
     uri: str
     fingerprint: str
     identity: str | None
@@ -59,7 +59,7 @@ def main(folder: Path, data: Path) -> None:
     write(data_file(settings), edition, files, indexed)
 
 
-def read(parts: Parts) -> list[_File]:
+def read(parts: Parts) -> list[Read]:
     (source,) = parts.sources.values()
     drafter = Drafter(
         parts.embedder.max_tokens, parts.embedder.count_tokens, SystemClock(), sandbox=parts.sandbox
@@ -69,7 +69,7 @@ def read(parts: Parts) -> list[_File]:
         content = source.read(sighting.uri)
         seen = content.seen
         files.append(
-            _File(seen.uri, seen.fingerprint, seen.identity, seen.size_bytes, drafter.chunks(content))
+            Read(seen.uri, seen.fingerprint, seen.identity, seen.size_bytes, drafter.chunks(content))
         )
     return files
 
@@ -86,7 +86,7 @@ def embedded(parts: Parts, chunks: Sequence[Chunk]) -> list[IndexedChunk]:
     return indexed
 
 
-def write(path: Path, edition: str, files: Sequence[_File], indexed: Sequence[IndexedChunk]) -> None:
+def write(path: Path, edition: str, files: Sequence[Read], indexed: Sequence[IndexedChunk]) -> None:
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA synchronous=NORMAL")
     connection.execute("BEGIN IMMEDIATE")
@@ -103,7 +103,7 @@ def write(path: Path, edition: str, files: Sequence[_File], indexed: Sequence[In
     connection.close()
 
 
-def write_ledger(connection: sqlite3.Connection, files: Sequence[_File], chunk_ids: Sequence[str]) -> None:
+def write_ledger(connection: sqlite3.Connection, files: Sequence[Read], chunk_ids: Sequence[str]) -> None:
     now, ids = time.time(), iter(chunk_ids)
     numbered = list(enumerate(files, start=1))
     connection.executemany(

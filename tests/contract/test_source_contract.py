@@ -11,6 +11,8 @@ from typing import ClassVar, Protocol
 from xml.sax.saxutils import escape
 
 import pytest
+import sqlalchemy as sa
+from pydantic import SecretStr
 
 from ingestion.clock import SystemClock
 from ingestion.database import Database
@@ -29,12 +31,16 @@ from ingestion.sources.objects.bucket import Bucket
 from ingestion.sources.objects.source import ObjectsSource
 from ingestion.sources.port import Read, SourcePort
 from ingestion.sources.push import PushSource
+from ingestion.sources.sql.source import SqlSource
 from ingestion.sources.web import pages
 from ingestion.sources.web import source as web
 from ingestion.sources.web.fetching import Fetcher
 from ingestion.sources.web.source import WebSource
+from ops.kinds.base import Means
+from ops.kinds.sql import SqlSettings
 from tests.repositories import Repository
 from tests.servers.objects import ObjectServer
+from tests.servers.postgres import Postgres
 from tests.servers.web import Answer, WebServer
 
 LIMIT_BYTES = 1000
@@ -386,12 +392,108 @@ class FeedPlace:
         self._server.pages["/feed"] = Answer(feed.encode(), media_type="application/atom+xml")
 
 
+class SqlPlace:
+    """Rows of a database, whose keys are paths."""
+
+    renames = False
+    holds_empty = True
+
+    def __init__(self, folder: Path, changed: str | None = None) -> None:
+        self._ledger = Ledger(Database.file(folder / "ledger.db"), SystemClock())
+        self._database = self.make(folder)
+        with self._database.begin() as connection:
+            connection.exec_driver_sql(
+                "CREATE TABLE notes (path varchar(100) PRIMARY KEY, body text, version integer)"
+            )
+        self._version = 0
+        settings = SqlSettings(
+            name="notes",
+            url=SecretStr(self._database.url.render_as_string(hide_password=False)),
+            query="SELECT path, body, version FROM notes;",
+            key=("path",),
+            changed=changed,
+            text="{body}",
+            max_document_bytes=LIMIT_BYTES,
+        )
+        self.source: SourcePort = settings.source(Means(SystemClock(), self._ledger, folder))
+
+    def make(self, folder: Path) -> sa.Engine:
+        raise NotImplementedError
+
+    def execute(self, statement: str, **values: object) -> None:
+        self._version += 1
+        with self._database.begin() as connection:
+            connection.execute(sa.text(statement), {"version": self._version, **values})
+
+    def put(self, uri: str, body: bytes) -> None:
+        self.execute(
+            "INSERT INTO notes VALUES (:path, :body, :version)"
+            " ON CONFLICT (path) DO UPDATE SET body = excluded.body, version = excluded.version",
+            path=uri,
+            body=body.decode(),
+        )
+
+    def delete(self, uri: str) -> None:
+        self.execute("DELETE FROM notes WHERE path = :path", path=uri)
+
+    def rename(self, old: str, new: str) -> None:
+        self.execute("UPDATE notes SET path = :new, version = :version WHERE path = :old", old=old, new=new)
+
+    def close(self) -> None:
+        assert isinstance(self.source, SqlSource)
+        self.source.close()
+        self._database.dispose()
+        self._ledger.database.close()
+
+
+class SqlitePlace(SqlPlace):
+    vanishes = True
+
+    def make(self, folder: Path) -> sa.Engine:
+        self._file = folder / "shop.db"
+        return sa.create_engine(f"sqlite:///{self._file}")
+
+    def vanish(self) -> None:
+        self._file.rename(self._file.with_name("elsewhere.db"))
+
+    def come_back(self) -> None:
+        self._file.with_name("elsewhere.db").rename(self._file)
+
+
+class PostgresPlace(SqlPlace):
+    """A server that takes nobody in."""
+
+    vanishes = True
+    server: ClassVar[Postgres]
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, changed="version")
+
+    def make(self, folder: Path) -> sa.Engine:
+        self._url = self.server.empty().set(drivername="postgresql+psycopg")
+        return sa.create_engine(self._url, poolclass=sa.NullPool)
+
+    def vanish(self) -> None:
+        self.server.execute(f'ALTER DATABASE "{self._url.database}" ALLOW_CONNECTIONS false')
+        self.server.disconnect(self._url)
+
+    def come_back(self) -> None:
+        self.server.execute(f'ALTER DATABASE "{self._url.database}" ALLOW_CONNECTIONS true')
+
+    def close(self) -> None:
+        super().close()
+        self.server.drop(self._url)
+
+
 PLACES: dict[str, Callable[[Path], Place]] = {
     "files": FolderPlace,
     "git": GitPlace,
     "memory": lambda _: MemoryPlace(),
     "objects": BucketPlace,
     "push": PushPlace,
+    "sql": SqlitePlace,
+    "sql with a change column": lambda folder: SqlitePlace(folder, "version"),
+    "sql on a server": PostgresPlace,
     "web": WebPlace,
     "adaptive web": AdaptivePlace,
     "feed": FeedPlace,
@@ -406,6 +508,8 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(feed, "READ_FOR_S", 0.0)
     if request.param == "objects":
         BucketPlace.server = request.getfixturevalue("objects")
+    if request.param == "sql on a server":
+        PostgresPlace.server = request.getfixturevalue("postgres")
     made = PLACES[request.param](tmp_path)
     yield made
     if hasattr(made, "close"):
