@@ -20,10 +20,11 @@ MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help up test check bench soak faults stack dashboards pictures lock clean moved
+.PHONY: help up shop test check bench soak faults stack dashboards pictures lock clean moved
 
 help:
 	@echo 'make up [FOLDER=~/notes]  keep a folder searchable (without FOLDER: a small handbook)'
+	@echo 'make shop                 keep a web page, a table and a PDF searchable, in the folder .shop'
 	@echo 'make test                 run the tests'
 	@echo 'make check                lint, format, types, directions of imports, image, compose file'
 	@echo 'make bench BENCH=name     measure; names: $(patsubst tests/bench/%.py,%,$(wildcard tests/bench/[a-z]*.py))'
@@ -50,6 +51,10 @@ up: $(STAMP)-run
 	echo '  $(BIN)/headwater status'; \
 	echo; \
 	exec $(BIN)/headwater up "$$folder"
+
+shop: $(STAMP)-run
+	@echo "In a second terminal, in $(CURDIR)/.shop, try: ../$(BIN)/headwater search \"How long may I keep a book?\""
+	@exec $(BIN)/python ops/shop/start.py .shop
 
 test: $(STAMP)-dev
 	@$(TESTING) -m 'not soak' --numprocesses 2 --dist loadfile --no-loadscope-reorder
