@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
@@ -172,6 +172,7 @@ class SqlSettings(SourceSettings):
         from ingestion.sources.sql.rows import Maker
         from ingestion.sources.sql.source import SqlSource
         from ingestion.sources.sql.statements import Statements
+        from ingestion.sources.sql.table import Table
         from ingestion.sources.sql.texts import Template
 
         database = self.database()
@@ -187,31 +188,24 @@ class SqlSettings(SourceSettings):
             media_type=self.media_type,
             max_document_bytes=self.max_document_bytes,
         )
-        common: dict[str, Any] = {"has_changes": self.changed is not None, "clock": means.clock}
-        asking = Asking(
+        table = Table(
             self.name,
-            means.ledger.kept,
             database,
             statements,
-            maker,
             uris,
+            maker,
+            means.ledger.kept,
+            means.clock,
+            has_changes=self.changed is not None,
+        )
+        asking = Asking(
+            table,
             Outbox(database.url, self.name) if database.kind == "postgresql" else None,
             overlap_s=self.overlap_s,
             overlap=self.overlap,
             every_s=self.every_s,
-            **common,
         )
-        return SqlSource(
-            self.name,
-            means.ledger.kept,
-            database,
-            statements,
-            maker,
-            uris,
-            asking,
-            location=self.place,
-            **common,
-        )
+        return SqlSource(table, asking, location=self.place)
 
     def examined(self) -> Iterator[Finding]:
         from ingestion.errors import HeadwaterError

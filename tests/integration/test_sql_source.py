@@ -62,8 +62,8 @@ def asked(source: SqlSource) -> set[str]:
 def install(shop: Shop, key: tuple[str, ...] = ("id",), **given: object) -> SqlSource:
     """The source, with its outbox; everything listed, and nothing left to be told."""
     source = shop.source(key=key, **given)
-    url = source._database.url
-    with source._database.reading() as connection:
+    url = source.table.database.url
+    with source.table.database.reading() as connection:
         place = outbox_setup.find_place(connection, "shop", "items", key, str(url.username))
     outbox_setup.carry_out(url, list(outbox_setup.installing("shop", place)), "shop")
     source.list()
@@ -136,17 +136,17 @@ def test_a_statement_that_takes_too_long_is_ended(shop: Shop) -> None:
 def test_a_listing_that_is_cut_off_is_none(shop: Shop, postgres: Postgres, url: sa.URL) -> None:
     shop.execute("INSERT INTO items SELECT n, repeat('tea ', 50), n FROM generate_series(10, 5000) n")
     source = shop.source()
-    kept = source._kept.keep
+    kept = source.table.kept.keep
 
     def killed(*arguments: object) -> object:
         postgres.disconnect(url)
         return kept(*arguments)  # type: ignore[arg-type]
 
-    source._kept.keep = killed  # type: ignore[method-assign, assignment]
+    source.table.kept.keep = killed  # type: ignore[method-assign, assignment]
     with pytest.raises(SourceUnavailable) as refused:
         source.list()
     assert "stays searchable" in refused.value.hint
-    source._kept.keep = kept  # type: ignore[method-assign]
+    source.table.kept.keep = kept  # type: ignore[method-assign]
     assert len(seen(source.list())) == 4994
 
 
@@ -184,7 +184,7 @@ def test_a_table_that_may_not_be_read_says_what_to_grant(shop: Shop, url: sa.URL
         with pytest.raises(Misconfigured, match="refuses this") as refusal:
             place = outbox_setup.Place("public", "items", ("id",), "headwater_poor")
             outbox_setup.carry_out(
-                poor.source()._database.url, list(outbox_setup.installing("shop", place)), "shop"
+                poor.source().table.database.url, list(outbox_setup.installing("shop", place)), "shop"
             )
         assert "--print" in refusal.value.hint
         install(shop)
@@ -347,7 +347,7 @@ def test_keys_of_several_columns_and_types_are_told_as_they_are_listed(shop: Sho
 
 def test_only_a_table_whose_rows_the_key_tells_apart_may_have_an_outbox(shop: Shop) -> None:
     source = shop.source()
-    with source._database.reading() as connection:
+    with source.table.database.reading() as connection:
         for table, key, said in (
             ("items", ("name",), "name is not unique there"),
             ("items", ("nothing",), "no column nothing"),

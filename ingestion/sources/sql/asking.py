@@ -12,18 +12,14 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
-from ingestion.clock import Clock
-from ingestion.ledger.kept import Kept
 from ingestion.sources.polling import Polling
 from ingestion.sources.port import Watch
 from ingestion.sources.settling import Dirty, Touch
 from ingestion.sources.sql.changes import cap, since, token
-from ingestion.sources.sql.database import RowDatabase
-from ingestion.sources.sql.keys import BadKey, KeyUris
+from ingestion.sources.sql.keys import BadKey
 from ingestion.sources.sql.listening import Listening
 from ingestion.sources.sql.outbox import MOST_TAKEN, Outbox, Told
-from ingestion.sources.sql.rows import Maker
-from ingestion.sources.sql.statements import Statements
+from ingestion.sources.sql.table import Table
 from ingestion.sources.unwatched import Unwatched
 
 log = logging.getLogger("headwater.sql")
@@ -37,34 +33,14 @@ class Asking:
     """Of one source; one thread asks, others list and look meanwhile."""
 
     def __init__(
-        self,
-        name: str,
-        kept: Kept,
-        database: RowDatabase,
-        statements: Statements,
-        maker: Maker,
-        uris: KeyUris,
-        outbox: Outbox | None,
-        *,
-        has_changes: bool,
-        overlap_s: float,
-        overlap: int,
-        every_s: float,
-        clock: Clock,
+        self, table: Table, outbox: Outbox | None, *, overlap_s: float, overlap: int, every_s: float
     ) -> None:
         """``outbox``: where there may be one."""
-        self._name = name
-        self._kept = kept
-        self._database = database
-        self._statements = statements
-        self._maker = maker
-        self._uris = uris
+        self._table = table
         self._outbox = outbox
-        self._has_changes = has_changes
         self._overlap_s = overlap_s
         self._overlap = overlap
         self._every_s = every_s
-        self._clock = clock
         self._lock = threading.Lock()
         self._listed = False
         self._latest: object = None
@@ -76,13 +52,15 @@ class Asking:
         self._polling: Polling | None = None
 
     def watch(self, on_dirty: Callable[[Dirty], None]) -> Watch:
-        if not self._has_changes and self._outbox is None:
+        if not self._table.has_changes and self._outbox is None:
             return Unwatched()
-        polling = Polling(self, on_dirty, every_s=self._every_s, name=self._name, clock=self._clock)
+        polling = Polling(
+            self, on_dirty, every_s=self._every_s, name=self._table.name, clock=self._table.clock
+        )
         self._polling = polling
         if self._outbox is None:
             return polling
-        return Listening(polling, self._outbox, self._name, lambda: bool(self._places))
+        return Listening(polling, self._outbox, self._table.name, lambda: bool(self._places))
 
     def __call__(self) -> Dirty | None:
         """As ``polling.Ask``."""
@@ -94,18 +72,21 @@ class Asking:
             touched |= dict.fromkeys(self._read(self._outbox), Touch.SETTLED)
             if appeared:  # what was touched before it was there
                 touched[""] = Touch.SETTLED
-        if self._has_changes and self._clock.monotonic() - self._asked_at >= _EARLY * self._every_s:
-            began = self._clock.monotonic()
+        if (
+            self._table.has_changes
+            and self._table.clock.monotonic() - self._asked_at >= _EARLY * self._every_s
+        ):
+            began = self._table.clock.monotonic()
             touched |= dict.fromkeys(self._differing(), Touch.SETTLED)
             self._asked_at = began
-        if not self._has_changes and not self._places:
+        if not self._table.has_changes and not self._places:
             return None
         return _EVERYTHING if "" in touched else Dirty(touched)
 
     @contextlib.contextmanager
     def listing(self, *, whole: bool) -> Iterator[None]:
         """Around the reading of everything: what changes after its beginning is asked for."""
-        latest = self._newest() if whole and self._has_changes else None
+        latest = self._newest() if whole and self._table.has_changes else None
         with self._lock:
             everything = self._told.get("", [])
         yield
@@ -144,7 +125,7 @@ class Asking:
         places = frozenset(outbox.places())
         appeared = bool(places - self._places)
         if appeared:
-            log.info("%s: rows that are touched are told by %s", self._name, ", ".join(sorted(places)))
+            log.info("%s: rows that are touched are told by %s", self._table.name, ", ".join(sorted(places)))
         self._places = places
         return appeared
 
@@ -167,29 +148,29 @@ class Asking:
     def _uri(self, one: Told) -> str:
         """'' where it cannot be told which: then everything is looked at."""
         try:
-            return "" if one.key is None else self._uris.uri_of_texts(one.key)
+            return "" if one.key is None else self._table.uris.uri_of_texts(one.key)
         except (BadKey, ValueError, KeyError, ArithmeticError):
             return ""
 
     def _newest(self) -> object:
         """The latest change value that may be one, None of an empty table."""
-        with self._database.reading() as connection, self._database.timed(connection):
-            latest = connection.execute(self._statements.newest()).scalar()
-            bound = cap(latest, self._clock.now())
+        with self._table.database.reading() as connection, self._table.database.timed(connection):
+            latest = connection.execute(self._table.statements.newest()).scalar()
+            bound = cap(latest, self._table.clock.now())
             if bound is not None and latest > bound:
-                latest = connection.execute(self._statements.newest(bound)).scalar()
+                latest = connection.execute(self._table.statements.newest(bound)).scalar()
         return latest
 
     def _differing(self) -> Sequence[str]:
         """URIs of rows that changed lately and are not kept as they are."""
         latest = self._newest()
         start = None if self._latest is None else since(self._latest, self._overlap_s, self._overlap)
-        statement = self._statements.changes(start)
+        statement = self._table.statements.changes(start)
         found: dict[str, None] = {}
         with (
-            self._database.reading() as connection,
-            self._database.timed(connection) as anew,
-            self._database.streamed(connection, statement) as result,
+            self._table.database.reading() as connection,
+            self._table.database.timed(connection) as anew,
+            self._table.database.streamed(connection, statement) as result,
         ):
             for rows in result.partitions():
                 found |= dict.fromkeys(self._not_kept(rows))
@@ -201,9 +182,9 @@ class Asking:
 
     def _not_kept(self, rows: Sequence[Sequence[object]]) -> Iterator[str]:
         values: dict[str, str | None] = {}
-        now = self._clock.now()
+        now = self._table.clock.now()
         for *key, value in rows:
             with contextlib.suppress(BadKey):  # which listings tell of
-                values[self._uris.uri(tuple(key))] = token(value, now)
-        known = self._kept.find(self._name, list(values))
-        return (uri for uri, one in values.items() if not self._maker.is_kept(known.get(uri), one))
+                values[self._table.uris.uri(tuple(key))] = token(value, now)
+        known = self._table.kept.find(self._table.name, list(values))
+        return (uri for uri, one in values.items() if not self._table.maker.is_kept(known.get(uri), one))

@@ -235,7 +235,7 @@ def test_a_query_that_does_not_fit_is_the_sources_fault(shop: Shop, given: dict[
 
 def test_the_file_is_opened_to_be_read_alone(shop: Shop) -> None:
     source = shop.source()
-    with pytest.raises(SourceUnavailable, match="would write"), source._database.reading() as connection:
+    with pytest.raises(SourceUnavailable, match="would write"), source.table.database.reading() as connection:
         connection.exec_driver_sql("DELETE FROM items")
     assert len(seen(source.list())) == 3
 
