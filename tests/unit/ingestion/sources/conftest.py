@@ -1,4 +1,4 @@
-"""Folders for tests that need real files, and a user whom permissions bind."""
+"""Folders for tests that need real files, a user whom permissions bind, a server, a ledger's file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,24 @@ from pathlib import Path
 
 import pytest
 
+from ingestion.database import Database
+from tests.servers.web import WebServer
+
 NOBODY = 65534
+
+
+@pytest.fixture
+def server() -> Iterator[WebServer]:
+    one = WebServer()
+    yield one
+    one.stop()
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    made = Database.file(tmp_path / "ledger.db")
+    yield made
+    made.close()
 
 
 @pytest.fixture

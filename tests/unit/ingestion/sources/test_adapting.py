@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -27,20 +26,6 @@ A_ROUND = ROUND_S * LOOKS_PER_HOUR / 3600 * (1 - WHOLE_SHARE)  # looks
 
 def page(words: str) -> Answer:
     return Answer(f"<main><p>{words}</p></main>".encode())
-
-
-@pytest.fixture
-def server() -> Iterator[WebServer]:
-    one = WebServer()
-    yield one
-    one.stop()
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    made = Database.file(tmp_path / "ledger.db")
-    yield made
-    made.close()
 
 
 class Wiki:

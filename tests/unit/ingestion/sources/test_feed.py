@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from html import escape
-from pathlib import Path
 
 import pytest
 
@@ -30,20 +29,6 @@ def feed(**entries: str) -> Answer:
     )
     body = f'<rss version="2.0"><channel><title>news</title>{items}</channel></rss>'
     return Answer(body.encode(), media_type="application/rss+xml")
-
-
-@pytest.fixture
-def server() -> Iterator[WebServer]:
-    one = WebServer()
-    yield one
-    one.stop()
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    made = Database.file(tmp_path / "ledger.db")
-    yield made
-    made.close()
 
 
 class News:

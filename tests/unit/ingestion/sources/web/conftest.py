@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -15,25 +14,11 @@ from tests.wiki import MakeWiki, Wiki
 
 
 @pytest.fixture
-def server() -> Iterator[WebServer]:
-    one = WebServer()
-    yield one
-    one.stop()
-
-
-@pytest.fixture
 def other() -> Iterator[WebServer]:
     """Another host."""
     one = WebServer()
     yield one
     one.stop()
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    made = Database.file(tmp_path / "ledger.db")
-    yield made
-    made.close()
 
 
 @pytest.fixture
