@@ -11,6 +11,7 @@ import pytest
 
 from ingestion.errors import DocumentUnreadable, SourceUnavailable
 from ingestion.records import Seen, Skipped
+from ingestion.sources.web import hosts
 from ingestion.sources.web.hosts import LONGEST_ALONE_S, LONGEST_DELAY_S, PAUSE_S, TROUBLE, Hosts, LeftAlone
 from ingestion.sources.web.rounds import Round
 from tests.rig import ShiftedClock
@@ -178,8 +179,9 @@ def test_too_many_requests_without_a_time_is_a_short_pause(make_wiki: MakeWiki, 
 
 
 def test_a_host_in_trouble_is_asked_a_few_times_and_then_by_one_request(
-    make_wiki: MakeWiki, server: WebServer, other: WebServer
+    make_wiki: MakeWiki, server: WebServer, other: WebServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(hosts, "PAUSE_S", 300.0)  # longer than a listing on any machine
     paths = [f"/{number}" for number in range(200)]
     wiki = make_wiki(*paths, *(f"{other.url}{path}" for path in paths[:20]))
     server.pages |= {path: page(number, path) for number, path in enumerate(paths)}
