@@ -11,12 +11,13 @@ from __future__ import annotations
 import builtins
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from ingestion.clock import Clock
 from ingestion.ledger.kept import KeptLook
 from ingestion.ledger.ledger import Ledger
-from ingestion.records import Content, Listing, Observation, Root, Seen, Skipped
+from ingestion.records import Content, Gone, Listing, Observation, Root, Seen, Skipped
 from ingestion.sources.polling import Polling
 from ingestion.sources.port import Read, SourcePort, Watch
 from ingestion.sources.read_ahead import may_be_kept
@@ -85,14 +86,14 @@ class AdaptiveSource:
     def look(self, uri: str) -> Observation:
         with self._known:
             if uri in self._just:
-                return self._just.pop(uri)
+                return _singly(self._just.pop(uri))
         with self._looking:
             before = self._kept([uri])
             with self._known:
                 self._purse -= 1
             found = self._inner.look(uri)
             self._learn({uri: found}, before)
-        return found
+        return _singly(found)
 
     def looks(self, uris: Sequence[str]) -> Mapping[str, Observation]:
         with self._known:
@@ -100,7 +101,7 @@ class AdaptiveSource:
         if rest := [uri for uri in uris if uri not in found]:
             with self._looking:
                 found.update(self._looked(rest, self._kept(rest)))
-        return found
+        return {uri: _singly(one) for uri, one in found.items()}
 
     def read(self, uri: str) -> Content:
         return self._inner.read(uri)
@@ -241,6 +242,10 @@ class _Paced(Polling):
 
     def seen_until(self, now: float) -> float | None:
         return None
+
+
+def _singly(found: Observation) -> Observation:
+    return replace(found, singly=True) if isinstance(found, Gone) else found
 
 
 def _is_news(found: Observation, before: KeptLook | None) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from ingestion.database import Database
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.turns import TURN_S
+from ingestion.plan import GUARD_DOCUMENTS
 from ingestion.records import Standing
 from ingestion.sources.adapting import BURST_S, ROUND_S, WHOLE_SHARE, AdaptiveSource
 from ingestion.sources.settling import Batch
@@ -220,6 +221,16 @@ def test_a_page_that_is_gone_at_two_looks(make_wiki: MakeWiki, server: WebServer
     while "/a" not in wiki.later(APART_S + 1):
         pass
     assert wiki.served == {"/b"}
+
+
+def test_a_site_that_loses_its_pages_is_not_emptied_one_by_one(wiki: Wiki, server: WebServer) -> None:
+    for number in range(19):
+        server.pages[f"/{number}"] = Answer(b"", 404)
+    for _ in range(120):
+        wiki.later(APART_S + 1)
+    assert len(wiki.served) == 20 - GUARD_DOCUMENTS
+    standings = {one.standing for one in wiki.ledger.documents.entries(NAME).values()}
+    assert Standing.HELD in standings
 
 
 def test_a_server_in_trouble(wiki: Wiki, server: WebServer) -> None:
