@@ -25,9 +25,7 @@ _DATE = "{http://purl.org/dc/elements/1.1/}date"
 _PODCAST = "{http://www.itunes.com/dtds/podcast-1.0.dtd}summary"
 _ABOUT = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}about"
 _ROOTS = ("rss", "feed", "rdf")
-_MAX_HELD = (
-    100_000  # elements of one entry, or beside the entries: each takes a hundred bytes, and one may be four
-)
+_MAX_HELD = 100_000  # elements in one place: each takes a hundred bytes, and may be four
 _BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 
