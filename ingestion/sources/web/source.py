@@ -71,10 +71,6 @@ class WebSource:
         return Root(present=True, device=None)
 
     def list(self) -> Listing:
-        return self.list_below("")
-
-    def list_below(self, prefix: str) -> Listing:
-        """Looks at everything: a page below the prefix may be where one from elsewhere has moved to."""
         started_at = self._clock.now()
         self._robots.forget()
         wanted = self._read_wanted()
@@ -88,10 +84,28 @@ class WebSource:
         for url, reason in wanted.refused.items():
             sightings.setdefault(url, Skipped(url, reason, self._clock.now()))
         return Listing(
-            [sighting for uri, sighting in sightings.items() if uri.startswith(prefix)],
+            builtins.list(sightings.values()),
             self.root(),
             unseen={look.uri for look in unseen}.union(hidden(unseen, followed(known, wanted.pages))),
-            faults=told([look for look in unseen if look.uri.startswith(prefix)]),
+            faults=told(unseen),
+            started_at=started_at,
+            finished_at=self._clock.now(),
+        )
+
+    def list_below(self, prefix: str) -> Listing:
+        """Looks at nothing else: the names of most pages end with '/', and each may be hinted at. What moves
+        there from elsewhere, the next listing finds."""
+        if not prefix:
+            return self.list()
+        started_at = self._clock.now()
+        wanted = [*self.wanted(WANTED_FOR_S), *self._last_wanted[1].refused]
+        looks = self._looks_at([uri for uri in wanted if uri.startswith(prefix)]).values()
+        unseen = [look for look in looks if isinstance(look, Unseen)]
+        return Listing(
+            [look for look in looks if isinstance(look, Seen | Skipped)],
+            self.root(),
+            unseen={look.uri for look in unseen},
+            faults=told(unseen),
             started_at=started_at,
             finished_at=self._clock.now(),
         )
