@@ -17,7 +17,7 @@ from typing import Protocol
 from ingestion.clock import Clock
 from ingestion.ledger.kept import KeptLook
 from ingestion.ledger.ledger import Ledger
-from ingestion.records import Content, Gone, Listing, Observation, Root, Seen, Skipped
+from ingestion.records import Content, Gone, Listing, Observation, Root, Seen, Skipped, Standing
 from ingestion.sources.polling import Polling
 from ingestion.sources.port import Read, SourcePort, Watch
 from ingestion.sources.read_ahead import may_be_kept
@@ -126,7 +126,7 @@ class AdaptiveSource:
                 return Dirty()
             before = self._kept(chosen)
             found = self._looked(chosen, before)
-            news = {uri: one for uri, one in found.items() if _is_news(one, before.get(uri))}
+            news = {uri: found[uri] for uri, is_news in self._news(found, before).items() if is_news}
             with self._known:
                 failing = [uri for uri in (*self._failing, *chosen) if uri not in found]
                 self._failing = {uri: None for uri in failing if uri in self._rhythm}
@@ -157,8 +157,16 @@ class AdaptiveSource:
         self._learn(found, before)
         return found
 
+    def _news(self, found: Mapping[str, Observation], before: Mapping[str, KeptLook]) -> Mapping[str, bool]:
+        """Whether each is another than before. What is not taken, or missing and held, is so at every look:
+        that is news once."""
+        not_there = [uri for uri, one in found.items() if not isinstance(one, Seen) and uri in before]
+        entries = self._ledger.documents.find(self.name, not_there) if not_there else {}
+        known = {uri for uri, one in entries.items() if one.standing is not Standing.PRESENT}
+        return {uri: uri not in known and _is_news(one, before.get(uri)) for uri, one in found.items()}
+
     def _learn(self, found: Mapping[str, Observation], before: Mapping[str, KeptLook]) -> None:
-        changed = {uri: _is_news(one, before.get(uri)) for uri, one in found.items()}
+        changed = self._news(found, before)
         with self._known:
             known = {uri: news for uri, news in changed.items() if uri in self._rhythm}
             self._rhythm.looked(known, self._clock.now())
@@ -175,8 +183,12 @@ class AdaptiveSource:
         there = {**dict.fromkeys(self._inner.wanted(JUST_S), False), **news}
         with self._known:
             self._rhythm.only(there)
-            self._rhythm.looked(there, listing.started_at, whole=True)
-            self._failing.clear()
+            unseen = [uri for uri in there if uri in listing.unseen]
+            failing = {uri: None for uri in unseen if uri in self._rhythm}
+            looked = {uri: changed for uri, changed in there.items() if uri not in failing}
+            self._rhythm.looked(looked, listing.started_at, whole=True)
+            self._rhythm.tried(failing, listing.started_at)
+            self._failing = {uri: None for uri in unseen}
         return listing
 
     def _look_below(self, prefix: str) -> Mapping[str, Observation]:
