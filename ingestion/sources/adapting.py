@@ -188,7 +188,7 @@ class AdaptiveSource:
             looked = {uri: changed for uri, changed in there.items() if uri not in failing}
             self._rhythm.looked(looked, listing.started_at, whole=True)
             self._rhythm.tried(failing, listing.started_at)
-            self._failing = {uri: None for uri in unseen}
+            self._failing = dict.fromkeys(unseen)
         return listing
 
     def _look_below(self, prefix: str) -> Mapping[str, Observation]:
