@@ -15,6 +15,7 @@ from ingestion.clock import Clock
 from ingestion.errors import DocumentGone, DocumentUnreadable, HeadwaterError, NotIndexable, SourceUnavailable
 from ingestion.ledger.kept import Kept, KeptBody
 from ingestion.records import Content, Gone, Listing, Observation, Root, Seen, Skipped
+from ingestion.shown import without_secrets
 from ingestion.sources.port import Read, Watch
 from ingestion.sources.read_ahead import ReadAhead, may_be_kept
 from ingestion.sources.settling import Dirty
@@ -53,7 +54,7 @@ class WebSource:
         clock: Clock,
     ) -> None:
         self.name = name
-        self.location = ", ".join([*sitemaps, *urls])[:500]
+        self.location = without_secrets(", ".join([*sitemaps, *urls]))[:500]
         self._kept = kept
         self._fetcher = fetcher
         self._urls = urls
@@ -244,7 +245,7 @@ class WebSource:
 
     def _unavailable(self, reason: str) -> SourceUnavailable:
         return SourceUnavailable(
-            f"The web source {self.name} cannot be looked at: {reason}.",
+            f"The web source {self.name} cannot be looked at: {without_secrets(reason)}.",
             hint="What is indexed of it stays searchable. It is looked at again on schedule.",
             source=self.name,
         )
