@@ -89,12 +89,15 @@ class Gone:
 
     ``definite``: somebody said that this document is to go. That is no absence that may have another
     reason, and needs no approval.
+    ``singly``: found by one of many looks that are spread over hours. What has taken all of these documents
+    away shows in them together.
     """
 
     uri: str
     evidence: str
     observed_at: float
     definite: bool = False
+    singly: bool = False
 
 
 Observation = Seen | Skipped | Gone

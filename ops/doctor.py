@@ -10,6 +10,7 @@ from pathlib import Path
 from ingestion.clock import Clock
 from ingestion.errors import HeadwaterError
 from ingestion.parsing.ocr import program_for
+from ingestion.shown import without_secrets
 from ops import doctor_data, doctor_inotify, doctor_machine, doctor_permissions, doctor_stores
 from ops.asking import ask
 from ops.findings import Finding, Verdict, note, ok, wrong
@@ -17,7 +18,7 @@ from ops.kinds.files import FilesSettings
 from ops.lock import running_daemon
 from ops.serving import api_url
 from ops.settings import Settings
-from ops.showing import plain, without_secrets
+from ops.showing import plain
 from ops.tracing import ENDPOINTS, is_wanted, missing
 
 

@@ -23,9 +23,9 @@ LONGEST_JITTER_S = 60.0  # a line of a crontab is an appointment
 LOOK_AT_CLOCK_S = 30.0
 
 Note = Callable[[str, float, float], None]
-"""Of a source, when a look last began, and when the next one is due."""
+"""Of a source, when a look last began, and when the next one is due: that very moment while it goes on."""
 Looked = Callable[[str], float | None]
-"""When anybody last began to look at a source."""
+"""When the last look at a source began, if it ended: whoever looked may have died of it."""
 Turn = Callable[[str, threading.Event], AbstractContextManager[None]]
 """Waits until a source is this process's to be listed, or until it is to stop."""
 
@@ -101,8 +101,10 @@ class Lister:
                         continue
                     last = self._clock.now()
                     with contextlib.suppress(HeadwaterError):
-                        self._note(name, last, last)  # before it: others need not look then
+                        self._note(name, last, last)
                     self._list_source(name)
+                    with contextlib.suppress(HeadwaterError):  # in turn: others need not look then
+                        self._note(name, last, self._clock.now())
             except Exception as error:
                 if str(error) != told:
                     unexpected = None if isinstance(error, HeadwaterError) else error

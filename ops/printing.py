@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from ingestion.clock import Clock
 from ingestion.records import Lane
+from ingestion.shown import without_secrets
 from ops.damping import Begins, Damping
 from ops.progress import Meter
-from ops.showing import counted, duration, plain, reason_for, without_secrets
+from ops.showing import counted, duration, plain, reason_for
 from workers.outcomes import Outcome, Result
 
 # What a bulk lane leaves to its summary.

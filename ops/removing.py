@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 
 from ingestion.errors import WrongSettings
 from ingestion.ledger.ledger import Ledger
 from ingestion.own import is_own
 from ops.keeping import LET_GO_S
+from ops.kinds.git import copy_of
 from ops.lock import running_daemon
 from ops.settings import Settings
 from ops.showing import duration
@@ -57,5 +59,6 @@ def remove(ledger: Ledger, settings: Settings, name: str) -> int:
         removed += number
     while ledger.removing.forget_kept(name):
         pass
+    shutil.rmtree(copy_of(name, settings.daemon.data), ignore_errors=True)
     ledger.removing.end(name)
     return removed

@@ -26,6 +26,7 @@ from pydantic import (
 )
 
 from ingestion.errors import WrongSettings
+from ingestion.shown import without_secrets
 from ops.kinds import AnySource, kind_of
 from ops.kinds.files import FilesSettings
 from ops.settings_embedding import MAX_CHARACTERS, an_address, faults_within, is_file, key_fault
@@ -377,5 +378,7 @@ def _shown(at: Place, value: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
-        return list(value)
+        return [_plain(one) for one in value]
+    if isinstance(value, str):
+        return without_secrets(value)
     return str(value) if isinstance(value, Path | SecretStr) else value

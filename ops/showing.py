@@ -7,7 +7,6 @@ or hide the direction of a text reaches a terminal.
 from __future__ import annotations
 
 import datetime
-import re
 import textwrap
 import unicodedata
 
@@ -16,9 +15,6 @@ _UNSAFE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _PROSE = frozenset("\"'(“‘«")
 WRAPPED_BY_HAND = 50  # a line of prose this long may have been broken for its length
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
-
-_USER_IN_ADDRESS = re.compile(r"(?<=://)[^\s/?#'\"]*@")
-_SECRET_IN_QUERY = re.compile(r"([?&](?:[\w-]*(?:password|passwd|key|token|secret))=)[^&\s'\"#]+", re.I)
 
 _AGES = (
     (365 * 86400.0, "year"),
@@ -51,13 +47,6 @@ def _escaped(letter: str) -> str:
         return letter
     code = ord(letter)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
-
-
-def without_secrets(text: str) -> str:
-    """A text whose addresses hold neither user nor password, nor a key in their query."""
-    if "://" not in text:
-        return text
-    return _SECRET_IN_QUERY.sub(r"\1***", _USER_IN_ADDRESS.sub("***@", text))
 
 
 def reason_for(name: str, message: str | None) -> str:

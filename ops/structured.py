@@ -15,10 +15,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ingestion.clock import Clock
+from ingestion.shown import without_secrets
 from ops.damping import Begins
 from ops.printing import Printing
 from ops.progress import LINE_EVERY_S, PlainMeter
-from ops.showing import without_secrets
 from ops.transitions import LOGGER, fields_of, level_of, words_of
 from workers.outcomes import Outcome
 

@@ -52,9 +52,11 @@ class InTurn:
                 self._turns.end([name])
 
     def looked(self, name: str) -> float | None:
-        """When any process last began to list it by its schedule, of those that take turns."""
+        """When any process last began to list it by its schedule, of those that take turns; None while that
+        has not ended, as of one that died."""
         state = self._sources.state(name) if name in self._names else None
-        return None if state is None else state.looked_at
+        began, due = (state and state.by_schedule) or (None, None)
+        return began if began is not None and due is not None and due > began else None
 
     def _renew(self) -> None:
         with self._lock:

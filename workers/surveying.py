@@ -20,6 +20,7 @@ from ingestion.sources.settling import Batch, places_above
 
 # Deletions this close together are judged as one: a tree is not removed in an instant.
 GUARD_WINDOW_S = 2.0
+SINGLY_WINDOW_S = 86_400.0  # and this, where documents are looked at one by one
 # A file system's clock may run this much behind ours.
 CLOCK_TICK_S = 0.01
 _SERVED = (Standing.PRESENT, Standing.HELD)
@@ -60,6 +61,7 @@ class Plan:
     touches: dict[int, Seen] = field(default_factory=dict)
     absences: list[tuple[Entry, str]] = field(default_factory=list)
     definite: set[int] = field(default_factory=set)
+    singly: bool = False  # whether absences were found one by one, over hours
     doubts: list[str] = field(default_factory=list)
     unguarded: set[int] = field(default_factory=set)
     hold: str | None = None
@@ -217,6 +219,7 @@ class Surveyor:
                 plan.absences.append((entry, observation.evidence))
                 if observation.definite:
                     plan.definite.add(entry.document_id)
+                plan.singly |= observation.singly
             elif isinstance(observation, Skipped) and observation.uri != entry.uri:
                 plan.absences.append((entry, observation.reason))
 
@@ -295,6 +298,7 @@ class Surveyor:
 
     def _guard_part(self, plan: Plan, root: Root) -> str | None:
         held_before = self._ledger.documents.count_served(plan.source)
+        window_s = SINGLY_WINDOW_S if plan.singly else GUARD_WINDOW_S
         return guard(
             self._guarded(plan),
             Evidence(
@@ -302,7 +306,7 @@ class Surveyor:
                 known_device=self._device(plan.source, root),
                 held_before=held_before,
                 remaining=held_before - len(plan.absences),
-                recent=self._ledger.documents.count_retired_within(plan.source, GUARD_WINDOW_S),
+                recent=self._ledger.documents.count_retired_within(plan.source, window_s),
             ),
         )
 

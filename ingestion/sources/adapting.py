@@ -11,12 +11,13 @@ from __future__ import annotations
 import builtins
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from ingestion.clock import Clock
 from ingestion.ledger.kept import KeptLook
 from ingestion.ledger.ledger import Ledger
-from ingestion.records import Content, Listing, Observation, Root, Seen, Skipped
+from ingestion.records import Content, Gone, Listing, Observation, Root, Seen, Skipped, Standing
 from ingestion.sources.polling import Polling
 from ingestion.sources.port import Read, SourcePort, Watch
 from ingestion.sources.read_ahead import may_be_kept
@@ -85,14 +86,14 @@ class AdaptiveSource:
     def look(self, uri: str) -> Observation:
         with self._known:
             if uri in self._just:
-                return self._just.pop(uri)
+                return _singly(self._just.pop(uri))
         with self._looking:
             before = self._kept([uri])
             with self._known:
                 self._purse -= 1
             found = self._inner.look(uri)
             self._learn({uri: found}, before)
-        return found
+        return _singly(found)
 
     def looks(self, uris: Sequence[str]) -> Mapping[str, Observation]:
         with self._known:
@@ -100,7 +101,7 @@ class AdaptiveSource:
         if rest := [uri for uri in uris if uri not in found]:
             with self._looking:
                 found.update(self._looked(rest, self._kept(rest)))
-        return found
+        return {uri: _singly(one) for uri, one in found.items()}
 
     def read(self, uri: str) -> Content:
         return self._inner.read(uri)
@@ -125,7 +126,7 @@ class AdaptiveSource:
                 return Dirty()
             before = self._kept(chosen)
             found = self._looked(chosen, before)
-            news = {uri: one for uri, one in found.items() if _is_news(one, before.get(uri))}
+            news = {uri: found[uri] for uri, is_news in self._news(found, before).items() if is_news}
             with self._known:
                 failing = [uri for uri in (*self._failing, *chosen) if uri not in found]
                 self._failing = {uri: None for uri in failing if uri in self._rhythm}
@@ -156,8 +157,16 @@ class AdaptiveSource:
         self._learn(found, before)
         return found
 
+    def _news(self, found: Mapping[str, Observation], before: Mapping[str, KeptLook]) -> Mapping[str, bool]:
+        """Whether each is another than before. What is not taken, or missing and held, is so at every look:
+        that is news once."""
+        not_there = [uri for uri, one in found.items() if not isinstance(one, Seen) and uri in before]
+        entries = self._ledger.documents.find(self.name, not_there) if not_there else {}
+        known = {uri for uri, one in entries.items() if one.standing is not Standing.PRESENT}
+        return {uri: uri not in known and _is_news(one, before.get(uri)) for uri, one in found.items()}
+
     def _learn(self, found: Mapping[str, Observation], before: Mapping[str, KeptLook]) -> None:
-        changed = {uri: _is_news(one, before.get(uri)) for uri, one in found.items()}
+        changed = self._news(found, before)
         with self._known:
             known = {uri: news for uri, news in changed.items() if uri in self._rhythm}
             self._rhythm.looked(known, self._clock.now())
@@ -174,8 +183,12 @@ class AdaptiveSource:
         there = {**dict.fromkeys(self._inner.wanted(JUST_S), False), **news}
         with self._known:
             self._rhythm.only(there)
-            self._rhythm.looked(there, listing.started_at, whole=True)
-            self._failing.clear()
+            unseen = [uri for uri in there if uri in listing.unseen]
+            failing = {uri: None for uri in unseen if uri in self._rhythm}
+            looked = {uri: changed for uri, changed in there.items() if uri not in failing}
+            self._rhythm.looked(looked, listing.started_at, whole=True)
+            self._rhythm.tried(failing, listing.started_at)
+            self._failing = dict.fromkeys(unseen)
         return listing
 
     def _look_below(self, prefix: str) -> Mapping[str, Observation]:
@@ -241,6 +254,10 @@ class _Paced(Polling):
 
     def seen_until(self, now: float) -> float | None:
         return None
+
+
+def _singly(found: Observation) -> Observation:
+    return replace(found, singly=True) if isinstance(found, Gone) else found
 
 
 def _is_news(found: Observation, before: KeptLook | None) -> bool:

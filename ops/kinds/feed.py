@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from ingestion.shown import without_secrets
 from ops.findings import Finding, note
 from ops.kinds.base import Means, SourceSettings
 from ops.kinds.web import Url
@@ -50,7 +51,7 @@ class FeedSettings(SourceSettings):
 
     @property
     def place(self) -> str:
-        return ", ".join(self.urls)[:500]
+        return without_secrets(", ".join(self.urls))[:500]
 
     @property
     def schedule(self) -> Schedule:

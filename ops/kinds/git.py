@@ -66,6 +66,11 @@ def _a_subfolder(value: str) -> str:
     return value.strip("/")
 
 
+def copy_of(name: str, data: Path) -> Path:
+    """Where the copy of a repository elsewhere is kept."""
+    return data / "git" / name
+
+
 class GitSettings(SourceSettings):
     """The files of a branch of a git repository, on this machine or elsewhere."""
 
@@ -162,7 +167,7 @@ class GitSettings(SourceSettings):
             user, url = parts.username, parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         return Remote(
             url,
-            data / "git" / self.name,
+            copy_of(self.name, data),
             branch=self.branch,
             timeout_s=self.timeout_s,
             user=user,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from ingestion.shown import without_secrets
 from ingestion.sources.web.urls import fault_of
 from ops.findings import Finding, note
 from ops.kinds.base import Means, SourceSettings
@@ -70,7 +71,7 @@ class WebSettings(SourceSettings):
 
     @property
     def place(self) -> str:
-        return ", ".join([*self.sitemaps, *self.urls])[:500]
+        return without_secrets(", ".join([*self.sitemaps, *self.urls]))[:500]
 
     @property
     def looks_per_hour(self) -> int | None:

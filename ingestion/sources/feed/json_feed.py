@@ -10,10 +10,13 @@ from urllib.parse import urljoin
 from ingestion.sources.feed.entry import Entry, NoFeed, entry, marked_up, moment, plain
 
 VERSION = "https://jsonfeed.org/version/"
+_MAX_VALUES = 2_000_000  # each takes some sixty bytes, and one may be two
 
 
 def entries_of_json(body: bytes, url: str) -> Iterator[Entry | None]:
     """None for an entry that nothing names. Raises NoFeed."""
+    if sum(map(body.count, (b",", b"[", b"{"))) > _MAX_VALUES:
+        raise NoFeed(f"it may hold more than {_MAX_VALUES:,} values")
     try:
         feed = json.loads(body)
     except (ValueError, RecursionError):

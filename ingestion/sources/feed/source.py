@@ -17,6 +17,7 @@ from ingestion.clock import Clock
 from ingestion.errors import DocumentGone, DocumentUnreadable, NotIndexable, SourceUnavailable
 from ingestion.ledger.kept import Keep, Kept, KeptBody, KeptLook, digest_of
 from ingestion.records import Content, Gone, Listing, Observation, Root, Seen, Skipped
+from ingestion.shown import without_secrets
 from ingestion.sources.feed.entry import Entry, NoFeed
 from ingestion.sources.feed.parsing import MAX_BYTES, parse_feed
 from ingestion.sources.port import Read, Watch
@@ -62,7 +63,7 @@ class FeedSource:
         clock: Clock,
     ) -> None:
         self.name = name
-        self.location = ", ".join(urls)[:500]
+        self.location = without_secrets(", ".join(urls))[:500]
         self._kept = kept
         self._fetcher = fetcher
         self._urls = tuple(dict.fromkeys(urls))
@@ -176,7 +177,7 @@ class FeedSource:
         if all(read.place for read in reads.values()):
             url, read = next(iter(reads.items()))
             raise SourceUnavailable(
-                f"The feed source {self.name} cannot be looked at: {url}: {read.fault}.",
+                f"The feed source {self.name} cannot be looked at: {without_secrets(url)}: {read.fault}.",
                 hint="What is indexed of it stays searchable. It is looked at again on schedule.",
                 source=self.name,
             )
@@ -268,7 +269,8 @@ def _reason(answer: object) -> tuple[str, bool]:
 
 def _told(reads: Mapping[str, _Read]) -> Iterator[str]:
     for url, read in reads.items():
+        shown = without_secrets(url)
         if read.fault is not None:
-            yield f"{url}: {read.fault}"
+            yield f"{shown}: {read.fault}"
         elif read.nameless:
-            yield f"{url}: {read.nameless:,} of its entries have neither id nor link, and are left out"
+            yield f"{shown}: {read.nameless:,} of its entries have neither id nor link, and are left out"

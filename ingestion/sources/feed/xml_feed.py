@@ -25,6 +25,7 @@ _DATE = "{http://purl.org/dc/elements/1.1/}date"
 _PODCAST = "{http://www.itunes.com/dtds/podcast-1.0.dtd}summary"
 _ABOUT = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}about"
 _ROOTS = ("rss", "feed", "rdf")
+_MAX_HELD = 100_000  # elements in one place: each takes a hundred bytes, and may be four
 _BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 
@@ -41,22 +42,40 @@ def entries_of_xml(body: bytes, url: str, media_type: str | None) -> Iterator[En
         remove_pis=True,
         encoding=_charset(body, media_type),
     )
-    depth = 0
+    depth = held = 0
     try:
         for event, element in events:
             if event == "start":
                 if depth == 0:
                     _check_root(element)
-                depth += 1
+                depth, held = depth + 1, held + 1
+                if held > _MAX_HELD:
+                    raise NoFeed(f"it holds more than {_MAX_HELD:,} elements in one place")
                 continue
             depth -= 1
-            if depth in (1, 2) and etree.QName(element).localname in ("entry", "item"):
-                yield _entry(element, url)
-                element.clear(keep_tail=False)
+            if depth in (1, 2):
+                if _is_entry(element):
+                    yield _entry(element, url)
+                elif _is_entry(element.getparent()):
+                    continue  # it is read with the whole of that
+                _forget(element)
+                held = depth
     except etree.XMLSyntaxError as error:
         raise NoFeed(f"it is no XML, or not all of it ({error})") from None
     except LookupError:
         raise NoFeed("its charset is not known here") from None
+
+
+def _is_entry(element: Any) -> bool:
+    return etree.QName(element).localname in ("entry", "item")
+
+
+def _forget(element: Any) -> None:
+    """With everything before it."""
+    element.clear(keep_tail=False)
+    parent = element.getparent()
+    while element.getprevious() is not None:
+        del parent[0]
 
 
 def _charset(body: bytes, media_type: str | None) -> str | None:

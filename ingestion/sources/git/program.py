@@ -9,11 +9,16 @@ from __future__ import annotations
 
 import os
 import re
+import select
+import selectors
 import signal
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
+MOST_BYTES = 128 * 1024 * 1024  # of one answer: the names of a million files
+_PIECE = 64 * 1024
 _SAID = 300  # characters of git's own words in a message
 _PASSED_ON = (
     *("PATH", "HOME", "TMPDIR", "SSH_AUTH_SOCK", "GIT_SSL_CAINFO", "SSL_CERT_FILE", "SSL_CERT_DIR"),
@@ -87,7 +92,7 @@ class Git:
             raise GitFailed(f"git cannot be run ({error.strerror})", None) from error
         limit_s = self.timeout_s if timeout_s is None else timeout_s
         try:
-            answer, words_said = process.communicate(given, limit_s)
+            answer, words_said = _exchanged(process, given, limit_s)
         except subprocess.TimeoutExpired:
             raise GitFailed(f"git took longer than {limit_s:g} s", None) from None
         finally:
@@ -117,11 +122,54 @@ class Git:
         }
 
 
+def _exchanged(process: subprocess.Popen[bytes], given: bytes, limit_s: float) -> tuple[bytes, bytes]:
+    """What it answers and says, to no more than may be: a few trees can name thousands of millions of files.
+
+    Raises GitFailed and subprocess.TimeoutExpired.
+    """
+    assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+    ends, rest = time.monotonic() + limit_s, memoryview(given)
+    answer, said = bytearray(), bytearray()
+    with selectors.DefaultSelector() as pipes:
+        pipes.register(process.stdin, selectors.EVENT_WRITE)
+        pipes.register(process.stdout, selectors.EVENT_READ, answer)
+        pipes.register(process.stderr, selectors.EVENT_READ, said)
+        while pipes.get_map():
+            if (left_s := ends - time.monotonic()) <= 0:
+                raise subprocess.TimeoutExpired(process.args, limit_s)
+            for ready, _ in pipes.select(left_s):
+                if ready.data is None:
+                    rest = rest[_written(ready.fd, rest) :]
+                    ended = not rest
+                else:
+                    ready.data.extend(piece := os.read(ready.fd, _PIECE))
+                    ended = not piece
+                if ended:
+                    pipes.unregister(ready.fileobj)
+                    if ready.data is None:
+                        process.stdin.close()
+            if len(answer) + len(said) > MOST_BYTES:
+                raise GitFailed(f"git answers with more than {MOST_BYTES:,} bytes", None)
+    process.wait(max(0.0, ends - time.monotonic()))
+    return bytes(answer), bytes(said)
+
+
+def _written(pipe: int, rest: memoryview) -> int:
+    """How much of it. One that wants no more of it has it all."""
+    try:
+        return os.write(pipe, rest[: select.PIPE_BUF])
+    except BrokenPipeError:
+        return len(rest)
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
     """With whatever it started."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        process.wait()
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
 
 
 def _told(said: bytes) -> str:

@@ -117,8 +117,10 @@ class Bucket:
             asked = {"Prefix": prefix, "MaxKeys": min(most or PAGE, PAGE)}
             with self._asking() as client:
                 page = client.list_objects_v2(Bucket=self._name, **asked, **more)
-            for one in page.get("Contents", ()):
-                yield _of_listing(one)
+                if "IsTruncated" not in page:  # of something that stands before it: no empty bucket
+                    raise BucketFailed("its answer is no listing")
+                found = [_of_listing(one) for one in page.get("Contents", ())]
+            yield from found
             if most is not None or not page.get("IsTruncated"):
                 return
             before, following = following, page.get("NextContinuationToken")
@@ -173,6 +175,7 @@ class Bucket:
     @contextlib.contextmanager
     def _asking(self) -> Iterator[Any]:
         from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
 
         try:
             yield self._connected()
@@ -183,6 +186,8 @@ class Bucket:
         except BotoCoreError as error:
             hint = _HINTS_BY_TYPE.get(type(error).__name__, "")
             raise BucketFailed(str(error)[:300].removesuffix("."), hint) from None
+        except (ResponseParserError, ValueError, KeyError) as error:
+            raise BucketFailed(f"its answer is not that of such a server ({_first_line(error)})") from None
 
     def _connected(self) -> Any:
         with self._turn:
@@ -237,6 +242,10 @@ def _refusals() -> type[Exception]:
 def _may_be_mistaken(key: str) -> bool:
     """Whether some servers take it for the key of another object, as those do that keep objects as files."""
     return any(part in ("", ".", "..") for part in key.split("/"))
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')[:200]}"
 
 
 def _told(error: Any) -> str:

@@ -15,6 +15,7 @@ from ingestion.clock import Clock
 from ingestion.errors import DocumentGone, DocumentUnreadable, HeadwaterError, NotIndexable, SourceUnavailable
 from ingestion.ledger.kept import Kept, KeptBody
 from ingestion.records import Content, Gone, Listing, Observation, Root, Seen, Skipped
+from ingestion.shown import without_secrets
 from ingestion.sources.port import Read, Watch
 from ingestion.sources.read_ahead import ReadAhead, may_be_kept
 from ingestion.sources.settling import Dirty
@@ -53,7 +54,7 @@ class WebSource:
         clock: Clock,
     ) -> None:
         self.name = name
-        self.location = ", ".join([*sitemaps, *urls])[:500]
+        self.location = without_secrets(", ".join([*sitemaps, *urls]))[:500]
         self._kept = kept
         self._fetcher = fetcher
         self._urls = urls
@@ -71,10 +72,6 @@ class WebSource:
         return Root(present=True, device=None)
 
     def list(self) -> Listing:
-        return self.list_below("")
-
-    def list_below(self, prefix: str) -> Listing:
-        """Looks at everything: a page below the prefix may be where one from elsewhere has moved to."""
         started_at = self._clock.now()
         self._robots.forget()
         wanted = self._read_wanted()
@@ -88,10 +85,28 @@ class WebSource:
         for url, reason in wanted.refused.items():
             sightings.setdefault(url, Skipped(url, reason, self._clock.now()))
         return Listing(
-            [sighting for uri, sighting in sightings.items() if uri.startswith(prefix)],
+            builtins.list(sightings.values()),
             self.root(),
             unseen={look.uri for look in unseen}.union(hidden(unseen, followed(known, wanted.pages))),
-            faults=told([look for look in unseen if look.uri.startswith(prefix)]),
+            faults=told(unseen),
+            started_at=started_at,
+            finished_at=self._clock.now(),
+        )
+
+    def list_below(self, prefix: str) -> Listing:
+        """Looks at nothing else: the names of most pages end with '/', and each may be hinted at. What moves
+        there from elsewhere, the next listing finds."""
+        if not prefix:
+            return self.list()
+        started_at = self._clock.now()
+        wanted = [*self.wanted(WANTED_FOR_S), *self._last_wanted[1].refused]
+        looks = self._looks_at([uri for uri in wanted if uri.startswith(prefix)]).values()
+        unseen = [look for look in looks if isinstance(look, Unseen)]
+        return Listing(
+            [look for look in looks if isinstance(look, Seen | Skipped)],
+            self.root(),
+            unseen={look.uri for look in unseen},
+            faults=told(unseen),
             started_at=started_at,
             finished_at=self._clock.now(),
         )
@@ -230,7 +245,7 @@ class WebSource:
 
     def _unavailable(self, reason: str) -> SourceUnavailable:
         return SourceUnavailable(
-            f"The web source {self.name} cannot be looked at: {reason}.",
+            f"The web source {self.name} cannot be looked at: {without_secrets(reason)}.",
             hint="What is indexed of it stays searchable. It is looked at again on schedule.",
             source=self.name,
         )

@@ -113,7 +113,7 @@ def test_after_a_sleep_or_a_clock_that_was_set_it_is_listed_once(
         assert NEVER_S <= noted[0] - clock.now() + 60 <= NEVER_S * (1 + listing.JITTER) + 60
         assert not listings.begun
         clock.shift_s += 20 * NEVER_S
-        until(lambda: len(noted) == 3, "it began, was listed, and waits again")
+        until(lambda: len(noted) == 4, "it began, was listed, that ended, and it waits again")
         assert listings.begun == ["a"]
         clock.shift_s -= 15 * NEVER_S
         time.sleep(0.1)

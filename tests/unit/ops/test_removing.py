@@ -39,6 +39,14 @@ def test_it_asks_and_says_how_many(left: Books, run: Run) -> None:
     assert "Nothing is kept of a source 'old'; there are: handbook." in run("source remove old --yes").output
 
 
+def test_the_copy_of_a_repository_goes_too(left: Books, run: Run, data: Path) -> None:
+    copies = data / "git"
+    for name in ("old", "other"):
+        (copies / name / "0123.git").mkdir(parents=True)
+    run("source remove old --yes")
+    assert [folder.name for folder in copies.iterdir()] == ["other"]
+
+
 def test_for_programs(left: Books, run: Run) -> None:
     def told(words: str = "") -> dict[str, object]:
         answer: dict[str, object] = json.loads(run(f"source remove old --json {words}").output)

@@ -73,6 +73,14 @@ def test_everything_in_force_can_be_written_as_json(tmp_path: Path) -> None:
     assert shown["sources[0].include"]["value"] == ["*.md"]
 
 
+def test_a_key_in_an_address_is_not_shown(tmp_path: Path) -> None:
+    feed = 'name = "news"\nkind = "feed"\nurls = ["https://h.example/feed?cat=1&token=hush"]\n'
+    settings = load(written(tmp_path, f"[[sources]]\n{feed}"), environ={})
+    shown = "https://h.example/feed?cat=1&token=***"
+    assert settings.in_force()["sources[0].urls"]["value"] == [shown]
+    assert settings.sources[0].place == shown
+
+
 def test_a_canary_lives_in_the_data_folder_or_where_several_processes_see_it(tmp_path: Path) -> None:
     def roots(text: str, **environ: str) -> list[str]:
         settings = load(written(tmp_path, f'[daemon]\ndata = "data"\n{text}'), environ=environ)

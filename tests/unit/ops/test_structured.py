@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from ingestion.records import Lane
+from ingestion.shown import without_secrets
 from ops.outages import Outages
 from ops.printing import Printing
 from ops.roles.process import RoleLines
 from ops.settings import Settings, load
-from ops.showing import without_secrets
 from ops.structured import StructuredPrinting
 from ops.telling import printing_for
 from ops.tracing import Traces

@@ -113,6 +113,20 @@ def test_by_their_schedule_one_of_them_looks(start: MakeProcess, log: list[str],
     assert begun[0::2] == begun[1::2]
 
 
+def test_what_was_being_looked_at_by_whoever_dies_is_looked_at(
+    start: MakeProcess, database: Database, log: list[str], clock: ShiftedClock
+) -> None:
+    start("a")
+    dead = Ledger(database, clock)
+    clock.shift_s += 90.0
+    assert dead.turns.take(NAME)
+    began = clock.now()
+    dead.sources.set_looks(NAME, began, began)  # as a listing that begins
+    assert log == []
+    clock.shift_s += TURN_S + 1
+    until(lambda: len(log) == 2, what="it is listed by another")
+
+
 def test_whoever_dies_is_followed(database: Database, clock: ShiftedClock) -> None:
     dead, other = Ledger(database, clock), Ledger(database, clock)
     assert dead.turns.take(NAME)

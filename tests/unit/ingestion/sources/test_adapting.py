@@ -10,6 +10,7 @@ import pytest
 from ingestion.database import Database
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.turns import TURN_S
+from ingestion.plan import GUARD_DOCUMENTS
 from ingestion.records import Standing
 from ingestion.sources.adapting import BURST_S, ROUND_S, WHOLE_SHARE, AdaptiveSource
 from ingestion.sources.settling import Batch
@@ -220,6 +221,36 @@ def test_a_page_that_is_gone_at_two_looks(make_wiki: MakeWiki, server: WebServer
     while "/a" not in wiki.later(APART_S + 1):
         pass
     assert wiki.served == {"/b"}
+
+
+def test_a_site_that_loses_its_pages_is_not_emptied_one_by_one(wiki: Wiki, server: WebServer) -> None:
+    for number in range(19):
+        server.pages[f"/{number}"] = Answer(b"", 404)
+    for _ in range(120):
+        wiki.later(APART_S + 1)
+    assert len(wiki.served) == 20 - GUARD_DOCUMENTS
+    standings = {one.standing for one in wiki.ledger.documents.entries(NAME).values()}
+    assert Standing.HELD in standings
+
+
+def test_what_is_not_taken_any_more_is_news_once(wiki: Wiki, server: WebServer) -> None:
+    server.pages["/robots.txt"] = Answer(b"User-agent: *\nDisallow: /1\n", media_type="text/plain")
+    told: list[str] = []
+    for _ in range(60):
+        told += wiki.later(700.0)
+    assert sorted(told) == sorted(f"/{number}" for number in range(20) if str(number).startswith("1"))
+
+
+def test_what_a_whole_listing_could_not_see_is_told_until_it_is_seen(wiki: Wiki, server: WebServer) -> None:
+    wiki.clock.shift_s += 20 / (LOOKS_PER_HOUR / 3600 * WHOLE_SHARE) + 1
+    good, server.pages["/3"] = server.pages["/3"], Answer(b"no", 403)
+    assert "/3" in (wiki.sync() or "")
+    wiki.clock.shift_s += 60
+    assert "/3" in (wiki.sync() or "")
+    server.pages["/3"] = good
+    for _ in range(40):
+        wiki.later()
+    assert wiki.sync() is None
 
 
 def test_a_server_in_trouble(wiki: Wiki, server: WebServer) -> None:

@@ -182,6 +182,15 @@ def test_a_feed_in_trouble_takes_nothing(
     assert news.served == {"b", "c", "y"}
 
 
+def test_a_key_in_the_url_of_a_feed_is_not_told(make_news: MakeNews, server: WebServer) -> None:
+    news = make_news("/feed?token=hush", "/other")
+    server.pages["/other"] = feed(b="two")
+    assert "/feed?token=***: HTTP 404" in (news.sync() or "")
+    server.stop()
+    assert "token=***" in (news.sync() or "")
+    assert "hush" not in news.source.location
+
+
 def test_a_server_that_is_away_is_the_place_s_fault(make_news: MakeNews, server: WebServer) -> None:
     server.pages["/feed"] = feed(a="one")
     news = make_news(retire_dropped=True)

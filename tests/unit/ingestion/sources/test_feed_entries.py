@@ -225,3 +225,27 @@ def test_ten_thousand_entries() -> None:
         for number in range(10_000)
     )
     assert [entry.uri for entry in entries(RSS.format(items))] == [f"g{number}" for number in range(10_000)]
+
+
+@pytest.mark.parametrize(
+    "feed",
+    [
+        RSS.format(f"<item><guid>a</guid>{'<a/>' * 150_000}</item>"),
+        RSS.format(f"<image>{'<a/>' * 150_000}</image><item><guid>a</guid></item>"),
+        json.dumps({"version": "https://jsonfeed.org/version/1", "items": [], "x": [{}] * 2_100_000}),
+    ],
+    ids=["one entry", "beside the entries", "JSON"],
+)
+def test_much_memory_for_few_bytes_is_no_feed(feed: str) -> None:
+    with pytest.raises(NoFeed, match="more than"):
+        entries(feed)
+
+
+def test_what_stands_between_the_entries_is_not_held() -> None:
+    feed = RSS.format(("<a/>" * 60_000).join(f"<item><guid>{name}</guid></item>" for name in "abcde"))
+    assert [entry.uri for entry in entries(feed)] == list("abcde")
+
+
+def test_names_inside_an_entry_that_are_those_of_entries() -> None:
+    feed = RSS.format("<item><guid>a</guid><item><guid>b</guid></item><title>T</title></item>")
+    assert [(entry.uri, entry.title) for entry in entries(feed)] == [("a", "T")]

@@ -109,6 +109,21 @@ def branch(database: Database, repository: Repository) -> Branch:
     return local(database, repository)
 
 
+def test_a_few_trees_that_name_no_end_of_files(
+    branch: Branch, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.commit({"a.md": prose(1)})
+    branch.sync()
+    tree = repository("write-tree")
+    for _ in range(4):
+        tree = repository("mktree", given="".join(f"040000 tree {tree}\t{n}\n" for n in range(10)).encode())
+    repository("reset", "--soft", repository("commit-tree", "-p", "HEAD", "-m", "many", tree))
+    monkeypatch.setattr("ingestion.sources.git.program.MOST_BYTES", 100_000)
+    with pytest.raises(SourceUnavailable, match="more than 100,000 bytes"):
+        branch.source.list()
+    assert branch.sync().keys() == {"a.md"}, "what is indexed stays"
+
+
 def test_edits_additions_and_deletions_are_told_exactly(branch: Branch, repository: Repository) -> None:
     repository.commit({f"{n}.md": prose(n) for n in range(30)})
     assert branch.source.ask() is None, "nothing was listed yet"

@@ -12,6 +12,7 @@ import pytest
 from ingestion.database import Database
 from ingestion.errors import DocumentUnreadable, SourceUnavailable
 from ingestion.records import Gone, Seen, Skipped
+from ingestion.sources.settling import Batch
 from ingestion.sources.web import fetching
 from ingestion.sources.web.addresses import is_open
 from ingestion.sources.web.fetching import Failed, Fetcher, Missing, Page, TooLarge, Unchanged
@@ -463,6 +464,30 @@ def test_a_hint_leaves_a_move_to_the_next_listing(make_wiki: MakeWiki, server: W
     server.pages |= {"/a": Answer(status=301, headers={"Location": "/b"}), "/b": page(1)}
     assert isinstance(wiki.source.look(f"{server.url}/a"), Seen)
     assert wiki.seen().keys() == {"/b"}
+
+
+def test_a_hint_at_a_page_that_is_named_like_a_folder_has_no_other_looked_at(
+    make_wiki: MakeWiki, database: Database, server: WebServer
+) -> None:
+    wiki = make_wiki()
+    server.pages |= {f"/{number}/": page(number, f"the number {number}") for number in range(20)}
+    rig = piped(wiki, database)
+    rig.sync(NAME)
+    server.pages |= {"/3/": page(3, "rest"), "/3/new": page(3, "novelty"), "/4/": page(4, "work")}
+    wiki.later()
+    server.paths()
+    rig.reconciler.look(wiki.source, Batch((), (f"{server.url}/3/",), {}))
+    rig.work_off()
+    assert {"/3/", "/3/new"} <= set(server.paths()) <= {"/robots.txt", "/sitemap.xml", "/3/", "/3/new"}
+    passages = " ".join(passage[-1] for passage in rig.passages())
+    assert "rest" in passages
+    assert "novelty" in passages
+    server.pages["/3/"] = Answer(status=404)
+    for _ in range(2):
+        wiki.later()
+        rig.reconciler.look(wiki.source, Batch((), (f"{server.url}/3/",), {}))
+    assert f"{server.url}/3/" not in rig.states()
+    assert f"{server.url}/3/new" in rig.states()
 
 
 def test_where_a_page_moved_stays_looked_at_once_nothing_leads_there(
