@@ -24,7 +24,7 @@ _MOST_BOLD = 0.3  # of the lines; where there are more, bold means nothing
 _CLOSE = 1.4  # of the usual distance: lines of one paragraph
 _BULLET = re.compile(r"(?:[•▪●○◦‣∙·*–-]|\(?(?:\d{1,3}|[a-zA-Z])[.)])\s+\S")
 _ENDS = tuple(".!?:;”\"')")
-_WORD_BROKEN = re.compile(r"[^\W\d_][-\u00ad\x02\ufffe]$")
+_WORD_BROKEN = re.compile(r"[^\W\d_][-\u00ad\x02\ufffe]")
 
 
 def parse(body: bytes) -> Parsed:
@@ -159,7 +159,7 @@ class _Layout:
 
 def _is_unfinished(last: Line, line: Line) -> bool:
     """Whether a paragraph goes on at the top of the next page."""
-    if _WORD_BROKEN.search(last.text):
+    if _ends_broken(last.text):
         return True
     return not last.text.endswith(_ENDS) and not line.text[:1].isupper()
 
@@ -178,9 +178,14 @@ def _by_page(lines: Sequence[Line]) -> Iterator[tuple[int, str]]:
 def _joined(text: str, more: str) -> str:
     if not text:
         return more
-    if _WORD_BROKEN.search(text) and more[:1].islower():
+    if _ends_broken(text) and more[:1].islower():
         return text[:-1] + more
     return f"{text} {more}"
+
+
+def _ends_broken(text: str) -> bool:
+    """Looks at the end alone: a paragraph is asked this for each of its lines."""
+    return _WORD_BROKEN.fullmatch(text[-2:]) is not None
 
 
 def _rounded(size: float) -> float:
