@@ -82,9 +82,9 @@ FORMATS = (
     Format("reStructuredText", parse_rst, (".rst", ".rest"), ("text/x-rst", "text/prs.fallenstein.rst")),
     Format("HTML", parse_html, (".html", ".htm", ".xhtml"), ("text/html", "application/xhtml+xml"), True),
     Format("source code", parse_code, tuple(_CODE_SUFFIXES), _CODE_MEDIA_TYPES),
-    _own("CSV", parse_table, (".csv", ".tsv"), ("text/csv", "text/tab-separated-values"), 2),
-    _own("JSON", parse_json, (".json",), ("application/json",)),
-    _own("JSON lines", parse_json_lines, (".jsonl", ".ndjson"), ("application/jsonl",), 2),
+    _own("CSV", parse_table, (".csv", ".tsv"), ("text/csv", "text/tab-separated-values"), 3),
+    _own("JSON", parse_json, (".json",), ("application/json",), 2),
+    _own("JSON lines", parse_json_lines, (".jsonl", ".ndjson"), ("application/jsonl",), 3),
     _own("notebook", parse_notebook, (".ipynb",), ("application/x-ipynb+json",)),
 )
 _BY_NAME = {form.name: form for form in FORMATS}

@@ -57,9 +57,9 @@ TOLD = "told"
 _OLD_OFFICE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 DOCUMENTS = (
     Document(PDF, "pdf", "2", (".pdf",), ("application/pdf",), (b"%PDF-",)),
-    Document("Office document", "office", "2", _OFFICE_SUFFIXES, (), (b"PK\x03\x04",)),
-    Document("old Office document", "old_office", "2", (".xls",), (), (_OLD_OFFICE,)),
-    Document(MAIL, "mail", "2", (".eml", ".mht", ".mhtml"), ("message/rfc822", "multipart/related")),
+    Document("Office document", "office", "3", _OFFICE_SUFFIXES, (), (b"PK\x03\x04",)),
+    Document("old Office document", "old_office", "3", (".xls",), (), (_OLD_OFFICE,)),
+    Document(MAIL, "mail", "3", (".eml", ".mht", ".mhtml"), ("message/rfc822", "multipart/related")),
 )
 _BY_NAME = {one.name: one for one in DOCUMENTS}
 _SIGNED = [(signature, one) for one in DOCUMENTS for signature in one.signatures]

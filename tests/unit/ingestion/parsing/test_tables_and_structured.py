@@ -5,6 +5,8 @@ import json
 import pytest
 
 from ingestion.parsing import at_hand, parse
+from ingestion.parsing.sandbox import Sandbox
+from ingestion.parsing.sandbox.answers import MAX_BLOCKS
 from ingestion.places import place_of
 from ingestion.records import BlockKind, Parsed
 
@@ -37,12 +39,28 @@ def test_a_table_without_a_header_is_rows_of_values() -> None:
     assert shown(parsed("1,2.5\n3,4\n", "a.csv")) == [("1 | 2.5", "row 1"), ("3 | 4", "row 2")]
 
 
-def test_names_that_would_be_a_flood_are_left_out() -> None:
+def test_names_that_would_be_a_flood_head_the_rows_instead() -> None:
     header = ",".join(f"{'name ' * 20}{n}" for n in range(100))
     text = header + "\n" + "\n".join(",".join("x" * 100) for _ in range(2_000))
     one = parsed(text, "a.csv")
     assert len(one.text) < 4 * len(text) + 2**20
     assert shown(one)[1][0] == " | ".join("x" * 100)
+    assert one.blocks[1].heading_path[0].startswith("name name")
+    assert shown(one)[1][1] == "row 2"
+
+
+def test_very_many_rows_are_no_more_than_can_be_taken_over() -> None:
+    text = "number,kind\n" + "".join(f"{number},b\n" for number in range(MAX_BLOCKS + 100_000))
+    sandbox = Sandbox()
+    try:
+        one = parse(text.encode(), "a.csv", apart=sandbox.parse)
+    finally:
+        sandbox.close()
+    assert len(one.blocks) < MAX_BLOCKS
+    assert one.text.endswith("599999 | b")
+    assert one.blocks[-1].heading_path == ("number | kind",)
+    at = one.text.index("599990")
+    assert place_of(one.marks, [mark.start for mark in one.marks], at, at + 1) == "row 599990"
 
 
 @pytest.mark.parametrize("text", ["", "only words\n", "a,b\n" + '"' + "x" * 200_000])
