@@ -114,3 +114,11 @@ def test_a_page_of_very_many_lines_takes_no_time_for_each_line_before() -> None:
         assert len(parse(body, "a.pdf", apart=sandbox.parse).blocks) == 1
     finally:
         sandbox.close()
+
+
+@pytest.mark.parametrize("before", [b"\r\n", b"\xef\xbb\xbf", b"HTTP/1.1 200 OK\r\n\r\n"])
+def test_one_that_begins_behind_something_else_is_one_all_the_same(before: bytes) -> None:
+    body = before + pdf([[("Returns", ["Within two weeks."])]])
+    assert shown(parsed(body))[1] == (BlockKind.PARAGRAPH, "Within two weeks.")
+    assert parse(body, "download", "application/pdf", apart=at_hand).marks
+    assert not parse(b"It begins with %PDF- and a version.", "a.txt", apart=at_hand).marks
