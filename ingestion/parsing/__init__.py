@@ -117,7 +117,10 @@ def parse(
     """
     document = document_of(body, uri, media_type)
     if document is not None:
-        return _parse_document(document, body, uri, apart, ocr)
+        parsed = _parse_document(document, body, uri, apart, ocr)
+        if not parsed.blocks:
+            raise NotIndexable(f"without text: no words were found in this {document.name}")
+        return parsed
     form = format_of(body, uri, media_type)
     text, encoding = decode(body, _declared(form, body, media_type))
     if form.heavy and len(body) > _AT_HAND_BYTES:

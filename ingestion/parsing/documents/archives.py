@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import posixpath
+import re
 import zipfile
 from collections.abc import Mapping
 from typing import Any, cast
@@ -23,6 +24,9 @@ RATIO_FROM_BYTES = 8 * 2**20  # what is smaller harms nobody, however well it wa
 
 _ENCRYPTED = 0x1
 _RELATIONS = "{http://schemas.openxmlformats.org/package/2006/relationships}Relationship"
+
+_STRICT = re.compile(rb"(?<=[\"'])http://purl\.oclc\.org/ooxml/(\w+)/(\w+)")
+"""Names that ISO 29500 gives to what other documents call by the first edition's."""
 
 Element = Any  # lxml has no types
 
@@ -64,8 +68,8 @@ class Archive:
             raise DocumentUnparsable(f"its part {posixpath.basename(name)[:80]} is damaged") from error
 
     def xml(self, name: str) -> Element:
-        """The root element of an entry."""
-        return read_xml(self.read(name))
+        """The root element of an entry, with the names of the first edition where it has those of ISO 29500."""
+        return read_xml(_STRICT.sub(rb"http://schemas.openxmlformats.org/\1/2006/\2", self.read(name)))
 
     def relations(self, name: str) -> Mapping[str, tuple[str, str]]:
         """What an entry of an Office document refers to in the archive: type and name, by id."""

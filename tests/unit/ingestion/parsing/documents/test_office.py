@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import datetime
+import io
+import re
+import zipfile
 
 import pytest
 
 from ingestion.errors import DocumentUnparsable, NotIndexable
 from ingestion.parsing import at_hand, parse
 from ingestion.records import Parsed
-from tests.documents import Section, docx, epub, odp, odt, pptx, shown, xlsx, zipped
+from tests.documents import Section, docx, drawn_pdf, epub, odp, odt, pptx, shown, xlsx, zipped
 
 SECTIONS: list[Section] = [
     ("Returns", ["Within ten days.", "Not later."]),
@@ -169,4 +172,29 @@ DEEP = "<w:p>" * 5000 + "</w:p>" * 5000
 )
 def test_an_archive_that_is_a_trap_is_no_document(body: bytes, reason: str) -> None:
     with pytest.raises(DocumentUnparsable, match=reason):
+        parsed(body)
+
+
+@pytest.mark.parametrize("body", [docx(SECTIONS), pptx(SECTIONS)])
+def test_one_that_was_saved_as_strict_open_xml_is_the_same(body: bytes) -> None:
+    entries = zipfile.ZipFile(io.BytesIO(body))
+    first_edition = re.compile(rb"http://schemas.openxmlformats.org/(\w+)/2006/(\w+)")
+    strict = {
+        name: first_edition.sub(rb"http://purl.oclc.org/ooxml/\1/\2", entries.read(name))
+        for name in entries.namelist()
+        if not name.endswith(".rels")
+    } | {
+        name: entries.read(name).replace(
+            b"http://schemas.openxmlformats.org/officeDocument/2006/",
+            b"http://purl.oclc.org/ooxml/officeDocument/",
+        )
+        for name in entries.namelist()
+        if name.endswith(".rels")
+    }
+    assert parsed(zipped(strict)) == parsed(body)
+
+
+@pytest.mark.parametrize("body", [docx([]), pptx([("", [])]), xlsx({"A": []}), drawn_pdf([])])
+def test_a_document_without_a_word_says_so(body: bytes) -> None:
+    with pytest.raises(NotIndexable, match="without text"):
         parsed(body)
