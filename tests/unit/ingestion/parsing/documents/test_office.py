@@ -198,3 +198,37 @@ def test_one_that_was_saved_as_strict_open_xml_is_the_same(body: bytes) -> None:
 def test_a_document_without_a_word_says_so(body: bytes) -> None:
     with pytest.raises(NotIndexable, match="without text"):
         parsed(body)
+
+
+def with_parts(body: bytes, parts: dict[str, str | bytes]) -> bytes:
+    entries = zipfile.ZipFile(io.BytesIO(body))
+    return zipped({name: entries.read(name) for name in entries.namelist()} | parts)
+
+
+def manifest(part: str) -> str:
+    return (
+        '<m:manifest xmlns:m="urn:oasis:names:tc:opendocument:xmlns:manifest:1.0">'
+        f'<m:file-entry m:full-path="{part}"><m:encryption-data/></m:file-entry></m:manifest>'
+    )
+
+
+def encryption(part: str) -> str:
+    return (
+        '<encryption xmlns="urn:oasis:names:tc:opendocument:xmlns:container" '
+        'xmlns:e="http://www.w3.org/2001/04/xmlenc#"><e:EncryptedData><e:CipherData>'
+        f'<e:CipherReference URI="{part}"/></e:CipherData></e:EncryptedData></encryption>'
+    )
+
+
+def test_what_is_encrypted_inside_says_so() -> None:
+    text = with_parts(
+        odt(SECTIONS), {"META-INF/manifest.xml": manifest("content.xml"), "content.xml": b"\x8b\x00" * 500}
+    )
+    with pytest.raises(NotIndexable, match="encrypted: the document asks for a password"):
+        parsed(text)
+    book = epub("Book", SECTIONS)
+    chapter = next(name for name in zipfile.ZipFile(io.BytesIO(book)).namelist() if name.endswith("html"))
+    with pytest.raises(NotIndexable, match="encrypted: the book is protected"):
+        parsed(with_parts(book, {"META-INF/encryption.xml": encryption(chapter), chapter: b"\x8b\x00" * 500}))
+    fonts = with_parts(book, {"META-INF/encryption.xml": encryption("fonts/a.otf")})
+    assert parsed(fonts) == parsed(book)
