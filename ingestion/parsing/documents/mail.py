@@ -35,6 +35,7 @@ _HEADERS = ("From", "To", "Cc", "Date")
 _MAX_ATTACHMENTS = 100
 _MAX_DEPTH = 3  # of messages attached to messages
 _ATTACHMENT_LEVEL = 1
+_READ_BY_PEOPLE = ("text/plain", "text/html")
 _SAYS_NOTHING = ("application/octet-stream", "text/plain")
 _OF_NONSENSE = (ValueError, IndexError, AttributeError, TypeError, LookupError)  # what the library raises
 
@@ -50,9 +51,9 @@ def _message(body: bytes, depth: int) -> Parsed:
     headers = (f"{name}: {_header(message, name)}" for name in _HEADERS)
     document.paragraph("\n".join(line for line in headers if not line.endswith(": ")))
     text = _text(message)
-    if text is not None:
+    for part in _texts(message, text):
         with suppress(HeadwaterError):  # what is no text after all
-            document.include(_read_text(text))
+            document.include(_read_text(part))
     parts = (part for part in _attachments(message) if part is not text)
     for number, part in enumerate(islice(parts, _MAX_ATTACHMENTS), 1):
         document.at("attachment", number)
@@ -75,6 +76,19 @@ def _text(message: EmailMessage) -> EmailMessage | None:
     except _OF_NONSENSE:
         return None
     return cast("EmailMessage | None", found)
+
+
+def _texts(message: EmailMessage, text: EmailMessage | None) -> Iterator[EmailMessage]:
+    """The text, and what goes on with it behind attachments: some programs part it there, and lists put their
+    notes there. Nothing of a saved page, whose other parts are its frames."""
+    if text is not None:
+        yield text
+    if message.get_content_type() != "multipart/mixed":
+        return
+    parts = message.get_payload()
+    for part in cast("list[EmailMessage]", parts if isinstance(parts, list) else []):
+        if part is not text and part.get_content_type() in _READ_BY_PEOPLE and not part.get_filename():
+            yield part
 
 
 def _read_text(part: EmailMessage) -> Parsed:

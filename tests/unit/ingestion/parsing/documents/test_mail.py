@@ -105,3 +105,19 @@ def test_attachments_are_read_where_nothing_can_be_loaded_any_more() -> None:
     assert apart == parsed(one.as_bytes())
     for words in ("On paper.", "In Word.", "On a page.", "Down.", "key: In JSON.", "Head: In; Line: CSV."):
         assert words in apart.text
+
+
+def test_text_goes_on_behind_an_attachment() -> None:
+    one = message(text="Before the paper.")
+    one.add_attachment(b"# Notes", maintype="text", subtype="plain", filename="notes.md")
+    for text, subtype in (("Behind the paper.", "plain"), ("<p>And <b>further</b>.</p>", "html")):
+        more = EmailMessage()
+        more.set_content(text, subtype=subtype)
+        one.attach(more)
+    assert [text for _, text, _ in shown(parsed(one.as_bytes()))][2:] == [
+        "Before the paper.",
+        "Behind the paper.",
+        "And further.",
+        "notes.md",
+        "# Notes",
+    ]
