@@ -10,13 +10,24 @@ from __future__ import annotations
 
 import codecs
 import posixpath
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ingestion.errors import DocumentUnparsable, NotIndexable, Scanned
 from ingestion.parsing.code import parse_code
 from ingestion.parsing.decoding import declared_charset, decode
-from ingestion.parsing.documents import DOCUMENTS, PDF, TOLD, Document, Ocr, document_of, load_document
+from ingestion.parsing.documents import (
+    DOCUMENTS,
+    MAIL,
+    OFFICE,
+    PDF,
+    TOLD,
+    Document,
+    Ocr,
+    document_of,
+    load_document,
+)
 from ingestion.parsing.html import parse_html
 from ingestion.parsing.markdown import parse_markdown
 from ingestion.parsing.plain import parse_plain
@@ -71,8 +82,9 @@ def _own(
     media_types: tuple[str, ...],
     version: int = 1,
 ) -> Format:
-    """A format that was read as source code once, and is heavy."""
-    return Format(name, parse, suffixes, media_types, version=f"{name} {version}", heavy=True)
+    """A format that was read as source code once, still is where it is none, and is heavy."""
+    own = f"{name} {version}, text {PARSER_VERSION}"
+    return Format(name, parse, suffixes, media_types, version=own, heavy=True)
 
 
 _PLAIN = Format("plain text", parse_plain, (".txt", ".text", ".log"), ("text/plain",))
@@ -164,7 +176,19 @@ def readable(ocr: Ocr | None = None) -> str:
 
 def _version(document: Document, ocr: Ocr | None) -> str:
     said = f"{document.name} {document.version}"
+    if within := _read_within(document):
+        return f"{said}, holding {zlib.crc32(' '.join(within).encode()):08x}"
     return f"{said}, {ocr.version}" if ocr is not None and document.name == PDF else said
+
+
+def _read_within(document: Document) -> list[str]:
+    """Versions of the formats that one of these may hold: books pages, and messages whatever is attached."""
+    if document.name == OFFICE:
+        return [form.version for form in FORMATS if form.name == "HTML"]
+    if document.name != MAIL:
+        return []
+    attached = [_version(one, None) for one in DOCUMENTS if one is not document]
+    return attached + [form.version for form in FORMATS]
 
 
 def outgrown() -> frozenset[str]:

@@ -53,12 +53,13 @@ _OFFICE_SUFFIXES = tuple(
     ".docx .docm .dotx .pptx .pptm .ppsx .xlsx .xlsm .xlsb .odt .ott .odp .ods .epub".split()  # noqa: SIM905
 )
 MAIL = "e-mail"
+OFFICE = "Office document"
 PDF = "PDF"
 TOLD = "told"
 _OLD_OFFICE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 DOCUMENTS = (
     Document(PDF, "pdf", "3", (".pdf",), ("application/pdf",), (b"%PDF-",)),
-    Document("Office document", "office", "3", _OFFICE_SUFFIXES, (), (b"PK\x03\x04",)),
+    Document(OFFICE, "office", "3", _OFFICE_SUFFIXES, (), (b"PK\x03\x04",)),
     Document("old Office document", "old_office", "3", (".xls",), (), (_OLD_OFFICE,)),
     Document(MAIL, "mail", "3", (".eml", ".mht", ".mhtml"), ("message/rfc822", "multipart/related")),
 )
