@@ -112,7 +112,7 @@ def _attachments(message: EmailMessage) -> Iterator[EmailMessage]:
 def _write_attachment(document: Assembly, part: EmailMessage, number: int, depth: int) -> None:
     def apart(name: str, body: bytes) -> Parsed:
         if name != MAIL:
-            return at_hand(name, body)
+            return _read_attached(name, body)
         if depth >= _MAX_DEPTH:
             raise DocumentUnparsable("it is a message in a message, and so on")
         return _message(body, depth + 1)
@@ -124,6 +124,15 @@ def _write_attachment(document: Assembly, part: EmailMessage, number: int, depth
         kind = part.get_content_type()
         parsed = parse_any(_content(part), name, None if kind in _SAYS_NOTHING else kind, apart=apart)
         document.include(parsed, f"attachment {number}")
+
+
+def _read_attached(name: str, body: bytes) -> Parsed:
+    try:
+        return at_hand(name, body)
+    except (HeadwaterError, MemoryError, OSError, ImportError):  # of the latter a child makes something
+        raise
+    except Exception as error:  # whatever a parser raises, the message is well
+        raise DocumentUnparsable(f"its parser failed ({type(error).__name__})") from error
 
 
 def _content(part: EmailMessage) -> bytes:

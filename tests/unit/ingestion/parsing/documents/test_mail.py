@@ -7,7 +7,9 @@ import pytest
 
 from ingestion.errors import NotIndexable
 from ingestion.parsing import at_hand, parse
+from ingestion.parsing.documents import pdf as pdf_parser
 from ingestion.parsing.sandbox import Sandbox
+from ingestion.places import place_of
 from ingestion.records import Parsed
 from tests.documents import docx, pdf, shown
 
@@ -120,4 +122,35 @@ def test_text_goes_on_behind_an_attachment() -> None:
         "And further.",
         "notes.md",
         "# Notes",
+    ]
+
+
+def test_a_place_in_an_attachment_is_said_once() -> None:
+    one = message()
+    pages = pdf([[("Part 1", ["On paper."])], [("Part 2", ["More."])]])
+    one.add_attachment(pages, maintype="application", subtype="pdf", filename="terms.pdf")
+    found = parsed(one.as_bytes())
+    start = found.text.index("terms.pdf")
+    starts = [mark.start for mark in found.marks]
+    assert place_of(found.marks, starts, start, found.text.index("paper")) == "attachment 1, page 1"
+    assert place_of(found.marks, starts, start, len(found.text)) == "attachment 1, pages 1-2"
+
+
+class _Broken(Exception):
+    pass
+
+
+def test_an_attachment_whose_parser_fails_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_body: bytes) -> Parsed:
+        raise _Broken
+
+    monkeypatch.setattr(pdf_parser, "parse", broken)
+    one = message()
+    one.add_attachment(b"%PDF-1.4", maintype="application", subtype="pdf", filename="terms.pdf")
+    one.add_attachment(b"a,b\n1,2", maintype="text", subtype="csv", filename="a.csv")
+    assert [text for _, text, _ in shown(parsed(one.as_bytes()))][-4:] == [
+        "terms.pdf",
+        "a.csv",
+        "a | b",
+        "a: 1; b: 2",
     ]
