@@ -6,11 +6,13 @@ import re
 import zipfile
 
 import pytest
+from openpyxl import Workbook
 
 from ingestion.errors import DocumentUnparsable, NotIndexable
 from ingestion.parsing import at_hand, parse
+from ingestion.parsing.sandbox import Sandbox
 from ingestion.records import Parsed
-from tests.documents import Section, docx, drawn_pdf, epub, odp, odt, pptx, shown, xlsx, zipped
+from tests.documents import Section, docx, drawn_pdf, epub, odp, odt, pptx, saved, shown, xlsx, zipped
 
 SECTIONS: list[Section] = [
     ("Returns", ["Within ten days.", "Not later."]),
@@ -232,3 +234,15 @@ def test_what_is_encrypted_inside_says_so() -> None:
         parsed(with_parts(book, {"META-INF/encryption.xml": encryption(chapter), chapter: b"\x8b\x00" * 500}))
     fonts = with_parts(book, {"META-INF/encryption.xml": encryption("fonts/a.otf")})
     assert parsed(fonts) == parsed(book)
+
+
+def test_a_workbook_with_cells_far_apart_says_which_limit_it_reached() -> None:
+    far = Workbook()
+    far.active.cell(1_048_576, 1).value = "below"
+    far.active.cell(1, 16_384).value = "beside"
+    sandbox = Sandbox()
+    try:
+        with pytest.raises(DocumentUnparsable, match="more than 1024 MiB of memory"):
+            parse(saved(far), "a.xlsx", apart=sandbox.parse)
+    finally:
+        sandbox.close()
