@@ -147,3 +147,19 @@ def test_what_is_large_is_parsed_apart_and_comes_out_the_same() -> None:
     assert shown(one)[-1] == (f"number: 39999; name: {'é' * 20}", "item 40000")
     parse(b"[1]", "a.json", apart=apart)
     assert asked == ["JSON"]
+
+
+def test_a_list_further_within_is_a_row_for_each_item_too() -> None:
+    items = [{"name": "chair", "price": 3}, {"name": "table", "price": 4}]
+    text = json.dumps({"old": [{"name": "bench"}], "page": 1, "data": {"total": 2, "items": items}})
+    one = parsed(text, "a.json")
+    assert shown(one) == [
+        ("page: 1", ""),
+        ("data.total: 2", ""),
+        ("old", ""),
+        ("name: bench", "old, item 1"),
+        ("data.items", "old, item 1"),
+        ("name: chair; price: 3", "data.items, item 1"),
+        ("name: table; price: 4", "data.items, item 2"),
+    ]
+    assert one.blocks[-1].heading_path == ("data.items",)
