@@ -50,10 +50,6 @@ class Assembly:
         """What is added next stands there."""
         self._mark = (within, unit, number)
 
-    def nowhere(self) -> None:
-        """What is added next has no place of its own beside the last one's."""
-        self._mark = None
-
     def heading(self, level: int, title: str) -> None:
         title = flowed(title)
         if title:

@@ -93,7 +93,7 @@ class _Writer:
         for line in _flat(_without_records(found, _RECORDS_WITHIN)):
             self.row(line)
         for names, records in _record_lists(found, "", _RECORDS_WITHIN):
-            self.assembly.nowhere()
+            self.assembly.at("item", 1, flowed(names))
             self.assembly.outline.leave(_TITLE_LEVEL)
             self.assembly.heading(_TITLE_LEVEL, names)
             self._items(records, flowed(names))

@@ -40,7 +40,7 @@ def _write_sheet(document: Assembly, book: calamine.CalamineWorkbook, name: str)
     rows = ((first + number, list(map(_said, row))) for number, row in enumerate(sheet.iter_rows()))
     begun = next(((number, row) for number, row in rows if any(row)), None)
     if begun is not None:
-        document.nowhere()
+        document.at("row", begun[0], f"sheet {name}")
         document.heading(_SHEET_LEVEL, name)
         write_rows(document, itertools.chain([begun], rows), "row", f"sheet {name}")
 

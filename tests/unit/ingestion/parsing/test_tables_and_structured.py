@@ -83,7 +83,7 @@ def test_lists_within_an_object_stand_under_their_names() -> None:
     assert shown(one) == [
         ("title: Prices", ""),
         ("valid: true", ""),
-        ("chairs", ""),
+        ("chairs", "chairs, item 1"),
         ("price: 12.5", "chairs, item 1"),
     ]
     assert one.blocks[-1].heading_path == ("chairs",)
@@ -156,9 +156,9 @@ def test_a_list_further_within_is_a_row_for_each_item_too() -> None:
     assert shown(one) == [
         ("page: 1", ""),
         ("data.total: 2", ""),
-        ("old", ""),
+        ("old", "old, item 1"),
         ("name: bench", "old, item 1"),
-        ("data.items", "old, item 1"),
+        ("data.items", "data.items, item 1"),
         ("name: chair; price: 3", "data.items, item 1"),
         ("name: table; price: 4", "data.items, item 2"),
     ]

@@ -11,6 +11,7 @@ from openpyxl import Workbook
 from ingestion.errors import DocumentUnparsable, NotIndexable
 from ingestion.parsing import at_hand, parse
 from ingestion.parsing.sandbox import Sandbox
+from ingestion.places import place_of
 from ingestion.records import Parsed
 from tests.documents import Section, docx, drawn_pdf, epub, odp, odt, pptx, saved, shown, xlsx, zipped
 
@@ -91,11 +92,11 @@ def test_every_row_says_what_its_values_are_and_where_it_stands() -> None:
         )
     )
     assert shown(one) == [
-        ("Prices", "Prices", ""),
+        ("Prices", "Prices", "sheet Prices, row 1"),
         ("Prices", "Item | Price | From", "sheet Prices, row 1"),
         ("Prices", "Item: Blue chair; Price: 12.5; From: 2026-03-01", "sheet Prices, row 2"),
         ("Prices", "Item: Red table; Price: 45", "sheet Prices, row 4"),
-        ("Sums", "Sums", "sheet Prices, row 4"),
+        ("Sums", "Sums", "sheet Sums, row 1"),
         ("Sums", "1 | 2.25 | TRUE", "sheet Sums, row 1"),
     ]
 
@@ -246,3 +247,10 @@ def test_a_workbook_with_cells_far_apart_says_which_limit_it_reached() -> None:
             parse(saved(far), "a.xlsx", apart=sandbox.parse)
     finally:
         sandbox.close()
+
+
+def test_a_sheet_begins_at_its_own_rows_and_not_at_the_last_one_s() -> None:
+    one = parsed(xlsx({"A": TABLE, "B": TABLE}))
+    starts = [mark.start for mark in one.marks]
+    sheet = one.text.index("\nB\n") + 1
+    assert place_of(one.marks, starts, sheet, len(one.text)) == "sheet B, rows 1-2"
