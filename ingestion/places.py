@@ -20,7 +20,10 @@ def place_of(marks: Sequence[Mark], starts: Sequence[int], start: int, end: int)
     first, last = bisect_right(starts, start) - 1, bisect_right(starts, end - 1) - 1
     if last < 0:
         return ""
-    one, other = marks[max(first, 0)], marks[last]
+    first = max(first, 0)
+    while first < last and marks[first + 1].within.startswith(_said(marks[first])):
+        first += 1  # what follows stands in it, and says so
+    one, other = marks[first], marks[last]
     if one.within != other.within or one.unit != other.unit:
         return f"{_said(one)} to {_said(other)}"
     if one.number == other.number:

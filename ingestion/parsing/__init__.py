@@ -10,13 +10,24 @@ from __future__ import annotations
 
 import codecs
 import posixpath
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ingestion.errors import DocumentUnparsable, NotIndexable, Scanned
 from ingestion.parsing.code import parse_code
 from ingestion.parsing.decoding import declared_charset, decode
-from ingestion.parsing.documents import DOCUMENTS, PDF, TOLD, Document, Ocr, document_of, load_document
+from ingestion.parsing.documents import (
+    DOCUMENTS,
+    MAIL,
+    OFFICE,
+    PDF,
+    TOLD,
+    Document,
+    Ocr,
+    document_of,
+    load_document,
+)
 from ingestion.parsing.html import parse_html
 from ingestion.parsing.markdown import parse_markdown
 from ingestion.parsing.plain import parse_plain
@@ -71,8 +82,9 @@ def _own(
     media_types: tuple[str, ...],
     version: int = 1,
 ) -> Format:
-    """A format that was read as source code once, and is heavy."""
-    return Format(name, parse, suffixes, media_types, version=f"{name} {version}", heavy=True)
+    """A format that was read as source code once, still is where it is none, and is heavy."""
+    own = f"{name} {version}, text {PARSER_VERSION}"
+    return Format(name, parse, suffixes, media_types, version=own, heavy=True)
 
 
 _PLAIN = Format("plain text", parse_plain, (".txt", ".text", ".log"), ("text/plain",))
@@ -82,9 +94,9 @@ FORMATS = (
     Format("reStructuredText", parse_rst, (".rst", ".rest"), ("text/x-rst", "text/prs.fallenstein.rst")),
     Format("HTML", parse_html, (".html", ".htm", ".xhtml"), ("text/html", "application/xhtml+xml"), True),
     Format("source code", parse_code, tuple(_CODE_SUFFIXES), _CODE_MEDIA_TYPES),
-    _own("CSV", parse_table, (".csv", ".tsv"), ("text/csv", "text/tab-separated-values"), 2),
-    _own("JSON", parse_json, (".json",), ("application/json",)),
-    _own("JSON lines", parse_json_lines, (".jsonl", ".ndjson"), ("application/jsonl",), 2),
+    _own("CSV", parse_table, (".csv", ".tsv"), ("text/csv", "text/tab-separated-values"), 3),
+    _own("JSON", parse_json, (".json",), ("application/json",), 2),
+    _own("JSON lines", parse_json_lines, (".jsonl", ".ndjson"), ("application/jsonl",), 3),
     _own("notebook", parse_notebook, (".ipynb",), ("application/x-ipynb+json",)),
 )
 _BY_NAME = {form.name: form for form in FORMATS}
@@ -117,7 +129,10 @@ def parse(
     """
     document = document_of(body, uri, media_type)
     if document is not None:
-        return _parse_document(document, body, uri, apart, ocr)
+        parsed = _parse_document(document, body, uri, apart, ocr)
+        if not parsed.blocks:
+            raise NotIndexable(f"without text: no words were found in this {document.name}")
+        return parsed
     form = format_of(body, uri, media_type)
     text, encoding = decode(body, _declared(form, body, media_type))
     if form.heavy and len(body) > _AT_HAND_BYTES:
@@ -161,7 +176,19 @@ def readable(ocr: Ocr | None = None) -> str:
 
 def _version(document: Document, ocr: Ocr | None) -> str:
     said = f"{document.name} {document.version}"
+    if within := _read_within(document):
+        return f"{said}, holding {zlib.crc32(' '.join(within).encode()):08x}"
     return f"{said}, {ocr.version}" if ocr is not None and document.name == PDF else said
+
+
+def _read_within(document: Document) -> list[str]:
+    """Versions of the formats that one of these may hold: books pages, and messages whatever is attached."""
+    if document.name == OFFICE:
+        return [form.version for form in FORMATS if form.name == "HTML"]
+    if document.name != MAIL:
+        return []
+    attached = [_version(one, None) for one in DOCUMENTS if one is not document]
+    return attached + [form.version for form in FORMATS]
 
 
 def outgrown() -> frozenset[str]:

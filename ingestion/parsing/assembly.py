@@ -14,6 +14,9 @@ from ingestion.records import Block, BlockKind, Mark, Parsed
 _UNWANTED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 _ROW_TO_ROW = "\n"
 _BLOCK_TO_BLOCK = "\n\n"
+MANY_ROWS = 100_000
+"""In a document; further rows are no blocks of their own, which would take more than their text does."""
+_TOGETHER = 10  # of those have one place
 
 
 def clean(text: str) -> str:
@@ -36,14 +39,16 @@ class Assembly:
         self._blocks: list[Block] = []
         self._marks: list[Mark] = []
         self._mark: tuple[str, str, int] | None = None
+        self._rows = 0
+
+    @property
+    def length(self) -> int:
+        """Characters so far."""
+        return self._length
 
     def at(self, unit: str, number: int, within: str = "") -> None:
         """What is added next stands there."""
         self._mark = (within, unit, number)
-
-    def nowhere(self) -> None:
-        """What is added next has no place of its own beside the last one's."""
-        self._mark = None
 
     def heading(self, level: int, title: str) -> None:
         title = flowed(title)
@@ -55,7 +60,13 @@ class Assembly:
         self.add(BlockKind.PARAGRAPH, text)
 
     def row(self, cells: str) -> None:
-        self.add(BlockKind.TABLE, cells)
+        self._rows += 1
+        if self._rows > MANY_ROWS and self._blocks[-1].kind is BlockKind.TABLE and cells.strip():
+            if self._mark is not None and self._mark[2] % _TOGETHER:
+                self._mark = None
+            self.more(cells, _ROW_TO_ROW)
+        else:
+            self.add(BlockKind.TABLE, cells)
 
     def add(self, kind: BlockKind, text: str) -> None:
         """A block of its own; nothing where the text is blank."""

@@ -19,6 +19,7 @@ from ingestion.records import Mark, Parsed
 
 _MAX_NAMES = 200  # characters of the way to a value
 _MAX_DEPTH = 100
+_RECORDS_WITHIN = 4  # objects deep lists are looked for whose items are rows
 _MOST_TIMES = 4  # as long as it was a document may become by the names
 _MORE_CHARS = 2**20
 _TITLE_LEVEL = 1
@@ -85,18 +86,17 @@ class _Writer:
         self._left = most_chars
 
     def write(self, found: dict[str, Any] | list[Any]) -> None:
+        """Of an object the plain values first, then each list of records under the names on the way there."""
         if isinstance(found, list):
             self._items(found, "")
             return
-        plain = {name: value for name, value in found.items() if not _is_records(value)}
-        for line in _flat(plain):
+        for line in _flat(_without_records(found, _RECORDS_WITHIN)):
             self.row(line)
-        for name, value in found.items():
-            if _is_records(value):
-                self.assembly.nowhere()
-                self.assembly.outline.leave(_TITLE_LEVEL)
-                self.assembly.heading(_TITLE_LEVEL, name)
-                self._items(value, flowed(name))
+        for names, records in _record_lists(found, "", _RECORDS_WITHIN):
+            self.assembly.at("item", 1, flowed(names))
+            self.assembly.outline.leave(_TITLE_LEVEL)
+            self.assembly.heading(_TITLE_LEVEL, names)
+            self._items(records, flowed(names))
 
     def record(self, value: Any) -> None:
         self.row("; ".join(_flat(value)))
@@ -117,15 +117,33 @@ def _is_records(value: Any) -> bool:
     return isinstance(value, list) and any(isinstance(item, dict | list) for item in value)
 
 
+def _without_records(found: dict[str, Any], depth: int) -> dict[str, Any]:
+    return {
+        name: _without_records(one, depth - 1) if isinstance(one, dict) and depth > 0 else one
+        for name, one in found.items()
+        if not _is_records(one)
+    }
+
+
+def _record_lists(found: dict[str, Any], names: str, depth: int) -> Iterator[tuple[str, list[Any]]]:
+    for name, one in found.items():
+        if _is_records(one):
+            yield _way(names, name), one
+        elif isinstance(one, dict) and depth > 0:
+            yield from _record_lists(one, _way(names, name), depth - 1)
+
+
+def _way(names: str, name: str) -> str:
+    return f"{names}.{name}"[-_MAX_NAMES:] if names else str(name)[:_MAX_NAMES]
+
+
 def _flat(value: Any, names: str = "", depth: int = 0) -> Iterator[str]:
     """Every plain value with the names on the way to it; a list of plain ones is one."""
     if depth > _MAX_DEPTH:
         raise _Flood
     if isinstance(value, dict):
         for name, one in value.items():
-            yield from _flat(
-                one, f"{names}.{name}"[-_MAX_NAMES:] if names else str(name)[:_MAX_NAMES], depth + 1
-            )
+            yield from _flat(one, _way(names, name), depth + 1)
     elif _is_records(value):
         for one in value:
             yield from _flat(one, names, depth + 1)

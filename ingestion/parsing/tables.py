@@ -24,12 +24,11 @@ def parse_table(text: str) -> Parsed:
     separator = _separator(text)
     if separator is None:
         return parse_code(text)
+    document = Assembly()
     try:
-        rows = list(enumerate(_rows(text, separator), 1))
+        write_rows(document, enumerate(_rows(text, separator), 1), "row")
     except csv.Error:  # a field without end, most often: a quote that is none
         return parse_code(text)
-    document = Assembly()
-    write_rows(document, rows, "row")
     return document.parsed()
 
 

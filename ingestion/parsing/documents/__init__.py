@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import posixpath
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
@@ -52,19 +53,22 @@ _OFFICE_SUFFIXES = tuple(
     ".docx .docm .dotx .pptx .pptm .ppsx .xlsx .xlsm .xlsb .odt .ott .odp .ods .epub".split()  # noqa: SIM905
 )
 MAIL = "e-mail"
+OFFICE = "Office document"
 PDF = "PDF"
 TOLD = "told"
 _OLD_OFFICE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 DOCUMENTS = (
-    Document(PDF, "pdf", "2", (".pdf",), ("application/pdf",), (b"%PDF-",)),
-    Document("Office document", "office", "2", _OFFICE_SUFFIXES, (), (b"PK\x03\x04",)),
-    Document("old Office document", "old_office", "2", (".xls",), (), (_OLD_OFFICE,)),
-    Document(MAIL, "mail", "2", (".eml", ".mht", ".mhtml"), ("message/rfc822", "multipart/related")),
+    Document(PDF, "pdf", "3", (".pdf",), ("application/pdf",), (b"%PDF-",)),
+    Document(OFFICE, "office", "3", _OFFICE_SUFFIXES, (), (b"PK\x03\x04",)),
+    Document("old Office document", "old_office", "3", (".xls",), (), (_OLD_OFFICE,)),
+    Document(MAIL, "mail", "3", (".eml", ".mht", ".mhtml"), ("message/rfc822", "multipart/related")),
 )
 _BY_NAME = {one.name: one for one in DOCUMENTS}
 _SIGNED = [(signature, one) for one in DOCUMENTS for signature in one.signatures]
 _BY_SUFFIX = {suffix: one for one in DOCUMENTS if not one.signatures for suffix in one.suffixes}
 _BY_MEDIA_TYPE = {kind: one for one in DOCUMENTS if not one.signatures for kind in one.media_types}
+_PDF_WITHIN = 1024  # bytes: where it may begin, as readers allow it (PDF 1.7, appendix H, note 13)
+_PDF_BEGINS = re.compile(rb"%PDF-\d\.\d")
 _SUFFIXES = frozenset(suffix for one in DOCUMENTS for suffix in one.suffixes)
 
 
@@ -73,10 +77,13 @@ def document_of(body: bytes, uri: str, media_type: str | None = None) -> Documen
     for signature, one in _SIGNED:
         if body.startswith(signature):
             return one
-    if media_type is not None:
-        kind = media_type.partition(";")[0].strip().lower()
-        if kind in _BY_MEDIA_TYPE:
-            return _BY_MEDIA_TYPE[kind]
+    kind = media_type.partition(";")[0].strip().lower() if media_type is not None else ""
+    if kind in _BY_MEDIA_TYPE:
+        return _BY_MEDIA_TYPE[kind]
+    pdf = _BY_NAME[PDF]
+    is_called_so = kind in pdf.media_types or _suffix(uri) in pdf.suffixes
+    if is_called_so and _PDF_BEGINS.search(body[:_PDF_WITHIN]):
+        return pdf
     return _BY_SUFFIX.get(_suffix(uri))
 
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import io
 import posixpath
+import re
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, cast
+from urllib.parse import unquote
 
 from lxml import etree
 
@@ -22,7 +25,12 @@ MAX_RATIO = 200
 RATIO_FROM_BYTES = 8 * 2**20  # what is smaller harms nobody, however well it was packed
 
 _ENCRYPTED = 0x1
+_LISTS = ("META-INF/manifest.xml", "META-INF/encryption.xml")  # of OpenDocument, of EPUB
+_ENCRYPTED_DATA = ("{*}encryption-data", "{http://www.w3.org/2001/04/xmlenc#}EncryptedData")
 _RELATIONS = "{http://schemas.openxmlformats.org/package/2006/relationships}Relationship"
+
+_STRICT = re.compile(rb"(?<=[\"'])http://purl\.oclc\.org/ooxml/(\w+)/(\w+)")
+"""Names that ISO 29500 gives to what other documents call by the first edition's."""
 
 Element = Any  # lxml has no types
 
@@ -63,9 +71,20 @@ class Archive:
                 raise
             raise DocumentUnparsable(f"its part {posixpath.basename(name)[:80]} is damaged") from error
 
+    def encrypted(self) -> frozenset[str]:
+        """What its lists of encrypted parts name: the archive can be opened, and they make no sense."""
+        found: set[str] = set()
+        for name in _LISTS:
+            if name in self:
+                with suppress(
+                    DocumentUnparsable
+                ):  # nothing else is needed of it; old ones have document types
+                    found.update(map(_named_in, self.xml(name).iter(*_ENCRYPTED_DATA)))
+        return frozenset(found)
+
     def xml(self, name: str) -> Element:
-        """The root element of an entry."""
-        return read_xml(self.read(name))
+        """The root element of an entry. Names of ISO 29500 are those of the first edition in it."""
+        return read_xml(_STRICT.sub(rb"http://schemas.openxmlformats.org/\1/2006/\2", self.read(name)))
 
     def relations(self, name: str) -> Mapping[str, tuple[str, str]]:
         """What an entry of an Office document refers to in the archive: type and name, by id."""
@@ -100,6 +119,15 @@ def read_xml(body: bytes) -> Element:
     if root.getroottree().docinfo.internalDTD is not None:
         raise DocumentUnparsable("its XML declares a document type, as no such document does")
     return root
+
+
+def _named_in(encrypted: Element) -> str:
+    """The part that is spoken of: what is referred to, or the entry of the list around it."""
+    reference = next(encrypted.iter("{http://www.w3.org/2001/04/xmlenc#}CipherReference"), None)
+    if reference is not None:
+        return unquote(attribute(reference, "URI"))
+    entry = encrypted.getparent()
+    return next((value for key, value in entry.items() if key.endswith("}full-path")), "")
 
 
 def named(namespace: str, names: str) -> Mapping[str, str]:

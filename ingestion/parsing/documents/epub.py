@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from lxml import etree  # noqa: F401 - the parser of pages loads it when it can no longer open a file
 
-from ingestion.errors import DocumentUnparsable
+from ingestion.errors import DocumentUnparsable, NotIndexable
 from ingestion.parsing.assembly import Assembly
 from ingestion.parsing.documents.archives import Archive, Element, attribute, named
 from ingestion.parsing.html import parse_html
@@ -27,7 +27,10 @@ def parse_epub(archive: Archive) -> Parsed:
     document = Assembly()
     title = next(root.iter(_TITLE), None)
     document.heading(DOCUMENT_TITLE, "".join(title.itertext()) if title is not None else "")
+    encrypted = archive.encrypted()
     for name in _chapters(root, posixpath.dirname(package)):
+        if name in encrypted:  # not fonts, which are often made illegible
+            raise NotIndexable("encrypted: the book is protected against copies")
         if name in archive:
             document.include(parse_html(archive.read(name).decode("utf-8", "replace")))
     return document.parsed()

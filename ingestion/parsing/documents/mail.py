@@ -35,6 +35,7 @@ _HEADERS = ("From", "To", "Cc", "Date")
 _MAX_ATTACHMENTS = 100
 _MAX_DEPTH = 3  # of messages attached to messages
 _ATTACHMENT_LEVEL = 1
+_READ_BY_PEOPLE = ("text/plain", "text/html")
 _SAYS_NOTHING = ("application/octet-stream", "text/plain")
 _OF_NONSENSE = (ValueError, IndexError, AttributeError, TypeError, LookupError)  # what the library raises
 
@@ -50,9 +51,9 @@ def _message(body: bytes, depth: int) -> Parsed:
     headers = (f"{name}: {_header(message, name)}" for name in _HEADERS)
     document.paragraph("\n".join(line for line in headers if not line.endswith(": ")))
     text = _text(message)
-    if text is not None:
+    for part in _texts(message, text):
         with suppress(HeadwaterError):  # what is no text after all
-            document.include(_read_text(text))
+            document.include(_read_text(part))
     parts = (part for part in _attachments(message) if part is not text)
     for number, part in enumerate(islice(parts, _MAX_ATTACHMENTS), 1):
         document.at("attachment", number)
@@ -77,6 +78,19 @@ def _text(message: EmailMessage) -> EmailMessage | None:
     return cast("EmailMessage | None", found)
 
 
+def _texts(message: EmailMessage, text: EmailMessage | None) -> Iterator[EmailMessage]:
+    """The text, and what goes on with it behind attachments: some programs part it there, and lists put their
+    notes there. Nothing of a saved page, whose other parts are its frames."""
+    if text is not None:
+        yield text
+    if message.get_content_type() != "multipart/mixed":
+        return
+    parts = message.get_payload()
+    for part in cast("list[EmailMessage]", parts if isinstance(parts, list) else []):
+        if part is not text and part.get_content_type() in _READ_BY_PEOPLE and not part.get_filename():
+            yield part
+
+
 def _read_text(part: EmailMessage) -> Parsed:
     text, _ = decode(_content(part), part.get_content_charset())
     if part.get_content_type() == "text/html":
@@ -98,7 +112,7 @@ def _attachments(message: EmailMessage) -> Iterator[EmailMessage]:
 def _write_attachment(document: Assembly, part: EmailMessage, number: int, depth: int) -> None:
     def apart(name: str, body: bytes) -> Parsed:
         if name != MAIL:
-            return at_hand(name, body)
+            return _read_attached(name, body)
         if depth >= _MAX_DEPTH:
             raise DocumentUnparsable("it is a message in a message, and so on")
         return _message(body, depth + 1)
@@ -110,6 +124,15 @@ def _write_attachment(document: Assembly, part: EmailMessage, number: int, depth
         kind = part.get_content_type()
         parsed = parse_any(_content(part), name, None if kind in _SAYS_NOTHING else kind, apart=apart)
         document.include(parsed, f"attachment {number}")
+
+
+def _read_attached(name: str, body: bytes) -> Parsed:
+    try:
+        return at_hand(name, body)
+    except (HeadwaterError, MemoryError, OSError, ImportError):  # of the latter a child makes something
+        raise
+    except Exception as error:  # whatever a parser raises, the message is well
+        raise DocumentUnparsable(f"its parser failed ({type(error).__name__})") from error
 
 
 def _content(part: EmailMessage) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from ingestion.errors import NotIndexable
 from ingestion.parsing.assembly import Assembly, flowed
 from ingestion.parsing.documents.archives import Archive, Element, attribute, named
 from ingestion.parsing.outline import DOCUMENT_TITLE
@@ -20,6 +21,8 @@ _TABLE = named(
 )
 _STYLE = named("urn:oasis:names:tc:opendocument:xmlns:style:1.0", "style name parent-style-name")
 _TITLE = "Title"
+_CONTENT = "content.xml"
+_WHOLE = "encrypted-package"  # all of it in one part (LibreOffice, from 24.8 on)
 _DRAW = named("urn:oasis:names:tc:opendocument:xmlns:drawing:1.0", "page name frame")
 _PRESENTATION = named("urn:oasis:names:tc:opendocument:xmlns:presentation:1.0", "class")
 _LEFT_OUT = frozenset((_OFFICE["annotation"], _TEXT["tracked-changes"], _TEXT["note-citation"]))
@@ -29,8 +32,10 @@ _SLIDE_LEVEL = 1
 
 
 def parse_odf(archive: Archive) -> Parsed:
+    if not archive.encrypted().isdisjoint((_CONTENT, _WHOLE)):
+        raise NotIndexable("encrypted: the document asks for a password")
     document = Assembly()
-    content = archive.xml("content.xml")
+    content = archive.xml(_CONTENT)
     writer = _Writer(document, _titles(content))
     for body in content.iter(_OFFICE["body"]):
         writer.write(body)

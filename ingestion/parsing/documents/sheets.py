@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import io
+import itertools
 
 import python_calamine as calamine
 
@@ -36,11 +37,12 @@ def _write_sheet(document: Assembly, book: calamine.CalamineWorkbook, name: str)
     except calamine.WorksheetNotFound:
         return  # a chart
     first = sheet.start[0] + 1 if sheet.start is not None else 1
-    rows = [(first + number, [_said(cell) for cell in row]) for number, row in enumerate(sheet.iter_rows())]
-    if any(any(row) for _, row in rows):
-        document.nowhere()
+    rows = ((first + number, list(map(_said, row))) for number, row in enumerate(sheet.iter_rows()))
+    begun = next(((number, row) for number, row in rows if any(row)), None)
+    if begun is not None:
+        document.at("row", begun[0], f"sheet {name}")
         document.heading(_SHEET_LEVEL, name)
-        write_rows(document, rows, "row", f"sheet {name}")
+        write_rows(document, itertools.chain([begun], rows), "row", f"sheet {name}")
 
 
 def _said(cell: object) -> str:

@@ -152,6 +152,11 @@ class Child:
             return Breach(self._over_time())
         if code == -signal.SIGKILL:
             return Breach("its parser was killed, as the system does where memory is short")
+        if code == -signal.SIGABRT:  # what libraries in Rust and C do where they get no memory
+            most = self._limits.memory_bytes // 2**20
+            return Breach(
+                f"its parser gave up (SIGABRT), most often as it takes more than {most} MiB of memory"
+            )
         if code < 0:
             return Breach(f"its parser crashed ({signal.Signals(-code).name})")
         return Breach(f"its parser ended by itself (exit status {code})")

@@ -5,6 +5,8 @@ import json
 import pytest
 
 from ingestion.parsing import at_hand, parse
+from ingestion.parsing.sandbox import Sandbox
+from ingestion.parsing.sandbox.answers import MAX_BLOCKS
 from ingestion.places import place_of
 from ingestion.records import BlockKind, Parsed
 
@@ -37,12 +39,28 @@ def test_a_table_without_a_header_is_rows_of_values() -> None:
     assert shown(parsed("1,2.5\n3,4\n", "a.csv")) == [("1 | 2.5", "row 1"), ("3 | 4", "row 2")]
 
 
-def test_names_that_would_be_a_flood_are_left_out() -> None:
+def test_names_that_would_be_a_flood_head_the_rows_instead() -> None:
     header = ",".join(f"{'name ' * 20}{n}" for n in range(100))
     text = header + "\n" + "\n".join(",".join("x" * 100) for _ in range(2_000))
     one = parsed(text, "a.csv")
     assert len(one.text) < 4 * len(text) + 2**20
     assert shown(one)[1][0] == " | ".join("x" * 100)
+    assert one.blocks[1].heading_path[0].startswith("name name")
+    assert shown(one)[1][1] == "row 2"
+
+
+def test_very_many_rows_are_no_more_than_can_be_taken_over() -> None:
+    text = "number,kind\n" + "".join(f"{number},b\n" for number in range(MAX_BLOCKS + 100_000))
+    sandbox = Sandbox()
+    try:
+        one = parse(text.encode(), "a.csv", apart=sandbox.parse)
+    finally:
+        sandbox.close()
+    assert len(one.blocks) < MAX_BLOCKS
+    assert one.text.endswith("599999 | b")
+    assert one.blocks[-1].heading_path == ("number | kind",)
+    at = one.text.index("599990")
+    assert place_of(one.marks, [mark.start for mark in one.marks], at, at + 1) == "row 599990"
 
 
 @pytest.mark.parametrize("text", ["", "only words\n", "a,b\n" + '"' + "x" * 200_000])
@@ -65,7 +83,7 @@ def test_lists_within_an_object_stand_under_their_names() -> None:
     assert shown(one) == [
         ("title: Prices", ""),
         ("valid: true", ""),
-        ("chairs", ""),
+        ("chairs", "chairs, item 1"),
         ("price: 12.5", "chairs, item 1"),
     ]
     assert one.blocks[-1].heading_path == ("chairs",)
@@ -129,3 +147,19 @@ def test_what_is_large_is_parsed_apart_and_comes_out_the_same() -> None:
     assert shown(one)[-1] == (f"number: 39999; name: {'é' * 20}", "item 40000")
     parse(b"[1]", "a.json", apart=apart)
     assert asked == ["JSON"]
+
+
+def test_a_list_further_within_is_a_row_for_each_item_too() -> None:
+    items = [{"name": "chair", "price": 3}, {"name": "table", "price": 4}]
+    text = json.dumps({"old": [{"name": "bench"}], "page": 1, "data": {"total": 2, "items": items}})
+    one = parsed(text, "a.json")
+    assert shown(one) == [
+        ("page: 1", ""),
+        ("data.total: 2", ""),
+        ("old", "old, item 1"),
+        ("name: bench", "old, item 1"),
+        ("data.items", "data.items, item 1"),
+        ("name: chair; price: 3", "data.items, item 1"),
+        ("name: table; price: 4", "data.items, item 2"),
+    ]
+    assert one.blocks[-1].heading_path == ("data.items",)

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from contextlib import suppress
 from email.message import EmailMessage
 
 import pytest
 
+from ingestion.errors import NotIndexable
 from ingestion.parsing import at_hand, parse
+from ingestion.parsing.documents import pdf as pdf_parser
 from ingestion.parsing.sandbox import Sandbox
+from ingestion.places import place_of
 from ingestion.records import Parsed
 from tests.documents import docx, pdf, shown
 
@@ -81,7 +85,8 @@ def test_a_page_that_was_saved_as_one_file_is_that_page() -> None:
     ],
 )
 def test_what_is_hardly_a_message_is_what_it_can_be(body: bytes) -> None:
-    parsed(body)
+    with suppress(NotIndexable):  # it holds no word
+        parsed(body)
 
 
 def test_attachments_are_read_where_nothing_can_be_loaded_any_more() -> None:
@@ -102,3 +107,50 @@ def test_attachments_are_read_where_nothing_can_be_loaded_any_more() -> None:
     assert apart == parsed(one.as_bytes())
     for words in ("On paper.", "In Word.", "On a page.", "Down.", "key: In JSON.", "Head: In; Line: CSV."):
         assert words in apart.text
+
+
+def test_text_goes_on_behind_an_attachment() -> None:
+    one = message(text="Before the paper.")
+    one.add_attachment(b"# Notes", maintype="text", subtype="plain", filename="notes.md")
+    for text, subtype in (("Behind the paper.", "plain"), ("<p>And <b>further</b>.</p>", "html")):
+        more = EmailMessage()
+        more.set_content(text, subtype=subtype)
+        one.attach(more)
+    assert [text for _, text, _ in shown(parsed(one.as_bytes()))][2:] == [
+        "Before the paper.",
+        "Behind the paper.",
+        "And further.",
+        "notes.md",
+        "# Notes",
+    ]
+
+
+def test_a_place_in_an_attachment_is_said_once() -> None:
+    one = message()
+    pages = pdf([[("Part 1", ["On paper."])], [("Part 2", ["More."])]])
+    one.add_attachment(pages, maintype="application", subtype="pdf", filename="terms.pdf")
+    found = parsed(one.as_bytes())
+    start = found.text.index("terms.pdf")
+    starts = [mark.start for mark in found.marks]
+    assert place_of(found.marks, starts, start, found.text.index("paper")) == "attachment 1, page 1"
+    assert place_of(found.marks, starts, start, len(found.text)) == "attachment 1, pages 1-2"
+
+
+class _Broken(Exception):
+    pass
+
+
+def test_an_attachment_whose_parser_fails_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_body: bytes) -> Parsed:
+        raise _Broken
+
+    monkeypatch.setattr(pdf_parser, "parse", broken)
+    one = message()
+    one.add_attachment(b"%PDF-1.4", maintype="application", subtype="pdf", filename="terms.pdf")
+    one.add_attachment(b"a,b\n1,2", maintype="text", subtype="csv", filename="a.csv")
+    assert [text for _, text, _ in shown(parsed(one.as_bytes()))][-4:] == [
+        "terms.pdf",
+        "a.csv",
+        "a | b",
+        "a: 1; b: 2",
+    ]

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
 import datetime
+import io
+import re
+import zipfile
 
 import pytest
+from openpyxl import Workbook
 
 from ingestion.errors import DocumentUnparsable, NotIndexable
 from ingestion.parsing import at_hand, parse
+from ingestion.parsing.sandbox import Sandbox
+from ingestion.places import place_of
 from ingestion.records import Parsed
-from tests.documents import Section, docx, epub, odp, odt, pptx, shown, xlsx, zipped
+from tests.documents import Section, docx, drawn_pdf, epub, odp, odt, pptx, saved, shown, xlsx, zipped
 
 SECTIONS: list[Section] = [
     ("Returns", ["Within ten days.", "Not later."]),
@@ -86,11 +92,11 @@ def test_every_row_says_what_its_values_are_and_where_it_stands() -> None:
         )
     )
     assert shown(one) == [
-        ("Prices", "Prices", ""),
+        ("Prices", "Prices", "sheet Prices, row 1"),
         ("Prices", "Item | Price | From", "sheet Prices, row 1"),
         ("Prices", "Item: Blue chair; Price: 12.5; From: 2026-03-01", "sheet Prices, row 2"),
         ("Prices", "Item: Red table; Price: 45", "sheet Prices, row 4"),
-        ("Sums", "Sums", "sheet Prices, row 4"),
+        ("Sums", "Sums", "sheet Sums, row 1"),
         ("Sums", "1 | 2.25 | TRUE", "sheet Sums, row 1"),
     ]
 
@@ -170,3 +176,81 @@ DEEP = "<w:p>" * 5000 + "</w:p>" * 5000
 def test_an_archive_that_is_a_trap_is_no_document(body: bytes, reason: str) -> None:
     with pytest.raises(DocumentUnparsable, match=reason):
         parsed(body)
+
+
+@pytest.mark.parametrize("body", [docx(SECTIONS), pptx(SECTIONS)])
+def test_one_that_was_saved_as_strict_open_xml_is_the_same(body: bytes) -> None:
+    entries = zipfile.ZipFile(io.BytesIO(body))
+    first_edition = re.compile(rb"http://schemas.openxmlformats.org/(\w+)/2006/(\w+)")
+    strict = {
+        name: first_edition.sub(rb"http://purl.oclc.org/ooxml/\1/\2", entries.read(name))
+        for name in entries.namelist()
+        if not name.endswith(".rels")
+    } | {
+        name: entries.read(name).replace(
+            b"http://schemas.openxmlformats.org/officeDocument/2006/",
+            b"http://purl.oclc.org/ooxml/officeDocument/",
+        )
+        for name in entries.namelist()
+        if name.endswith(".rels")
+    }
+    assert parsed(zipped(strict)) == parsed(body)
+
+
+@pytest.mark.parametrize("body", [docx([]), pptx([("", [])]), xlsx({"A": []}), drawn_pdf([])])
+def test_a_document_without_a_word_says_so(body: bytes) -> None:
+    with pytest.raises(NotIndexable, match="without text"):
+        parsed(body)
+
+
+def with_parts(body: bytes, parts: dict[str, str | bytes]) -> bytes:
+    entries = zipfile.ZipFile(io.BytesIO(body))
+    return zipped({name: entries.read(name) for name in entries.namelist()} | parts)
+
+
+def manifest(part: str) -> str:
+    return (
+        '<m:manifest xmlns:m="urn:oasis:names:tc:opendocument:xmlns:manifest:1.0">'
+        f'<m:file-entry m:full-path="{part}"><m:encryption-data/></m:file-entry></m:manifest>'
+    )
+
+
+def encryption(part: str) -> str:
+    return (
+        '<encryption xmlns="urn:oasis:names:tc:opendocument:xmlns:container" '
+        'xmlns:e="http://www.w3.org/2001/04/xmlenc#"><e:EncryptedData><e:CipherData>'
+        f'<e:CipherReference URI="{part}"/></e:CipherData></e:EncryptedData></encryption>'
+    )
+
+
+def test_what_is_encrypted_inside_says_so() -> None:
+    text = with_parts(
+        odt(SECTIONS), {"META-INF/manifest.xml": manifest("content.xml"), "content.xml": b"\x8b\x00" * 500}
+    )
+    with pytest.raises(NotIndexable, match="encrypted: the document asks for a password"):
+        parsed(text)
+    book = epub("Book", SECTIONS)
+    chapter = next(name for name in zipfile.ZipFile(io.BytesIO(book)).namelist() if name.endswith("html"))
+    with pytest.raises(NotIndexable, match="encrypted: the book is protected"):
+        parsed(with_parts(book, {"META-INF/encryption.xml": encryption(chapter), chapter: b"\x8b\x00" * 500}))
+    fonts = with_parts(book, {"META-INF/encryption.xml": encryption("fonts/a.otf")})
+    assert parsed(fonts) == parsed(book)
+
+
+def test_a_workbook_with_cells_far_apart_says_which_limit_it_reached() -> None:
+    far = Workbook()
+    far.active.cell(1_048_576, 1).value = "below"
+    far.active.cell(1, 16_384).value = "beside"
+    sandbox = Sandbox()
+    try:
+        with pytest.raises(DocumentUnparsable, match="more than 1024 MiB of memory"):
+            parse(saved(far), "a.xlsx", apart=sandbox.parse)
+    finally:
+        sandbox.close()
+
+
+def test_a_sheet_begins_at_its_own_rows_and_not_at_the_last_one_s() -> None:
+    one = parsed(xlsx({"A": TABLE, "B": TABLE}))
+    starts = [mark.start for mark in one.marks]
+    sheet = one.text.index("\nB\n") + 1
+    assert place_of(one.marks, starts, sheet, len(one.text)) == "sheet B, rows 1-2"

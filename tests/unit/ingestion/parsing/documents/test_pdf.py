@@ -4,6 +4,7 @@ import pytest
 
 from ingestion.errors import DocumentUnparsable, NotIndexable
 from ingestion.parsing import at_hand, parse
+from ingestion.parsing.sandbox import Limits, Sandbox
 from ingestion.records import BlockKind, Parsed
 from tests.documents import drawn_pdf, pdf, scanned_pdf
 
@@ -104,3 +105,20 @@ def test_a_pdf_is_recognised_whatever_it_is_called() -> None:
     body = pdf([[("Title", ["Text."])]])
     assert parse(body, "a.md", apart=at_hand) == parsed(body)
     assert parse(b"about %PDF- files", "a.pdf", apart=at_hand).text == "about %PDF- files"
+
+
+def test_a_page_of_very_many_lines_takes_no_time_for_each_line_before() -> None:
+    body = drawn_pdf([(72, 800 - 12 * number, WORDS) for number in range(10_000)])
+    sandbox = Sandbox(limits=Limits(wall_s=300.0, cpu_s=10))
+    try:
+        assert len(parse(body, "a.pdf", apart=sandbox.parse).blocks) == 1
+    finally:
+        sandbox.close()
+
+
+@pytest.mark.parametrize("before", [b"\r\n", b"\xef\xbb\xbf", b"HTTP/1.1 200 OK\r\n\r\n"])
+def test_one_that_begins_behind_something_else_is_one_all_the_same(before: bytes) -> None:
+    body = before + pdf([[("Returns", ["Within two weeks."])]])
+    assert shown(parsed(body))[1] == (BlockKind.PARAGRAPH, "Within two weeks.")
+    assert parse(body, "download", "application/pdf", apart=at_hand).marks
+    assert not parse(b"It begins with %PDF- and a version.", "a.txt", apart=at_hand).marks

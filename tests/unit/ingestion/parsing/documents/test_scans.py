@@ -72,7 +72,8 @@ def test_without_it_a_scanned_document_says_what_to_do(sandbox: Sandbox) -> None
 
 
 def test_pictures_without_words_are_a_document_without_text(sandbox: Sandbox, scans: Scans) -> None:
-    assert read(scanned_pdf(), sandbox, scans).blocks == []
+    with pytest.raises(NotIndexable, match="without text"):
+        read(scanned_pdf(), sandbox, scans)
 
 
 def test_a_document_of_text_is_read_as_ever(sandbox: Sandbox) -> None:

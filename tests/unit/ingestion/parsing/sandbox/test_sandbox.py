@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +20,9 @@ import pytest
 
 from ingestion.errors import DocumentUnparsable, Interrupted, NotIndexable
 from ingestion.parsing.sandbox import Limits, NoRoom, Sandbox, TakesLong
+from ingestion.parsing.sandbox.child import KEPT_BYTES
 from ingestion.records import Block, BlockKind, Mark, Parsed
+from tests.documents import docx, zipped
 
 MISBEHAVING = "tests.unit.ingestion.parsing.sandbox.misbehaving"
 PATIENT = Limits(wall_s=60.0, cpu_s=1, memory_bytes=2**29, answer_bytes=2**20)
@@ -233,3 +237,26 @@ def _both_at_work(parent: int) -> bool:
     """Both children are behind their start, which takes less of the processor than spinning does."""
     both = psutil.Process(parent).children()
     return len(both) == 2 and any(sum(one.cpu_times()[:2]) > 0.5 for one in both)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the C library is asked for it there")
+def test_what_a_large_document_took_is_given_back() -> None:
+    run = "<w:r><w:rPr><w:b/></w:rPr><w:t>{}</w:t></w:r>"
+    paragraphs = ("".join(run.format(100 * n + i) for i in range(100)) for n in range(4_000))
+    entries = zipfile.ZipFile(io.BytesIO(docx([])))
+    parts = {name: entries.read(name) for name in entries.namelist()}
+    written = parts["word/document.xml"].decode()
+    whole = "<w:body>" + "".join(f"<w:p>{one}</w:p>" for one in paragraphs)
+    body = zipped({**parts, "word/document.xml": written.replace("<w:body>", whole)})
+    before = children()
+    one = Sandbox()
+    try:
+        assert len(one.parse("Office document", body).blocks) == 4_000
+        (pid,) = children() - before
+        child = psutil.Process(pid)
+        deadline = time.monotonic() + 30.0
+        while child.memory_info().rss > KEPT_BYTES and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert child.memory_info().rss <= KEPT_BYTES
+    finally:
+        one.close()
