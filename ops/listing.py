@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 
 from ingestion.clock import Clock
 from ingestion.errors import HeadwaterError
+from ingestion.joining import join_all
 from ops.schedules import Schedule
 
 log = logging.getLogger("headwater.listing")
@@ -77,13 +78,12 @@ class Lister:
         """Have a source listed as soon as possible. Returns at once."""
         self._asked[name].set()
 
-    def stop(self, timeout_s: float = 2.0) -> None:
+    def stop(self, timeout_s: float = 1.0) -> None:
         """Begin no more; one under way may be cut off, and is done again at the next start."""
         self._stopping.set()
         for asked in self._asked.values():
             asked.set()
-        for thread in self._threads:
-            thread.join(timeout_s)
+        join_all(self._threads, timeout_s)
 
     def _run(self, name: str, schedule: Schedule) -> None:
         told, failed, last = "", 0, self._clock.now()  # a start lists everything

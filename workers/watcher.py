@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from ingestion.clock import Clock
 from ingestion.errors import HeadwaterError, SourceUnavailable
+from ingestion.joining import join_all
 from ingestion.ledger.ledger import Ledger
 from ingestion.ledger.values import SourceState
 from ingestion.sources.port import SourcePort, Watch
@@ -27,7 +28,7 @@ log = logging.getLogger("headwater.watcher")
 HEARTBEAT_S = 2.0
 # An event may take this long from the file system to a look: the heartbeat speaks for what was before.
 EVENT_DELAY_S = 0.5
-STOP_S = 2.0
+STOP_S = 1.0  # of the four that a program has for its end
 # How often a folder is listed in which changes come without an event (network mounts, too few watches).
 POLL_S = 10.0
 
@@ -86,11 +87,14 @@ class Watcher:
             self._stopping = True
             self._changed.notify()
         self._thread.join()
-        for watched in self._watched.values():
-            watched.watch.stop()
-        for watched in self._watched.values():
-            if (looking := watched.looking) is not None:  # what is cut off is listed at the next start
-                looking.join(STOP_S)
+        stopping = [
+            threading.Thread(target=watched.watch.stop, daemon=True) for watched in self._watched.values()
+        ]
+        for one in stopping:
+            one.start()
+        looking = [watched.looking for watched in self._watched.values()]
+        # What hangs is cut off, and listed at the next start.
+        join_all([*stopping, *(one for one in looking if one is not None)], STOP_S)
 
     @property
     def alive(self) -> bool:
