@@ -22,6 +22,7 @@ from ingestion.ledger.sql import among, inserting, slices, write_rows
 from ingestion.ledger.tables import attempts, bodies, documents, kept, sources
 from ingestion.records import Standing
 
+LEFT = "left"  # in the notes of what is not there any more: where it went
 PLAUSIBLE_S = 3600.0  # so long before its receipt a change may have been, to be reckoned from then
 _LEVEL = 6
 
@@ -71,6 +72,11 @@ _RETIRED = (
     )
     .limit(sa.bindparam("at_most"))
 )
+_OF_NONE = sa.select(kept.c.source, kept.c.uri, kept.c.notes).where(
+    kept.c.digest.is_not(None),
+    kept.c.received_at < sa.bindparam("before"),
+    ~sa.exists().where(documents.c.source == kept.c.source, documents.c.uri == kept.c.uri),
+)
 _FORGET = sa.delete(kept).where(
     kept.c.source == sa.bindparam("in_source"), kept.c.uri == sa.bindparam("at_uri")
 )
@@ -88,6 +94,12 @@ class KeptLook:
     received_at: float
     notes: Mapping[str, Any]
     size_bytes: int
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it is there. What has left is kept, with a note, for as long as it may be held: then it is
+        served, and read for other editions."""
+        return self.digest is not None and LEFT not in self.notes
 
     @property
     def fingerprint(self) -> str:
@@ -248,8 +260,12 @@ class Kept:
         return len(rows)
 
     def forget_deleted(self, before: float) -> int:
-        """Forget that documents were deleted before this moment; returns how many."""
+        """Forget that documents were deleted before this moment, and what was kept by then of names that a
+        document has left; returns how many were deleted."""
         with self._database.write() as connection:
+            for row in connection.execute(_OF_NONE, {"before": before}).all():
+                if LEFT in row.notes:
+                    connection.execute(_FORGET, {"in_source": row.source, "at_uri": row.uri})
             query = sa.delete(kept).where(kept.c.digest.is_(None), kept.c.received_at < before)
             return connection.execute(query).rowcount
 

@@ -231,7 +231,7 @@ class AdaptiveSource:
     ) -> dict[str, Seen | Skipped]:
         """What is kept, and what was just found not to be taken."""
         seen: dict[str, Seen | Skipped] = {
-            look.uri: self._seen(look) for look in kept if self._may_be_told(look.uri)
+            look.uri: self._seen(look) for look in kept if look.is_there and self._may_be_told(look.uri)
         }
         return seen | {uri: one for uri, one in found.items() if isinstance(one, Skipped)}
 
@@ -242,7 +242,7 @@ class AdaptiveSource:
 
     def _kept(self, uris: Sequence[str]) -> Mapping[str, KeptLook]:
         found = self._ledger.kept.find(self.name, [uri for uri in uris if may_be_kept(uri)])
-        return {uri: look for uri, look in found.items() if look.digest is not None}
+        return {uri: look for uri, look in found.items() if look.is_there}
 
     def _seen(self, look: KeptLook) -> Seen:
         """As it was at the last look."""

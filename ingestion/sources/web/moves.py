@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from ingestion.clock import Clock
-from ingestion.ledger.kept import Keep, Kept
+from ingestion.ledger.kept import LEFT, Kept
 from ingestion.records import Gone, Seen, Skipped
 from ingestion.sources.web.looks import Look, Moved, Unseen
 from ingestion.sources.web.pages import Known, Pages, came_from, there
@@ -48,8 +48,9 @@ class Moves:
         if isinstance(taken, Unseen):
             yield Unseen(look.uri, taken.reason)
             return
-        if there(known, look.uri) is not None:
-            self._kept.keep(self._source, [Keep(look.uri, None)])
+        if (before := there(known, look.uri)) is not None:
+            notes = {**before.notes, LEFT: look.to}
+            self._kept.note(self._source, look.uri, notes, of=before.digest)
         yield taken
         yield Gone(look.uri, _evidence(look), self._clock.now())
 
@@ -63,7 +64,7 @@ def followed(known: Known, wanted: Collection[str]) -> dict[str, str]:
         if (origin := came_from(look)) in wanted
         and origin is not None
         and uri not in wanted
-        and look.digest is not None
+        and look.is_there
         and there(known, origin) is None
     }
 

@@ -137,7 +137,7 @@ def _is_html(page: Page) -> bool:
 def there(known: Known, url: str) -> KeptLook | None:
     """What is kept of a page, if it is not of one that has gone."""
     look = known.get(url)
-    return None if look is None or look.digest is None else look
+    return look if look is not None and look.is_there else None
 
 
 def came_from(look: KeptLook) -> str | None:

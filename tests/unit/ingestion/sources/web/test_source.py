@@ -207,6 +207,34 @@ def test_a_page_that_moved_for_good_is_the_same_document(
     assert len(rig.embedder.texts) == embedded
     seen = wiki.source.look(f"{server.url}/new")
     assert isinstance(seen, Seen), "though it is in no list"
+    assert wiki.ledger.kept.body(NAME, f"{server.url}/old") is not None
+    wiki.ledger.kept.forget_deleted(wiki.ledger.now() + 1)
+    assert wiki.ledger.kept.body(NAME, f"{server.url}/old") is None, "no document has that name"
+    assert wiki.ledger.kept.body(NAME, f"{server.url}/new") is not None
+
+
+def test_what_moved_and_is_held_can_be_read_until_that_is_approved(
+    make_wiki: MakeWiki, database: Database, server: WebServer
+) -> None:
+    old = [f"/old{number}" for number in range(20)]
+    wiki = make_wiki(*old, "/stays")
+    server.pages |= {path: page(1, f"thing {path}") for path in (*old, "/stays")}
+    rig = piped(wiki, database)
+    rig.sync(NAME)
+    for number, path in enumerate(old):
+        server.pages[path] = Answer(status=301, headers={"Location": f"/new{number}"})
+        server.pages[f"/new{number}"] = page(1, f"another matter {number}")
+    for _ in range(2):
+        wiki.later()
+        rig.sync(NAME)
+        states = {view.uri: view.state for view in rig.ledger.views.documents(limit=100)}
+        assert {states[server.url + path] for path in old} == {"held"}
+        assert states[f"{server.url}/new7"] == "live"
+        assert "thing /old7" in wiki.read("/old7")
+    server.pages["/old7"] = page(1, "thing /old7 again")
+    wiki.later()
+    rig.sync(NAME)
+    assert rig.states()[f"{server.url}/old7"] == "live", "it is back"
 
 
 def test_where_several_move_to_one_place_they_are_missing(make_wiki: MakeWiki, server: WebServer) -> None:
