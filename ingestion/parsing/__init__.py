@@ -145,7 +145,7 @@ def parse(
     except Exception as error:  # whatever a parser raises, the document is the reason
         raise DocumentUnparsable(
             f"Could not read {uri} as {form.name}: its parser failed ({type(error).__name__}).",
-            hint="The last good revision stays live. Simplify or exclude the document.",
+            hint="Simplify or exclude the document.",
             uri=uri,
         ) from error
     return parsed if parsed.encoding == encoding else replace(parsed, encoding=encoding)
@@ -216,7 +216,7 @@ def _parse_apart(name: str, body: bytes, uri: str, apart: Apart) -> Parsed:
     except DocumentUnparsable as error:
         raise DocumentUnparsable(
             f"Could not read {uri} as {name.partition(':')[0]}: {error.message}.",
-            hint="The last good revision stays live. Repair, simplify or exclude the document.",
+            hint="Repair, simplify or exclude the document.",
             uri=uri,
         ) from error
 

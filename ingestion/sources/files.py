@@ -146,7 +146,7 @@ class FilesSource:
                 return content
         raise DocumentChanging(
             f"{uri} changed each of the {READ_ATTEMPTS} times it was read.",
-            hint="Its last complete revision stays searchable; it is read again once it is quiet.",
+            hint="It is read again once it is quiet.",
             source=self.name,
             uri=uri,
         )
@@ -298,8 +298,7 @@ class FilesSource:
     def _unreadable(self, uri: str, error: OSError) -> DocumentUnreadable:
         return DocumentUnreadable(
             f"{uri} in source {self.name} cannot be read: {_reason(error)}.",
-            hint="Its last revision stays searchable. Give read permission or repair the disk, "
-            "or exclude it in the settings.",
+            hint="Give read permission or repair the disk, or exclude it in the settings.",
             source=self.name,
             uri=uri,
         )

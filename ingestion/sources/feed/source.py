@@ -100,7 +100,7 @@ class FeedSource:
         if uri not in found:
             raise DocumentUnreadable(
                 f"{uri} in source {self.name} cannot be looked at: its feed cannot be read.",
-                hint="Its last revision stays searchable.",
+                hint="It is looked at again on schedule.",
                 source=self.name,
                 uri=uri,
             )

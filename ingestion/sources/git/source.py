@@ -117,7 +117,7 @@ class GitSource:
         if found is None:
             raise DocumentUnreadable(
                 f"{uri} in source {self.name} cannot be read: {_lacks(uri)}.",
-                hint="Its last revision stays searchable. Repair the repository: git fsck",
+                hint="Repair the repository: git fsck",
                 source=self.name,
                 uri=uri,
             )

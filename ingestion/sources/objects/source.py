@@ -142,7 +142,7 @@ class ObjectsSource:
         except ObjectRefused as fault:
             raise DocumentUnreadable(
                 f"{uri} in source {self.name} cannot be read: {fault.said}.",
-                hint="Its last revision stays searchable. Let the key read it, or exclude it.",
+                hint="Let the key read it, or exclude it.",
                 source=self.name,
                 uri=uri,
             ) from fault

@@ -108,7 +108,7 @@ class SqlSource:
         if isinstance(found, str):
             raise DocumentUnreadable(
                 f"{uri} in source {self.name} cannot be read: {found}.",
-                hint="Its last revision stays searchable.",
+                hint="Correct the row; it is looked at again on schedule.",
                 source=self.name,
                 uri=uri,
             )

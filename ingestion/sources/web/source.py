@@ -253,7 +253,7 @@ class WebSource:
     def _unreadable(self, uri: str, reason: str) -> DocumentUnreadable:
         return DocumentUnreadable(
             f"{uri} in source {self.name} cannot be read: {reason}.",
-            hint="Its last revision stays searchable.",
+            hint="It is looked at again on schedule.",
             source=self.name,
             uri=uri,
         )
