@@ -189,6 +189,21 @@ _OF_SETTINGS = {"42501"}
 _OF_VALUES = {"22", "54"}  # data exceptions; a limit of the server's, as of what an index can hold
 
 
+def lasting(url: sa.URL, connect_s: int = CONNECT_S) -> dict[str, Any]:
+    """What a connection is opened with that gives up on a server which does not answer; what the URL says
+    itself is left as it is."""
+    given = {
+        "connect_timeout": connect_s,
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 30_000,
+        "fallback_application_name": "headwater",
+        "client_encoding": "utf8",
+    }
+    return {name: value for name, value in given.items() if name not in url.query}
+
+
 def _connection(url: sa.URL, silent_s: int, transactions: str = "") -> dict[str, Any]:
     """What every connection is opened with; what the URL says itself is left as it is, but for what every
     transaction must be."""
@@ -198,17 +213,7 @@ def _connection(url: sa.URL, silent_s: int, transactions: str = "") -> dict[str,
         "idle_in_transaction_session_timeout": silent_s,
     }
     set_here = " ".join(f"-c {name}={seconds}s" for name, seconds in limits.items())
-    given = {
-        "connect_timeout": CONNECT_S,
-        "keepalives_idle": 30,
-        "keepalives_interval": 10,
-        "keepalives_count": 3,
-        "tcp_user_timeout": 30_000,
-        "fallback_application_name": "headwater",
-        "client_encoding": "utf8",
-    }
-    ours = {name: value for name, value in given.items() if name not in url.query}
-    return {**ours, "options": f"{set_here} {url.query.get('options', '')} {transactions}".strip()}
+    return {**lasting(url), "options": f"{set_here} {url.query.get('options', '')} {transactions}".strip()}
 
 
 def _unreachable(error: sa.exc.DBAPIError, url: sa.URL, *, entered: bool) -> HeadwaterError:

@@ -90,6 +90,13 @@ class SourceSettings(Table):
         raise NotImplementedError
 
 
+def one_schedule(source: SourceSettings, *names: str) -> None:
+    """Raises ValueError where more than one of these settings says when it is looked at."""
+    given = [name for name in names if name in source.model_fields_set and getattr(source, name) is not None]
+    if len(given) > 1:
+        raise ValueError(f"has both {given[0]} and {given[1]}; leave one of them out.")
+
+
 def word_of(kind: type[SourceSettings]) -> str:
     """What a kind is called in the settings."""
     word: str = kind.model_fields["kind"].default

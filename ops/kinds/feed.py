@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from ingestion.shown import without_secrets
 from ops.findings import Finding, note
-from ops.kinds.base import Means, SourceSettings
+from ops.kinds.base import Means, SourceSettings, one_schedule
 from ops.kinds.web import Url
 from ops.schedules import Cron, Every, Schedule
 from ops.settings_types import Count, CronLine, Seconds
@@ -45,8 +45,7 @@ class FeedSettings(SourceSettings):
 
     @model_validator(mode="after")
     def _one_schedule(self) -> FeedSettings:
-        if self.cron is not None and "every_s" in self.model_fields_set:
-            raise ValueError("has both every_s and cron; leave one of them out.")
+        one_schedule(self, "every_s", "cron")
         return self
 
     @property

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from ops.findings import Finding, wrong
-from ops.kinds.base import Means, SourceSettings
+from ops.kinds.base import Means, SourceSettings, one_schedule
 from ops.schedules import Cron, Every, Schedule
 from ops.settings_types import AbsolutePath, Count, CronLine, Seconds, a_folder
 from ops.showing import plain
@@ -57,8 +57,7 @@ class FilesSettings(SourceSettings):
 
     @model_validator(mode="after")
     def _one_schedule(self) -> FilesSettings:
-        if self.cron is not None and "scan_every_s" in self.model_fields_set:
-            raise ValueError("has both scan_every_s and cron; leave one of them out.")
+        one_schedule(self, "scan_every_s", "cron")
         return self
 
     def source(self, means: Means) -> FilesSource:

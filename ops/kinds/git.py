@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, model_validator
 
 from ops.findings import Finding, note, ok, wrong
-from ops.kinds.base import Means, SourceSettings
+from ops.kinds.base import Means, SourceSettings, one_schedule
 from ops.kinds.files import Patterns
 from ops.schedules import Cron, Every, Schedule
 from ops.secret_file import read_secret
@@ -101,8 +101,7 @@ class GitSettings(SourceSettings):
 
     @model_validator(mode="after")
     def _makes_sense(self) -> GitSettings:
-        if self.cron is not None and "list_every_s" in self.model_fields_set:
-            raise ValueError("has both list_every_s and cron; leave one of them out.")
+        one_schedule(self, "list_every_s", "cron")
         if self.password_file is not None and urlsplit(self.repository).scheme != "https":
             raise ValueError("has a password_file, which is for a repository by https.")
         return self

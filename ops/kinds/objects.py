@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, model_validator
 
 from ops.findings import Finding, note
-from ops.kinds.base import Means, SourceSettings
+from ops.kinds.base import Means, SourceSettings, one_schedule
 from ops.kinds.files import Patterns
 from ops.schedules import Cron, Every, Schedule
 from ops.secret_file import read_secret
@@ -91,8 +91,7 @@ class ObjectsSettings(SourceSettings):
 
     @model_validator(mode="after")
     def _makes_sense(self) -> ObjectsSettings:
-        if self.cron is not None and "every_s" in self.model_fields_set:
-            raise ValueError("has both every_s and cron; leave one of them out.")
+        one_schedule(self, "every_s", "cron")
         if (self.access_key_id is None) != (self.secret_access_key_file is None):
             raise ValueError("has one of access_key_id and secret_access_key_file without the other.")
         if self.anonymous and self.access_key_id is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from ops.findings import Finding, ok, wrong
-from ops.kinds.base import Means, SourceSettings
+from ops.kinds.base import Means, SourceSettings, one_schedule
 from ops.schedules import Cron, Every, Schedule
 from ops.secret_file import read_secret
 from ops.settings_stores import has_password, masked
@@ -131,8 +131,7 @@ class SqlSettings(SourceSettings):
 
     @model_validator(mode="after")
     def _makes_sense(self) -> SqlSettings:
-        if self.cron is not None and "list_every_s" in self.model_fields_set:
-            raise ValueError("has both list_every_s and cron; leave one of them out.")
+        one_schedule(self, "list_every_s", "cron")
         if self.password_file is not None and has_password(self.url.get_secret_value()):
             raise ValueError("has a password in url and a password_file; keep one of the two.")
         return self

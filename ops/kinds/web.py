@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from ingestion.shown import without_secrets
 from ingestion.sources.web.urls import fault_of
 from ops.findings import Finding, note
-from ops.kinds.base import Means, SourceSettings
+from ops.kinds.base import Means, SourceSettings, one_schedule
 from ops.schedules import Cron, Every, Schedule
 from ops.settings_types import AdaptiveSettings, Count, CronLine, Seconds
 from ops.version import version
@@ -62,11 +62,7 @@ class WebSettings(SourceSettings):
     def _makes_sense(self) -> WebSettings:
         if not self.urls and not self.sitemaps:
             raise ValueError("names nothing to look at; give urls or sitemaps.")
-        every = "every_s" if "every_s" in self.model_fields_set else None
-        given = [every, self.cron and "cron", self.adaptive and "adaptive"]
-        schedules = [name for name in given if name]
-        if len(schedules) > 1:
-            raise ValueError(f"has both {schedules[0]} and {schedules[1]}; leave one of them out.")
+        one_schedule(self, "every_s", "cron", "adaptive")
         return self
 
     @property

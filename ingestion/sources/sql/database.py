@@ -18,6 +18,7 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from sqlalchemy import event
 
+from ingestion.postgres import lasting
 from ingestion.sources.sql.faults import translated, unavailable
 
 CONNECT_S = 10
@@ -149,19 +150,9 @@ def names_of(result: sa.CursorResult[Any]) -> list[str]:
 
 def postgres_engine(url: sa.URL, **options: Any) -> sa.Engine:
     """Connections that give up on a server that does not answer, and go through poolers."""
-    given: dict[str, Any] = {
-        "connect_timeout": CONNECT_S,
-        "keepalives_idle": 30,
-        "keepalives_interval": 10,
-        "keepalives_count": 3,
-        "tcp_user_timeout": 30_000,
-        "fallback_application_name": "headwater",
-        "client_encoding": "utf8",
-    }
-    ours = {name: value for name, value in given.items() if name not in url.query}
     return sa.create_engine(
         url.set(drivername="postgresql+psycopg"),
-        connect_args={**ours, "prepare_threshold": None},
+        connect_args={**lasting(url, CONNECT_S), "prepare_threshold": None},
         **options,
     )
 
