@@ -21,6 +21,7 @@ from ingestion.sources.files import FilesSource
 from ingestion.sources.memory import MemorySource
 from ingestion.sources.port import SourcePort
 from ingestion.sources.settling import PATIENCE_S, Batch
+from ingestion.sources.unwatched import Unwatched
 from tests.knowledge import SetClock, eventually
 from tests.rig import SOURCE, Rig
 from workers import watcher as watching
@@ -134,6 +135,48 @@ def test_a_heartbeat_says_that_everything_before_it_was_seen(watched: Watched) -
     before = watched.heartbeat()
     eventually(lambda: watched.heartbeat() > before)
     assert watched.heartbeat() <= SystemClock().now() - watching.EVENT_DELAY_S
+
+
+class Asking(Unwatched):
+    """A watch that asks by itself, and was last answered at this moment."""
+
+    answered_at: float | None = None
+
+    def seen_until(self, now: float) -> float | None:
+        return self.answered_at
+
+
+def test_a_heartbeat_of_what_is_asked_speaks_until_the_last_answer(
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "HEARTBEAT_S", 0.05)
+    source, asking = MemorySource(SOURCE, clock=SystemClock()), Asking()
+    monkeypatch.setattr(source, "watch", lambda on_dirty: asking)
+    watched = Watched(tmp_path, database, source=source)
+    beats: list[float | None] = []
+    heartbeat = watched.rig.ledger.sources.heartbeat
+    hints = watched.rig.ledger.hints.take
+
+    def taken(names: list[str]) -> Mapping[str, Sequence[str]]:
+        beats.append(None)
+        return hints(names)
+
+    def beaten(seen: Mapping[str, float], events: Mapping[str, float]) -> None:
+        beats.append(seen[SOURCE])
+        heartbeat(seen, events)
+
+    monkeypatch.setattr(watched.rig.ledger.hints, "take", taken)
+    monkeypatch.setattr(watched.rig.ledger.sources, "heartbeat", beaten)
+    watched.watcher.start()
+    try:
+        eventually(lambda: len(beats) > 3)
+        assert set(beats) == {None}, "nothing was answered yet"
+        asking.answered_at = SystemClock().now() - 5.0
+        eventually(lambda: any(beat is not None for beat in beats))
+        told = {beat for beat in beats if beat is not None}
+        assert told == {asking.answered_at - watching.EVENT_DELAY_S}
+    finally:
+        watched.watcher.stop()
 
 
 class Beats:
